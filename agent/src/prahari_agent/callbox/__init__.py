@@ -1,0 +1,1 @@
+"""callbox of the agent."""

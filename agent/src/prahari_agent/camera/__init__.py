@@ -1,0 +1,1 @@
+"""camera of the agent."""

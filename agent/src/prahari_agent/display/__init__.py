@@ -1,0 +1,1 @@
+"""display of the agent."""

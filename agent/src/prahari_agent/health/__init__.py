@@ -1,0 +1,1 @@
+"""health of the agent."""

@@ -1,0 +1,69 @@
+"""The port between the agent's core and what it serves: a camera, a call box, a display.
+
+The core builds one Peripheral for each entry of the twin, tells it its configuration, asks for its health and hands it
+commands; a peripheral reaches the rest of the agent through Surroundings alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from prahari_wire.base import Message
+from prahari_wire.envelope import Stamp
+from prahari_wire.health import PeripheralHealth
+from prahari_wire.presence import Peripheral as PeripheralInfo
+from prahari_wire.twin import PeripheralConfig
+
+from prahari_agent.hardware.port import Board
+
+
+class Emit(Protocol):
+    """Store a durable event; when this returns, it survives a power cut. Thread-safe.
+
+    ``stamp``: when it happened, the present if left out.
+    """
+
+    def __call__(self, kind: str, body: Message, *, peripheral: str | None = None, stamp: Stamp | None = None) -> int: ...
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the core lends to a peripheral.
+
+    ``home``: a folder of the peripheral's own. ``upload(data, content_type)``: keep bytes on disk until the hub has them,
+    gives their SHA-256. ``fetch(sha256, size)``: a local path of a content-addressed file, from the cache or the hub; raises HubUnreachable.
+    ``secret(peripheral)``: user and password of a source from the box's secrets.toml, or None.
+    """
+
+    device: str
+    home: Path
+    board: Board
+    emit: Emit
+    upload: Callable[[bytes, str], str]
+    fetch: Callable[[str, int], Path]
+    stamp: Callable[[], Stamp]
+    secret: Callable[[str], tuple[str, str] | None]
+
+
+class Peripheral(Protocol):
+    """One served peripheral. All calls come from the core's thread and return soon; work happens in threads or a process of its own."""
+
+    @property
+    def info(self) -> PeripheralInfo: ...
+
+    def configure(self, config: PeripheralConfig) -> None:
+        """Apply a validated configuration (also the first one). ConfigRefused leaves the old one in force."""
+        ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def health(self) -> PeripheralHealth: ...
+
+    def commands(self) -> Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
+        """Command name → function of the arguments; its result is the command's. Rejected says why not."""
+        ...

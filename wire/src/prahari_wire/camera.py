@@ -1,0 +1,115 @@
+"""A camera: its configuration in the twin and its events."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from prahari_wire.base import Message, PeripheralId, Severity, Sha256, ShortText, Ulid, Utc
+
+Unit = Annotated[float, Field(ge=0, le=1)]
+"""A coordinate as a share of the picture's width or height, origin top left."""
+
+
+def _without_password(source: str) -> str:
+    parts = urlsplit(source)
+    if parts.username or parts.password:
+        raise ValueError("the address must not carry a user or password: put them in the box's secrets.toml")
+    return source
+
+
+Source = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_without_password)]
+
+
+class Region(Message):
+    """A polygon in the picture; a track's bottom centre decides. Empty ``classes`` means every class of the model."""
+
+    id: PeripheralId
+    name: ShortText
+    polygon: Annotated[list[tuple[Unit, Unit]], Field(min_length=3, max_length=32)]
+    classes: Annotated[list[ShortText], Field(max_length=32)] = ["person"]
+    severity: Severity = Severity.MINOR
+
+
+class CameraConfig(Message):
+    """``source``: a path, rtsp://, http(s):// or /dev/video*. ``loop`` and ``realtime`` concern files alone.
+
+    ``model``: path of a manifest on the box; without one the motion gate alone runs. ``score``: least score of a detection,
+    the manifest's own if left out.
+    """
+
+    type: Literal["camera"] = "camera"
+    name: ShortText | None = None
+    source: Source
+    loop: bool = True
+    realtime: bool = True
+    fps: Annotated[float, Field(gt=0, le=5)] = 5
+    model: Annotated[str, StringConstraints(max_length=500)] | None = None
+    score: Unit | None = None
+    confirm_frames: Annotated[int, Field(ge=1, le=50)] = 3
+    regions: Annotated[list[Region], Field(max_length=16)] = []
+    frozen_after_s: Annotated[float, Field(ge=1, le=3600)] = 10
+    signal_loss_after_s: Annotated[float, Field(ge=1, le=3600)] = 10
+    fault_severity: Severity = Severity.MAJOR
+
+
+class Box(Message):
+    """Corners as shares of the picture."""
+
+    left: Unit
+    top: Unit
+    right: Unit
+    bottom: Unit
+
+
+class Snapshot(Message):
+    """A JPEG that the device uploads over HTTPS; persons are pixelated in it."""
+
+    sha256: Sha256
+    size: Annotated[int, Field(gt=0, le=8 * 1024 * 1024)]
+
+
+class TrackPhase(StrEnum):
+    STARTED = "started"
+    ENDED = "ended"
+
+
+class Track(Message):
+    """An object over frames. Times are those of the frames. ``score`` is the median of its detections' scores.
+
+    ``regions`` are all that it was in so far, ``frames`` how many frames saw it.
+    """
+
+    phase: TrackPhase
+    track: Ulid
+    label: ShortText
+    score: Unit
+    started_at: Utc
+    ended_at: Utc | None = None
+    box: Box
+    frames: Annotated[int, Field(ge=1)]
+    regions: Annotated[list[PeripheralId], Field(max_length=16)] = []
+    snapshot: Snapshot | None = None
+
+
+class ContentFault(StrEnum):
+    """What is wrong with a picture; names as ONVIF spells them."""
+
+    SIGNAL_LOSS = "SignalLoss"
+    FROZEN = "Frozen"
+    IMAGE_TOO_DARK = "ImageTooDark"
+    IMAGE_TOO_BRIGHT = "ImageTooBright"
+    IMAGE_TOO_BLURRY = "ImageTooBlurry"
+    GLOBAL_SCENE_CHANGE = "GlobalSceneChange"
+
+
+class CameraFault(Message):
+    """``active`` False clears the fault; ``detail`` says what to do, never a password."""
+
+    fault: ContentFault
+    active: bool
+    since: Utc
+    detail: ShortText | None = None
