@@ -1,0 +1,227 @@
+"""Zones, sites, devices, peripherals, twins, commands, events and what was refused."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+from prahari_hub.store.schema import Json, UtcDateTime, metadata
+
+zones = Table(
+    "zones",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("parent_id", ForeignKey("zones.id")),
+)
+
+sites = Table(
+    "sites",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("zone_id", ForeignKey("zones.id"), index=True),
+    Column("lat", Float, nullable=False),
+    Column("lon", Float, nullable=False),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String),
+    Column("site_id", ForeignKey("sites.id"), index=True),
+    Column("service", String, nullable=False, server_default="registered"),  # registered, active, maintenance, retired
+    Column("created_at", UtcDateTime, nullable=False),
+    # presence, by the hub's clock
+    Column("presence", String, nullable=False, server_default="unknown"),  # online, suspect, offline, unknown
+    Column("presence_since", UtcDateTime),
+    Column("last_seen", UtcDateTime),
+    Column("born_at", UtcDateTime),
+    # the current session and what the last birth said
+    Column("boot", String),
+    Column("conn", BigInteger),
+    Column("clock", String),
+    Column("clock_offset_ms", Float),
+    Column("birth", Json),
+    # the last heartbeat
+    Column("health_state", String, nullable=False, server_default="unknown"),  # worst of its checks: ok, warn, fail, unknown
+    Column("health", Json),
+    Index("ix_devices_presence_id", "presence", "id"),
+)
+
+peripherals = Table(
+    "peripherals",
+    metadata,
+    Column("device_id", ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("type", String, nullable=False),
+    Column("name", String),
+    Column("state", String, nullable=False, server_default="unknown"),
+    Column("faults", Json, nullable=False),
+    Column("note", String),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+twins = Table(
+    "twins",
+    metadata,
+    Column("device_id", ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("document", Json, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("updated_by", String, nullable=False),
+    Column("reported_version", Integer),
+    Column("applied_version", Integer),
+    Column("reported_outcome", String),
+    Column("reported_errors", Json),
+    Column("reported_at", UtcDateTime),
+)
+
+twin_history = Table(
+    "twin_history",
+    metadata,
+    Column("device_id", ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("document", Json, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("by", String, nullable=False),
+)
+
+commands = Table(
+    "commands",
+    metadata,
+    Column("id", String, primary_key=True),  # ULID
+    Column("device_id", ForeignKey("devices.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("args", Json, nullable=False),
+    Column("issued_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("idempotency", String, nullable=False),
+    Column("safe", Boolean, nullable=False),
+    Column("issued_by", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("state_at", UtcDateTime, nullable=False),
+    Column("sent", Integer, nullable=False, default=0),
+    Column("next_send_at", UtcDateTime),
+    Column("result", Json),
+    Column("error", String),
+    Index("ix_commands_device_issued", "device_id", "issued_at"),
+    Index("ix_commands_state_next", "state", "next_send_at"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("ulid", String, nullable=False),
+    Column("device_id", String, nullable=False),
+    Column("journal", String, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("peripheral", String),
+    Column("at", UtcDateTime, nullable=False),
+    Column("mono_ms", BigInteger, nullable=False),
+    Column("boot", String, nullable=False),
+    Column("conn", BigInteger, nullable=False),
+    Column("clock", String, nullable=False),
+    Column("late", Boolean, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("body", Json, nullable=False),
+    UniqueConstraint("device_id", "journal", "seq"),
+    Index("ix_events_device_received", "device_id", "received_at"),
+    sqlite_autoincrement=True,
+)
+
+journals = Table(
+    "journals",
+    metadata,
+    Column("device_id", String, primary_key=True),
+    Column("journal", String, primary_key=True),
+    Column("upto", BigInteger, nullable=False),
+    Column("beyond", Json, nullable=False),  # closed ranges above upto, sorted
+)
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("device_id", String, nullable=False, index=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("channel", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("detail", String, nullable=False),
+    Column("journal", String),
+    Column("seq", BigInteger),
+    Column("payload", LargeBinary),  # the first kilobytes, for whoever repairs the sender
+)
+
+refusal_counts = Table(
+    "refusal_counts",
+    metadata,
+    Column("device_id", String, primary_key=True),
+    Column("reason", String, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
+transitions = Table(
+    "transitions",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("device_id", String, nullable=False, index=True),
+    Column("peripheral", String),
+    Column("kind", String, nullable=False),  # presence, clone
+    Column("before", String, nullable=False),
+    Column("after", String, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("detail", String),
+    sqlite_autoincrement=True,
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+health_blocks = Table(
+    "health_blocks",
+    metadata,
+    Column("device_id", String, primary_key=True),
+    Column("hour", UtcDateTime, primary_key=True),
+    Column("packed", LargeBinary, nullable=False),
+)
+
+expected_uploads = Table(
+    "expected_uploads",
+    metadata,
+    Column("device_id", String, primary_key=True),
+    Column("sha256", String, primary_key=True),
+    Column("size", BigInteger),
+    Column("named_by", String, nullable=False),  # the event or command that announced it
+    Column("at", UtcDateTime, nullable=False),
+    Column("stored_at", UtcDateTime),
+)
+
+map_layers = Table(
+    "map_layers",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("format", String, nullable=False),  # geojson, pmtiles
+    Column("source", String, nullable=False),  # whose data it is: shown in the map's corner
+    Column("sha256", String, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)

@@ -1,0 +1,62 @@
+"""Incidents on two axes (active or cleared; unacknowledged or acknowledged), their log and their notifications."""
+
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, String, Table
+
+from prahari_hub.store.schema import Json, UtcDateTime, metadata
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", String, primary_key=True),  # ULID
+    Column("key", String, nullable=False),  # repeats with the same key join the open incident
+    Column("kind", String, nullable=False),
+    Column("severity", String, nullable=False),
+    Column("rank", Integer, nullable=False),  # of the severity, 0 highest: sorts
+    Column("device_id", ForeignKey("devices.id"), nullable=False),
+    Column("peripheral", String),
+    Column("site_id", String),
+    Column("title", String, nullable=False),
+    Column("detail", Json, nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("cleared_at", UtcDateTime),
+    Column("acked_at", UtcDateTime),
+    Column("acked_by", String),
+    Column("resolved_at", UtcDateTime),
+    Column("resolved_by", String),
+    Column("assignee", String),
+    Column("snapshot", String),
+    Column("version", Integer, nullable=False, default=1),
+    Index("ix_incidents_open_key", "key", "resolved_at"),
+    Index("ix_incidents_queue", "resolved_at", "rank", "opened_at"),
+    Index("ix_incidents_device", "device_id", "opened_at"),
+)
+
+incident_log = Table(
+    "incident_log",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("incident_id", ForeignKey("incidents.id"), nullable=False, index=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),  # opened, repeated, cleared, acknowledged, assigned, commented, resolved, told
+    Column("text", String),
+    Column("event_ulid", String),
+)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("incident_id", ForeignKey("incidents.id"), nullable=False, index=True),
+    Column("step", Integer, nullable=False),
+    Column("channel", String, nullable=False),  # webhook, mail
+    Column("target", String, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("state", String, nullable=False),  # waiting, sent, failed, dropped
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("error", String),
+    Column("took_s", Float),
+    Index("ix_notifications_due", "state", "due_at"),
+)

@@ -1,0 +1,1 @@
+"""scheduler of the hub."""

@@ -1,0 +1,104 @@
+"""The hub's settings: environment variables PRAHARI_* over HOME/hub.toml over these defaults."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from prahari_hub.errors import SetupError
+
+MQTT_PORT, NATS_PORT, CONSOLE_PORT, DEVICE_PORT = 8883, 4222, 8080, 8443
+
+
+class Settings(BaseSettings):
+    """``home`` holds keys, database and blobs. Every port is shifted by ``port_offset``."""
+
+    model_config = SettingsConfigDict(env_prefix="PRAHARI_", extra="forbid", frozen=True)
+
+    home: Path = Path(".prahari/hub")
+    city: str = Field("city", max_length=60, description="the O of every certificate")
+    port_offset: int = Field(0, ge=0, le=50000)
+    listen: str = Field("127.0.0.1", description="address of console, device HTTPS and MQTT; 0.0.0.0 or :: for all")
+    hosts: list[str] = Field(["localhost", "127.0.0.1"], description="names of the hub in its certificate; the first one goes into seeds")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the home if left out")
+    blobs_url: str | None = Field(None, description="obstore URL; a folder in the home if left out")
+    nats_url: str | None = Field(None, description="an external NATS instead of the embedded server")
+    nats_seed_file: Path | None = Field(None, description="nkey seed of the hub's user at an external NATS")
+    heartbeat_s: int = Field(30, ge=1)
+    suspect_after_s: float | None = Field(None, description="silence until SUSPECT; 1.5 heartbeats if left out")
+    offline_after_s: float | None = Field(None, description="silence until OFFLINE; 3 heartbeats if left out")
+    flush_s: float = Field(5, gt=0, description="how often heartbeats are written")
+    cookie_secure: bool = Field(False, description="set it when a TLS proxy stands before the console")
+    webhook_url: str | None = None
+    webhook_secret_file: Path | None = None
+    smtp_url: str | None = Field(None, description="smtp://[user:password@]host:port or smtps://")
+    mail_from: str = "prahari@localhost"
+    escalation: dict[str, list[float]] = Field(
+        {"critical": [60, 300, 900], "major": [300, 900], "minor": [1800], "warning": []},
+        description="seconds without acknowledgement until each step tells people, by severity",
+    )
+    mail_to: list[list[str]] = Field([], description="recipients of each escalation step")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        home = init_settings.init_kwargs.get("home") or os.environ.get("PRAHARI_HOME") or ".prahari/hub"  # type: ignore[attr-defined]
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(home) / "hub.toml")
+
+    @property
+    def mqtt_port(self) -> int:
+        return MQTT_PORT + self.port_offset
+
+    @property
+    def nats_port(self) -> int:
+        return NATS_PORT + self.port_offset
+
+    @property
+    def console_port(self) -> int:
+        return CONSOLE_PORT + self.port_offset
+
+    @property
+    def device_port(self) -> int:
+        return DEVICE_PORT + self.port_offset
+
+    @property
+    def store_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'hub.db'}"
+
+    @property
+    def suspect_s(self) -> float:
+        return self.suspect_after_s if self.suspect_after_s is not None else 1.5 * self.heartbeat_s
+
+    @property
+    def offline_s(self) -> float:
+        return self.offline_after_s if self.offline_after_s is not None else 3.0 * self.heartbeat_s
+
+
+def load(**values: Any) -> Settings:
+    """Settings with a home that exists and can be written; SetupError says which field is wrong or what to do."""
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        raise SetupError(f"setting {path}: {first['msg']}; correct it in hub.toml or PRAHARI_{path.upper()}") from None
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = settings.home / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SetupError(
+            f"the hub's home {settings.home} cannot be written ({error.strerror}); choose another with PRAHARI_HOME or change its owner"
+        ) from error
+    return settings

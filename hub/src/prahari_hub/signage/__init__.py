@@ -1,0 +1,1 @@
+"""signage of the hub."""

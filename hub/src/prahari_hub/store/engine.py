@@ -1,0 +1,151 @@
+"""Store: one writer thread, short reads, never SQL on the event loop.
+
+Services are plain functions of a Unit (they write) or a Connection (they read). A Unit is one transaction; what must happen
+after it has been committed (telling browsers, sending to devices) is collected in it and runs on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import OperationalError
+
+from prahari_hub.errors import SetupError, Unavailable
+from prahari_hub.store.schema import metadata
+
+T = TypeVar("T")
+READERS = 4
+BUSY_MS = 5000
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that browsers and other roles want to know: a topic such as ``incidents`` and small JSON."""
+
+    topic: str
+    data: dict[str, Any]
+
+
+@dataclass
+class Unit:
+    """One transaction of the writer. ``now`` is the hub's time for everything in it."""
+
+    conn: Connection
+    now: datetime
+    changes: list[Change] = field(default_factory=list)
+    callbacks: list[Callable[[], None]] = field(default_factory=list)
+
+    def tell(self, topic: str, **data: Any) -> None:
+        """Tell the live feed once the transaction is on disk."""
+        self.changes.append(Change(topic, data))
+
+    def after(self, callback: Callable[[], None]) -> None:
+        """Run on the event loop (or the calling thread in a command line) once the transaction is on disk."""
+        self.callbacks.append(callback)
+
+
+class Store:
+    """``on_changes`` is set by the composition root; it is called on the event loop after each commit that told something."""
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.on_changes: Callable[[list[Change]], None] = lambda changes: None
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="hub.store.write")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="hub.store.read")
+
+    @classmethod
+    def open(cls, url: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Store:
+        """Open the database and assert that a commit is on disk when it returns."""
+        engine = sa.create_engine(url, pool_size=READERS + 2, pool_pre_ping=not url.startswith("sqlite"))
+        if engine.dialect.name == "sqlite":
+            _configure_sqlite(engine)
+        try:
+            with engine.connect() as conn:
+                _assert_durable(conn)
+        except OperationalError as error:
+            raise SetupError(f"the database {engine.url.render_as_string()} cannot be opened: {error.orig}") from error
+        return cls(engine, clock=clock)
+
+    def create_all(self) -> None:
+        """Create every table without migrations: for tests of one slice."""
+        metadata.create_all(self.engine)
+
+    async def write(self, work: Callable[[Unit], T]) -> T:
+        """Run ``work`` in one transaction on the writer thread; its callbacks and changes run here after the commit."""
+        loop = asyncio.get_running_loop()
+        unit, result = await loop.run_in_executor(self._writer, self._transact, work)
+        self._finish(unit)
+        return result
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_sync, work)
+
+    def write_sync(self, work: Callable[[Unit], T]) -> T:
+        """The same for command lines and tests, in the calling thread."""
+        unit, result = self._writer.submit(self._transact, work).result()
+        self._finish(unit)
+        return result
+
+    def read_sync(self, work: Callable[[Connection], T]) -> T:
+        with self.engine.connect() as conn:
+            return work(conn)
+
+    def close(self) -> None:
+        self._writer.shutdown()
+        self._readers.shutdown()
+        self.engine.dispose()
+
+    def _transact(self, work: Callable[[Unit], T]) -> tuple[Unit, T]:
+        try:
+            with self.engine.connect().execution_options(prahari_write=True) as conn, conn.begin():
+                unit = Unit(conn, self.clock())
+                result = work(unit)
+        except OperationalError as error:
+            raise Unavailable(f"the database does not take writes now: {error.orig}") from error
+        return unit, result
+
+    def _finish(self, unit: Unit) -> None:
+        if unit.changes:
+            self.on_changes(unit.changes)
+        for callback in unit.callbacks:
+            try:
+                callback()
+            except Exception:
+                log.exception("a callback after a commit failed")
+
+
+def _configure_sqlite(engine: Engine) -> None:
+    """WAL, FULL, foreign keys; write units begin IMMEDIATE, because a read that turns into a write fails under contention."""
+
+    @event.listens_for(engine, "connect")
+    def _connect(raw: Any, _record: Any) -> None:
+        raw.isolation_level = None
+        cursor = raw.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(conn: Connection) -> None:
+        writes = conn.get_execution_options().get("prahari_write", False)
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
+
+
+def _assert_durable(conn: Connection) -> None:
+    if conn.dialect.name == "sqlite":
+        level = conn.exec_driver_sql("PRAGMA synchronous").scalar()
+        mode = conn.exec_driver_sql("PRAGMA journal_mode").scalar()
+        if level != 2 or mode not in ("wal", "memory"):
+            raise SetupError(f"SQLite runs with synchronous={level}, journal_mode={mode}; the hub needs FULL and WAL")
+    elif conn.exec_driver_sql("SHOW synchronous_commit").scalar() == "off":
+        raise SetupError("PostgreSQL runs with synchronous_commit=off; the hub needs it on")

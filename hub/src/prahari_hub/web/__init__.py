@@ -1,0 +1,1 @@
+"""web of the hub."""
