@@ -1,0 +1,75 @@
+# One target an intention: setup, demo, demo-clean, test, check, fix, bench, lock.
+# A machine needs Python 3.11 or newer with venv, git and make; everything else comes into .venv, which can be deleted at any time.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+UV := $(BIN)/python requirements/uv.py
+MEMBERS := wire agent hub provisioning
+
+# Where tests and the demo find clips and models that nobody on this project made.
+export PRAHARI_MEDIA ?= $(abspath ../shared/media)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-clean test check fix bench lock clean
+
+help: ## say what each target does
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' Makefile
+
+setup: $(STAMP)-fonts $(STAMP)-ui ## install everything into .venv
+
+$(STAMP)-uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is older than Python 3.11: install a newer one and run make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian: apt install python3-venv)"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(STAMP)-packages: requirements/dev.txt requirements/uv.py $(STAMP)-uv
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(STAMP)-members: $(MEMBERS:%=%/pyproject.toml) $(STAMP)-packages
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(MEMBERS:%=-e %)
+	@touch $@
+
+$(STAMP)-fonts: $(wildcard agent/fonts/*) $(STAMP)-members
+	$(BIN)/python agent/fonts/build.py
+	@touch $@
+
+$(STAMP)-ui: $(shell find hub/ui -type f -not -path '*/node_modules/*' 2>/dev/null) $(STAMP)-members
+	$(BIN)/python hub/ui/build.py
+	@touch $@
+
+demo: setup ## a hub and three devices on this machine; CLIP=… MODEL=… SWARM=… are yours
+	@$(BIN)/prahari-hub demo $(if $(CLIP),--clip "$(CLIP)") $(if $(MODEL),--model "$(MODEL)") $(if $(SWARM),--swarm "$(SWARM)")
+
+demo-clean: ## forget the demo's state
+	rm -rf .prahari/demo
+
+test: setup ## every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## style, types, layers, dependencies, generated files
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	@for member in $(MEMBERS); do echo "deptry $$member"; (cd $$member && ../$(BIN)/deptry src) || exit 1; done
+	$(BIN)/python -m prahari_wire.schemas --check
+
+fix: setup ## what can be put right by itself: format, simple lint, generated files
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+	$(BIN)/python -m prahari_wire.schemas
+
+bench: setup ## the figures of docs/performance.md
+	$(BIN)/python -m bench
+
+lock: $(STAMP)-uv ## pin every dependency again, with hashes and without any index address
+	$(BIN)/python requirements/lock.py
+
+clean: demo-clean ## the environment too
+	rm -rf $(VENV)
