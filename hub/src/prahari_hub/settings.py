@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from prahari_hub.errors import SetupError
 
@@ -22,14 +27,21 @@ class Settings(BaseSettings):
     home: Path = Path(".prahari/hub")
     city: str = Field("city", max_length=60, description="the O of every certificate")
     port_offset: int = Field(0, ge=0, le=50000)
-    listen: str = Field("127.0.0.1", description="address of console, device HTTPS and MQTT; 0.0.0.0 or :: for all")
-    hosts: list[str] = Field(["localhost", "127.0.0.1"], description="names of the hub in its certificate; the first one goes into seeds")
+    listen: str = Field(
+        "127.0.0.1", description="address of console, device HTTPS and MQTT; 0.0.0.0 or :: for all"
+    )
+    hosts: list[str] = Field(
+        ["localhost", "127.0.0.1"],
+        description="names of the hub in its certificate; the first one goes into seeds",
+    )
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the home if left out")
     blobs_url: str | None = Field(None, description="obstore URL; a folder in the home if left out")
     nats_url: str | None = Field(None, description="an external NATS instead of the embedded server")
     nats_seed_file: Path | None = Field(None, description="nkey seed of the hub's user at an external NATS")
     heartbeat_s: int = Field(30, ge=1)
-    suspect_after_s: float | None = Field(None, description="silence until SUSPECT; 1.5 heartbeats if left out")
+    suspect_after_s: float | None = Field(
+        None, description="silence until SUSPECT; 1.5 heartbeats if left out"
+    )
     offline_after_s: float | None = Field(None, description="silence until OFFLINE; 3 heartbeats if left out")
     flush_s: float = Field(5, gt=0, description="how often heartbeats are written")
     cookie_secure: bool = Field(False, description="set it when a TLS proxy stands before the console")
@@ -91,7 +103,9 @@ def load(**values: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])
-        raise SetupError(f"setting {path}: {first['msg']}; correct it in hub.toml or PRAHARI_{path.upper()}") from None
+        raise SetupError(
+            f"setting {path}: {first['msg']}; correct it in hub.toml or PRAHARI_{path.upper()}"
+        ) from None
     try:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         probe = settings.home / ".writable"

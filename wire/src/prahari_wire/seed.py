@@ -20,7 +20,9 @@ class Seed(Message):
     hub: Annotated[str, StringConstraints(pattern=r"^https://[^/\s@]+$", max_length=200)]
     mqtt: Annotated[str, StringConstraints(pattern=r"^[^/\s@]+:\d{1,5}$", max_length=200)]
     ca_spki_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    token: Annotated[str, StringConstraints(pattern=r"^FLT1-[0-9A-HJKMNP-TV-Z]{8}-[0-9A-HJKMNP-TV-Z]{24}-[0-9A-Z*~$=]$")]
+    token: Annotated[
+        str, StringConstraints(pattern=r"^FLT1-[0-9A-HJKMNP-TV-Z]{8}-[0-9A-HJKMNP-TV-Z]{24}-[0-9A-Z*~$=]$")
+    ]
     city: ShortText = "city"
     board: ShortText = "auto"
     timezone: ShortText = "Asia/Kolkata"

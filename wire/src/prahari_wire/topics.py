@@ -111,7 +111,9 @@ def inbound_subject(partition: int | None = None) -> str:
 def parse_subject(subject: str) -> Inbound:
     """Parse a subject at the hub; ValueError if the partition is not the device's own or the subject is none of ours."""
     match subject.split("."):
-        case ["prahari", "in", part, device, channel] if is_device_id(device) and part.isascii() and part.isdigit():
+        case ["prahari", "in", part, device, channel] if (
+            is_device_id(device) and part.isascii() and part.isdigit()
+        ):
             if int(part) != partition(device):
                 raise ValueError(f"{device} spoke on partition {part}, its own is {partition(device)}")
             return Inbound(device, Up(channel), int(part))

@@ -21,7 +21,9 @@ users = Table(
 sessions = Table(
     "sessions",
     metadata,
-    Column("hash", String, primary_key=True),  # SHA-256 of the cookie: a copy of the database opens no session
+    Column(
+        "hash", String, primary_key=True
+    ),  # SHA-256 of the cookie: a copy of the database opens no session
     Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("csrf", String, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),

@@ -1,1 +1,1 @@
-"""broker of the hub."""
+"""The broker: nats-server with its MQTT listener, embedded or external, and the hub's connections to it."""

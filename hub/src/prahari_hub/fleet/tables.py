@@ -40,7 +40,9 @@ devices = Table(
     Column("id", String, primary_key=True),
     Column("name", String),
     Column("site_id", ForeignKey("sites.id"), index=True),
-    Column("service", String, nullable=False, server_default="registered"),  # registered, active, maintenance, retired
+    Column(
+        "service", String, nullable=False, server_default="registered"
+    ),  # registered, active, maintenance, retired
     Column("created_at", UtcDateTime, nullable=False),
     # presence, by the hub's clock
     Column("presence", String, nullable=False, server_default="unknown"),  # online, suspect, offline, unknown
@@ -54,7 +56,9 @@ devices = Table(
     Column("clock_offset_ms", Float),
     Column("birth", Json),
     # the last heartbeat
-    Column("health_state", String, nullable=False, server_default="unknown"),  # worst of its checks: ok, warn, fail, unknown
+    Column(
+        "health_state", String, nullable=False, server_default="unknown"
+    ),  # worst of its checks: ok, warn, fail, unknown
     Column("health", Json),
     Index("ix_devices_presence_id", "presence", "id"),
 )

@@ -40,7 +40,9 @@ incident_log = Table(
     Column("incident_id", ForeignKey("incidents.id"), nullable=False, index=True),
     Column("at", UtcDateTime, nullable=False),
     Column("actor", String, nullable=False),
-    Column("action", String, nullable=False),  # opened, repeated, cleared, acknowledged, assigned, commented, resolved, told
+    Column(
+        "action", String, nullable=False
+    ),  # opened, repeated, cleared, acknowledged, assigned, commented, resolved, told
     Column("text", String),
     Column("event_ulid", String),
 )

@@ -73,7 +73,9 @@ class Store:
             with engine.connect() as conn:
                 _assert_durable(conn)
         except OperationalError as error:
-            raise SetupError(f"the database {engine.url.render_as_string()} cannot be opened: {error.orig}") from error
+            raise SetupError(
+                f"the database {engine.url.render_as_string()} cannot be opened: {error.orig}"
+            ) from error
         return cls(engine, clock=clock)
 
     def create_all(self) -> None:
@@ -146,6 +148,8 @@ def _assert_durable(conn: Connection) -> None:
         level = conn.exec_driver_sql("PRAGMA synchronous").scalar()
         mode = conn.exec_driver_sql("PRAGMA journal_mode").scalar()
         if level != 2 or mode not in ("wal", "memory"):
-            raise SetupError(f"SQLite runs with synchronous={level}, journal_mode={mode}; the hub needs FULL and WAL")
+            raise SetupError(
+                f"SQLite runs with synchronous={level}, journal_mode={mode}; the hub needs FULL and WAL"
+            )
     elif conn.exec_driver_sql("SHOW synchronous_commit").scalar() == "off":
         raise SetupError("PostgreSQL runs with synchronous_commit=off; the hub needs it on")

@@ -1,0 +1,46 @@
+"""Who is asking, and may they: the dependency that every route but log-in declares.
+
+``http`` stands below ``access``; the composition root puts access's Authenticator into ``app.state.authenticator``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from fastapi import Request
+
+from prahari_hub.errors import Forbidden
+from prahari_hub.http.actor import Actor, Role
+
+READERS = (Role.OPERATOR, Role.TECHNICIAN, Role.AUDITOR)
+
+
+class Unauthenticated(Exception):
+    """Nobody is signed in and no valid token was sent (401)."""
+
+
+class Authenticator(Protocol):
+    async def actor(self, request: Request) -> Actor | None:
+        """The actor of this request by bearer token or session cookie (CSRF checked for writes by cookie), or None."""
+        ...
+
+
+async def current_actor(request: Request) -> Actor:
+    authenticator: Authenticator = request.app.state.authenticator
+    actor = await authenticator.actor(request)
+    if actor is None:
+        raise Unauthenticated
+    return actor
+
+
+def require(*roles: Role) -> Callable[[Request], Awaitable[Actor]]:
+    """A dependency that gives the actor if it is an admin or has one of ``roles``; Unauthenticated or Forbidden otherwise."""
+
+    async def dependency(request: Request) -> Actor:
+        actor = await current_actor(request)
+        if actor.role is not Role.ADMIN and actor.role not in roles:
+            raise Forbidden(f"this needs the role {' or '.join(roles) or 'admin'}; yours is {actor.role}")
+        return actor
+
+    return dependency
