@@ -1,0 +1,1 @@
+"""Each figure that docs/performance.md quotes, as a command."""

@@ -1,0 +1,56 @@
+"""The programs that the demo starts: each with a log of its own, ended by its id."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+STOP_S = 15
+
+
+class Program:
+    """One running program. ``stop`` asks, waits, and ends it only when it does not follow."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.log = log
+        with log.open("ab") as out:
+            # a session of its own: Ctrl-C reaches the demo alone, which then stops its programs in order
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,
+            )
+
+    @property
+    def ended(self) -> int | None:
+        return self.process.poll()
+
+    def tail(self, lines: int = 15) -> str:
+        """The end of its log, for a person who wonders why it ended."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def ask_to_stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> None:
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def installed(name: str) -> str:
+    """The path of one of our programs: beside this interpreter, where the virtual environment put it."""
+    return str(Path(sys.executable).parent / name)
