@@ -8,11 +8,21 @@ from __future__ import annotations
 import subprocess
 import sys
 
-
-COMPILE = (
-    "pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links"
-    " --no-header --no-annotate --no-emit-package prahari-wire"
-).split()
+COMPILE = [
+    "pip",
+    "compile",
+    "--quiet",
+    "--universal",
+    "--python-version",
+    "3.11",
+    "--generate-hashes",
+    "--no-emit-index-url",
+    "--no-emit-find-links",
+    "--no-header",
+    "--no-annotate",
+    "--no-emit-package",
+    "prahari-wire",
+]
 
 LOCKS = {
     "uv.txt": ["requirements/uv.in"],

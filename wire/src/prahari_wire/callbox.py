@@ -38,11 +38,15 @@ class Press(Message):
 
 
 class ButtonStuck(Message):
+    """The button has been held longer than anyone presses; ``active`` False says that it was let go."""
+
     active: bool
     held_s: Annotated[float, Field(ge=0)]
 
 
 class SelfTest(Message):
+    """What the periodic check of the lamp's and the button's lines found."""
+
     passed: bool
     lamp: bool
     button: bool
