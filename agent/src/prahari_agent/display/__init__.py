@@ -1,1 +1,1 @@
-"""display of the agent."""
+"""A variable message display: drawing, playing, and following playlist and overrides."""
