@@ -1,0 +1,45 @@
+"""What the fleet tells the slices above it: a fact from the field, and a transition that the hub found by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from prahari_wire.base import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One committed event. ``body`` is the model that ``prahari_wire.events.KINDS`` names for ``kind``.
+
+    ``at`` is the device's time, ``received_at`` the hub's. A ``late`` fact enters history and raises no fresh alarm.
+    """
+
+    device: str
+    site_id: str | None
+    peripheral: str | None
+    peripheral_type: str | None
+    kind: str
+    body: Message
+    at: datetime
+    late: bool
+    ulid: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change that was written first and is told once, in the order of ``id``.
+
+    ``kind`` is ``presence`` (before and after are online, suspect, offline, unknown) or ``clone`` (single, clone).
+    """
+
+    id: int
+    device: str
+    site_id: str | None
+    peripheral: str | None
+    kind: str
+    before: str
+    after: str
+    at: datetime
+    detail: str | None
