@@ -1,0 +1,70 @@
+"""Cut a live connection: what the callout remembers at once, then every connection that the servers themselves list."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+from nats.errors import Error
+
+from prahari_hub.broker.callout import Connection
+from prahari_hub.broker.connection import Bus
+from prahari_hub.errors import Unavailable
+
+ANSWERS_S = 0.3
+"""How long servers of a cluster may take to list a device's connections."""
+log = logging.getLogger(__name__)
+
+
+class Kicker:
+    """Speaks in the system account. ``remembered`` is the callout's table (another process's hub may have an empty one)."""
+
+    def __init__(self, bus: Bus, remembered: dict[str, Connection]) -> None:
+        self._bus = bus
+        self._remembered = remembered
+
+    async def kick(self, device: str) -> int:
+        """Cut the device's connections and return how many were found. Mark the device as revoked before."""
+        known = self._remembered.pop(device, None)
+        if known:
+            await self._cut(known)
+        listed = [found for found in await self._list(device) if found != known]
+        for found in listed:
+            await self._cut(found)
+        log.info("kicked %s: %d connections", device, len(listed) + (known is not None))
+        return len(listed) + (known is not None)
+
+    async def _cut(self, at: Connection) -> None:
+        request = json.dumps({"cid": at.client}).encode()
+        try:
+            await self._bus.request(f"$SYS.REQ.SERVER.{at.server}.KICK", request)
+        except Unavailable as error:  # the server is gone, and the connection with it
+            log.warning("kick of connection %d: %s", at.client, error)
+
+    async def _list(self, device: str) -> list[Connection]:
+        """Every server's answer within ANSWERS_S."""
+        client = self._bus.client
+        inbox = client.new_inbox()
+        answers = await client.subscribe(inbox)
+        found: list[Connection] = []
+        request = json.dumps({"mqtt_client": device, "auth": False}).encode()
+        try:
+            await client.publish("$SYS.REQ.SERVER.PING.CONNZ", request, reply=inbox)
+            async with asyncio.timeout(ANSWERS_S):
+                while True:
+                    message = await answers.next_msg(timeout=ANSWERS_S)
+                    found += _connections(json.loads(message.data), device)
+        except TimeoutError:
+            return found
+        except Error as error:
+            raise Unavailable(f"the broker could not list connections: {error}") from error
+        finally:
+            await answers.unsubscribe()
+
+
+def _connections(answer: dict[str, Any], device: str) -> list[Connection]:
+    server = answer["server"]["id"]
+    listed = (answer.get("data") or {}).get("connections") or []
+    return [Connection(server, int(item["cid"])) for item in listed if item.get("mqtt_client") == device]

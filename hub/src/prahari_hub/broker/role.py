@@ -1,0 +1,61 @@
+"""The broker as one part that the composition root starts and stops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prahari_hub.broker.callout import Admission, Callout
+from prahari_hub.broker.config import Plan
+from prahari_hub.broker.connection import Bus, Sight, unseen
+from prahari_hub.broker.downlink import Downlink
+from prahari_hub.broker.keys import Keys
+from prahari_hub.broker.kick import Kicker
+from prahari_hub.broker.server import EmbeddedServer
+
+
+class Broker:
+    """Start: server (unless ``external_url``), the hub's connection, kick, callout. Stop: the other way round.
+
+    ``bus`` is in the devices' account; ``on_sight(False | True)`` tells when the hub lost or regained sight of the devices.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        keys: Keys,
+        admission: Admission,
+        *,
+        external_url: str | None = None,
+        external_ca: Path | None = None,
+        on_sight: Sight = unseen,
+    ) -> None:
+        url = external_url or plan.url
+        self.server = None if external_url else EmbeddedServer(plan, keys)
+        self.bus = Bus("hub", url, keys.hub, ca=external_ca, on_sight=on_sight)
+        self.callout = Callout(keys, admission)
+        self.downlink = Downlink(self.bus)
+        self._system = Bus("system", url, keys.system, ca=external_ca)
+        self._auth = Bus("callout", url, keys.callout, ca=external_ca)
+        self._kicker = Kicker(self._system, self.callout.connections)
+
+    async def start(self) -> None:
+        """SetupError says in one sentence what stands in the way; nothing is left running then."""
+        try:
+            if self.server:
+                await self.server.start()
+            for bus in (self.bus, self._system, self._auth):
+                await bus.open()
+            await self.callout.serve(self._auth)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def kick(self, device: str) -> int:
+        """Cut the device's live connections; how many were found."""
+        return await self._kicker.kick(device)
+
+    async def stop(self) -> None:
+        for bus in (self._auth, self._system, self.bus):
+            await bus.close()
+        if self.server:
+            await self.server.stop()
