@@ -1,0 +1,212 @@
+"""``make demo``: start the hub, put three devices into service, say what to try, stop everything on Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import httpx
+
+from prahari_provisioning.demo import register, tell
+from prahari_provisioning.demo.processes import Program, installed
+from prahari_provisioning.demo.site import CITY, HEARTBEAT_S, Device, devices
+
+READY_S = 60.0
+ADMIN = "demo"
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on; the sentence says what to do."""
+
+
+@dataclass
+class Demo:
+    """``home`` keeps everything, so that a second start resumes the same state."""
+
+    home: Path
+    clip: Path | None = None
+    model: Path | None = None
+    swarm: int = 0
+    programs: list[Program] = field(default_factory=list)
+    stopping: bool = False
+
+    @property
+    def hub_env(self) -> dict[str, str]:
+        return {
+            "PRAHARI_HOME": str(self.home / "hub"),
+            "PRAHARI_CITY": CITY,
+            "PRAHARI_HEARTBEAT_S": str(HEARTBEAT_S),
+        }
+
+    @property
+    def console(self) -> str:
+        return f"http://localhost:{8080 + int(os.environ.get('PRAHARI_PORT_OFFSET', '0'))}"
+
+    @property
+    def token_file(self) -> Path:
+        return self.home / "token"
+
+    def run(self) -> None:
+        """Until Ctrl-C, SIGTERM, or until a program of the demo ends by itself."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        try:
+            self.start()
+            while not self.stopping:
+                self._watch()
+                time.sleep(0.3)
+        finally:
+            self.stop()
+
+    def start(self) -> None:
+        """Everything up, devices online, and the table printed."""
+        started = time.monotonic()
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.home / "logs").mkdir(exist_ok=True)
+        site = self._devices()
+        self._start_hub()
+        with self._api() as api:
+            register.ensure_city(api)
+            register.ensure_streets(api)
+            for device in site:
+                register.ensure_device(api, device)
+                self._start_device(device)
+            self._wait("every device to come online", lambda: self._online(api, site))
+        if self.swarm:
+            self._start_swarm()
+        login = self._hub("user", "login-link", ADMIN, "--base", self.console).strip()
+        tell.ready(self, login, seconds=time.monotonic() - started)
+
+    def stop(self) -> None:
+        """Devices first, so that their last word still reaches the hub."""
+        self.stopping = True
+        for group in (
+            [p for p in self.programs if p.name != "hub"],
+            [p for p in self.programs if p.name == "hub"],
+        ):
+            for program in group:
+                program.ask_to_stop()
+            for program in group:
+                program.wait()
+        self.programs.clear()
+
+    def agent_home(self, device: str) -> Path:
+        return self.home / "devices" / device
+
+    def _devices(self) -> tuple[Device, ...]:
+        for path, what in ((self.clip, "clip"), (self.model, "model")):
+            if path is not None and not path.is_file():
+                raise DemoFailed(f"there is no {what} at {path}: give {what.upper()}= the path of a file")
+        clips = self.home / "clips"
+        clips.mkdir(exist_ok=True)
+        drawn = [clips / f"street-{seed}.mp4" for seed in (1, 2)]
+        for seed, path in enumerate(drawn, start=1):
+            if not path.exists() and not (seed == 1 and self.clip):
+                self._do([installed("prahari-agent"), "clip", str(path), "--seed", str(seed)])
+        clip = self.clip.resolve() if self.clip else drawn[0]
+        return devices(clip.absolute(), drawn[1].absolute(), self.model.resolve() if self.model else None)
+
+    def _start_hub(self) -> None:
+        new = not (self.home / "hub" / "hub.db").exists()
+        self._hub("init")
+        if new or not self.token_file.exists():
+            self._hub("user", "add", ADMIN, "--role", "admin", "--no-password")
+            token = self._hub("token", "create", "demo", "--role", "admin", "--days", "90").strip()
+            self._keep_secret(token)
+        hub = self._launch("hub", [installed("prahari-hub"), "serve"], self.hub_env)
+        self._wait("the hub to be ready", lambda: self._alive(hub) and _ready(self.console))
+
+    def _keep_secret(self, token: str) -> None:
+        descriptor = os.open(self.token_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(token + "\n")
+
+    def _start_device(self, device: Device) -> None:
+        home = self.agent_home(device.id)
+        if not (home / "identity").exists():
+            home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._do(
+                [installed("prahari-provision"), "seed", device.id, "--board", "simulated"]
+                + ["--hub", self.console, "--token-file", str(self.token_file), "--out", str(home)]
+            )
+        self._launch(device.id, [installed("prahari-agent"), "run", "--home", str(home)])
+
+    def _start_swarm(self) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "bench.swarm",
+            "--hub",
+            self.console,
+            "--token-file",
+            str(self.token_file),
+        ]
+        self._launch("swarm", [*command, "--home", str(self.home / "swarm"), "--count", str(self.swarm)])
+
+    def _online(self, api: httpx.Client, site: tuple[Device, ...]) -> bool:
+        for program in self.programs:
+            self._alive(program)
+        found = register.presence(api)
+        return all(found.get(device.id) == "online" for device in site)
+
+    def _watch(self) -> None:
+        for program in self.programs:
+            self._alive(program)
+
+    def _alive(self, program: Program) -> bool:
+        if program.ended is not None:
+            raise DemoFailed(
+                f"{program.name} ended by itself; its log {program.log} closes with:\n{program.tail()}"
+            )
+        return True
+
+    def _wait(self, what: str, done: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + READY_S
+        while not done():
+            if self.stopping:
+                raise DemoFailed("stopped")
+            if time.monotonic() > deadline:
+                raise DemoFailed(
+                    f"waited {READY_S:.0f} s for {what}; look into the logs in {self.home / 'logs'}"
+                )
+            time.sleep(0.1)
+
+    def _launch(self, name: str, command: list[str], env: Mapping[str, str] | None = None) -> Program:
+        program = Program(name, command, self.home / "logs" / f"{name}.log", env)
+        self.programs.append(program)
+        return program
+
+    def _hub(self, *arguments: str) -> str:
+        return self._do([installed("prahari-hub"), *arguments], self.hub_env)
+
+    def _do(self, command: list[str], env: Mapping[str, str] | None = None) -> str:
+        """Run one command to its end and give what it printed; DemoFailed with its own words if it fails."""
+        done = subprocess.run(
+            command, env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip()
+            raise DemoFailed(f"{Path(command[0]).name} {command[1]} failed: {said}")
+        return done.stdout
+
+    def _api(self) -> httpx.Client:
+        token = self.token_file.read_text().strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.Client(base_url=f"{self.console}/api/v1", headers=headers, timeout=15)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.stopping = True
+
+
+def _ready(console: str) -> bool:
+    try:
+        return httpx.get(f"{console}/readyz", timeout=2).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
