@@ -18,7 +18,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PORTS = (8883, 4222, 8080, 8443)
 REQUIRED = frozenset(filter(None, os.environ.get("PRAHARI_REQUIRE", "").split(",")))
-PACKAGES = {"Xvfb": "xvfb", "nft": "nftables", "chronyd": "chrony", "systemd-analyze": "systemd", "sshd": "openssh-server"}
+PACKAGES = {
+    "Xvfb": "xvfb",
+    "nft": "nftables",
+    "chronyd": "chrony",
+    "systemd-analyze": "systemd",
+    "sshd": "openssh-server",
+}
 
 
 def media_folder() -> Path:
@@ -34,7 +40,11 @@ def missing(need: str) -> str | None:
     """Why ``need`` is not met on this machine, or None."""
     if need == "media":
         folder = media_folder()
-        return None if folder.is_dir() else f"no folder {folder.name}: PRAHARI_MEDIA must name the test media's folder"
+        return (
+            None
+            if folder.is_dir()
+            else f"no folder {folder.name}: PRAHARI_MEDIA must name the test media's folder"
+        )
     if find_program(need):
         return None
     return f"{need} is not installed (Debian: apt install {PACKAGES.get(need, need)})"

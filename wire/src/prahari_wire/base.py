@@ -32,7 +32,16 @@ DeviceId = Annotated[str, StringConstraints(pattern=DEVICE_ID)]
 PeripheralId = Annotated[str, StringConstraints(pattern=PERIPHERAL_ID)]
 ShortText = Annotated[str, StringConstraints(max_length=120)]
 Text = Annotated[str, StringConstraints(max_length=1000)]
-Utc = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(UTC))]
+
+
+def _as_utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time outside of the years 1 to 9999") from None
+
+
+Utc = Annotated[AwareDatetime, AfterValidator(_as_utc)]
 Seq = Annotated[int, Field(ge=0, lt=2**53)]
 
 

@@ -1,0 +1,167 @@
+"""Every message and body there is: parsed, written and parsed again it is the same, and its schema agrees."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+from prahari_wire.base import Refused, parse
+from prahari_wire.schemas import named_models, schema_of
+
+ID, ID2 = "01ARZ3NDEKTSV4RRFFQ69G5FAV", "01BX5ZZKBKACTAV9WEVGEMMVRZ"
+AT, HASH, UUID = "2026-11-21T10:00:00.500000Z", "ab" * 32, "00000000-0000-0000-0000-000000000007"
+SESSION: dict[str, Any] = {"boot": UUID, "conn": 1, "at": AT, "mono_ms": 12, "clock": "floor"}
+TEXT = {"type": "text", "text": "पुल बंद है\nBridge closed", "align": "left", "size_px": 12}
+IMAGE = {"type": "image", "sha256": HASH, "size": 100, "fit": "cover"}
+REGION = {
+    "id": "gate",
+    "name": "Gate",
+    "polygon": [[0, 0], [1.0, 0], [0.5, 1]],
+    "classes": [],
+    "severity": "critical",
+}
+CAMERA = {"type": "camera", "source": "rtsp://10.0.0.5/main", "fps": 2.5, "score": 0.4, "regions": [REGION]}
+CALLBOX = {"type": "callbox", "name": "Box at the bridge", "button_pin": 5, "stuck_after_s": 20.5}
+DISPLAY = {"type": "display", "player": "mpv", "playlist": [{"id": "a", "content": TEXT}], "safe": IMAGE}
+DESIRED = {"heartbeat_s": 10, "peripherals": {"cam1": CAMERA, "box1": CALLBOX, "sign1": DISPLAY}}
+TRACK = {
+    "phase": "ended", "track": ID, "label": "person", "score": 0.75, "started_at": AT, "ended_at": AT, "frames": 9,
+    "box": {"left": 0.1, "top": 0.2, "right": 0.3, "bottom": 1}, "regions": ["gate"], "snapshot": {"sha256": HASH, "size": 1},
+}  # fmt: skip
+SIGNED = {"v": 1, "id": ID, "key": "k1", "sig": "c2ln"}
+OVERRIDE = {
+    "id": ID,
+    "class": 6,
+    "priority": 1,
+    "issued_at": AT,
+    "expires_at": AT,
+    "lease_s": 60,
+    "content": TEXT,
+}
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "up.birth": {
+        **SESSION, "v": 1, "id": ID,
+        "body": {
+            "peripherals": [{"id": "cam1", "type": "camera", "model": "X"}, {"id": "box1", "type": "callbox"}],
+            "versions": {"agent": "0.1.0", "python": "3.11", "os": "Debian 12", "board": "pi5"},
+            "capabilities": ["preview"], "twin_version": 3, "journal": UUID, "low": 0, "boot_reason": "watchdog",
+            "seed_sha256": HASH,
+        },
+    },
+    "up.gone": {**SESSION, "id": ID, "body": {"reason": "lost"}},
+    "up.health": {
+        **SESSION, "id": ID,
+        "body": {
+            "uptime_s": 5, "checks": [{"name": "cpu", "state": "warn", "value": 91.5, "text": "busy"}],
+            "peripherals": [{"id": "cam1", "state": "fail", "faults": ["SignalLoss"], "note": "no picture"}],
+        },
+    },
+    "up.event-batch": {
+        "id": ID, "journal": UUID, "low": 4,
+        "events": [
+            {**SESSION, "id": ID, "seq": 4, "kind": "callbox.press", "peripheral": "box1", "body": {"press": ID2, "count": 1}},
+            {**SESSION, "id": ID2, "seq": 5, "kind": "camera.track", "peripheral": "cam1", "late": True, "body": TRACK},
+        ],
+    },
+    "down.ack": {
+        "id": ID, "at": AT, "birth": ID2, "batch": ID2, "journal": UUID, "upto": -1, "beyond": [[4, 6], [9, 9]],
+        "refused": [{"seq": 7, "reason": "unknown-kind", "detail": "no such kind"}], "problem": "late", "retry_after_s": 1.5,
+    },
+    "down.twin": {**SIGNED, "version": 3, "sha256": HASH, "document": DESIRED},
+    "down.command": {
+        **SIGNED, "name": "callbox.lamp", "args": {"state": "steady"}, "issued_at": AT, "expires_at": AT,
+        "idempotency": "at_most_once", "safe": True,
+    },
+    "down.override": {**SIGNED, "display": "sign1", "epoch": 9, "overrides": [OVERRIDE]},
+    "event.callbox.press": {"press": ID, "count": 3},
+    "event.override.state": {"epoch": 2, "outcome": "refused", "active": [ID], "refused": {ID2: "does not fit"}},
+    "event.camera.track": TRACK,
+    "event.camera.fault": {"fault": "ImageTooBlurry", "active": True, "since": AT, "detail": "clean the lens"},
+    "event.callbox.stuck": {"active": True, "held_s": 31.5},
+    "event.display.fault": {"fault": "illegible", "active": False},
+    "event.agent.fault": {"part": "camera", "active": True, "peripheral": "cam1", "detail": "crashed"},
+    "event.outbox.set_aside": {"file": "outbox.db.broken-1", "detail": "malformed"},
+    "event.outbox.shed": {"class": 3, "count": 200, "reason": "disk full"},
+    "event.command.state": {"command": ID, "state": "FAILED", "result": {"a": [1, None]}, "error": "no lamp"},
+    "event.twin.report": {
+        "version": 4, "outcome": "rejected", "applied_version": 3, "errors": [{"path": "peripherals.cam1.fps", "message": "≤ 5"}],
+    },
+    "event.callbox.selftest": {"passed": False, "lamp": False, "button": True, "detail": "lamp line open"},
+    "event.display.shown": {"source": "override", "item": ID, "class": 6, "epoch": 9, "frame_sha256": HASH, "text": "X"},
+    "command.callbox.lamp": {"peripheral": "box1", "incident": "inc-1", "state": "blinking"},
+    "command.display.preview": {"peripheral": "sign1", "content": IMAGE},
+    "document.desired": DESIRED,
+    "document.camera": CAMERA,
+    "document.callbox": CALLBOX,
+    "document.display": DISPLAY,
+    "document.seed": {
+        "device": "pune-cam-01", "hub": "https://hub.example:8443", "mqtt": "hub.example:8883", "ca_spki_sha256": HASH,
+        "token": "FLT1-0123ABCD-0123456789ABCDEFGHJKMNPQ-Z", "city": "Pune",
+    },
+}  # fmt: skip
+MODELS = dict(named_models())
+
+
+def holds(received: Any, sent: Any) -> bool:
+    """``received`` says what was ``sent``, and may say defaults too."""
+    match sent:
+        case dict():
+            return isinstance(received, dict) and all(
+                holds(received.get(key), value) for key, value in sent.items()
+            )
+        case list():
+            return len(received) == len(sent) and all(map(holds, received, sent))
+    return bool(received == sent)
+
+
+EACH = pytest.mark.parametrize("name", MODELS)
+
+
+@EACH
+def test_a_message_survives_the_way_there_and_back(name: str):
+    first = parse(MODELS[name], json.dumps(EXAMPLES[name]).encode(), strict_scan=True)
+    again = parse(MODELS[name], first.model_dump_json().encode(), strict_scan=True)
+    assert again == first
+    assert holds(json.loads(first.model_dump_json()), EXAMPLES[name])
+
+
+@EACH
+def test_the_schema_accepts_what_the_model_accepts(name: str):
+    validator = jsonschema.Draft202012Validator(schema_of(MODELS[name]))
+    validator.validate(EXAMPLES[name])
+    written = parse(MODELS[name], json.dumps(EXAMPLES[name]).encode())
+    validator.validate(json.loads(written.model_dump_json()))
+
+
+@EACH
+def test_the_schema_refuses_what_the_model_refuses(name: str):
+    validator = jsonschema.Draft202012Validator(schema_of(MODELS[name]))
+    bad = [{**EXAMPLES[name], "surprise": 1}]
+    bad += [
+        {key: value for key, value in EXAMPLES[name].items() if key != gone}
+        for gone in schema_of(MODELS[name]).get("required", [])
+    ]
+    for document in bad:
+        assert not validator.is_valid(document)
+        with pytest.raises(Refused):
+            parse(MODELS[name], json.dumps(document).encode())
+
+
+def test_the_schema_of_a_batch_ties_each_body_to_its_kind():
+    validator = jsonschema.Draft202012Validator(schema_of(MODELS["up.event-batch"]))
+    batch = json.loads(json.dumps(EXAMPLES["up.event-batch"]))
+    batch["events"][0]["kind"] = "camera.fault"
+    assert not validator.is_valid(batch)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["rtsp://user:pw@10.0.0.5/main", "http://user@cam/", "https://:pw@cam/"],
+)
+def test_a_camera_address_with_a_password_is_refused_without_telling_it(source: str):
+    with pytest.raises(Refused, match=r"secrets\.toml") as caught:
+        parse(MODELS["document.camera"], json.dumps({**CAMERA, "source": source}).encode())
+    assert "pw" not in str(caught.value)
