@@ -51,6 +51,7 @@ setup_tokens = Table(
     metadata,
     Column("hash", String, primary_key=True),
     Column("role", String, nullable=False),
+    Column("user", String),  # of a log-in link; a set-up token makes its user
     Column("expires_at", UtcDateTime, nullable=False),
     Column("used_at", UtcDateTime),
 )

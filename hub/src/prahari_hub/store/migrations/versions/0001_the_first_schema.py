@@ -195,6 +195,7 @@ def upgrade() -> None:
     op.create_table('setup_tokens',
     sa.Column('hash', sa.String(), nullable=False),
     sa.Column('role', sa.String(), nullable=False),
+    sa.Column('user', sa.String(), nullable=True),
     sa.Column('expires_at', UtcDateTime(), nullable=False),
     sa.Column('used_at', UtcDateTime(), nullable=True),
     sa.PrimaryKeyConstraint('hash', name=op.f('pk_setup_tokens'))

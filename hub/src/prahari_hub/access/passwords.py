@@ -1,0 +1,46 @@
+"""Passwords: what is accepted, and argon2id over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
+
+from prahari_hub.errors import Invalid
+
+MIN_LENGTH, MAX_LENGTH, MIN_DIFFERENT = 12, 128, 5
+# OWASP's profile for argon2id with the least memory: the hub also runs on a small machine
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+_NOBODY = _HASHER.hash("nobody has this password")
+_COMMON = frozenset((Path(__file__).parent / "common_passwords.txt").read_text().split())
+
+
+def check(password: str, *, name: str) -> None:
+    """Raise Invalid with what to change unless the password may be used by ``name``."""
+    reason = None
+    if len(password) < MIN_LENGTH:
+        reason = f"at least {MIN_LENGTH} characters are needed"
+    elif len(password) > MAX_LENGTH:
+        reason = f"at most {MAX_LENGTH} characters are accepted"
+    elif password.lower() in _COMMON or len(set(password)) < MIN_DIFFERENT:
+        reason = (
+            "it is among the first that anyone would try; choose another, for example four unrelated words"
+        )
+    elif name.lower() in password.lower():
+        reason = "it must not contain the user's name"
+    if reason:
+        raise Invalid(f"This password cannot be used: {reason}.", ("password", reason))
+
+
+def digest(password: str) -> str:
+    return _HASHER.hash(password)
+
+
+def matches(stored: str | None, password: str) -> bool:
+    """True if the password is the one behind ``stored``; None costs the same time and is never true."""
+    try:
+        _HASHER.verify(stored or _NOBODY, password[: MAX_LENGTH + 1])
+    except (VerifyMismatchError, InvalidHashError):
+        return False
+    return stored is not None

@@ -1,0 +1,74 @@
+"""GET /live: the feed as Server-Sent Events for a signed-in browser, with a beat that proves that the line is alive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from prahari_hub.http.actor import Actor
+from prahari_hub.http.auth import current_actor
+from prahari_hub.live.feed import Feed, Message, Subscription
+
+BEAT_S = 5.0
+CHECK_S = 15.0  # how often the session behind an open stream is looked at again
+TOPICS = frozenset({"devices", "incidents", "displays", "commands", "transitions", "overrides"})
+
+router = APIRouter(include_in_schema=False)
+
+
+def feed_of(request: Request) -> Feed:
+    feed: Feed = request.app.state.feed
+    return feed
+
+
+@router.get("/live")
+async def live(
+    request: Request,
+    _actor: Annotated[Actor, Depends(current_actor)],
+    feed: Annotated[Feed, Depends(feed_of)],
+    topics: Annotated[str, Query(max_length=200)] = "incidents",
+) -> StreamingResponse:
+    """``topics`` is a list with commas; what is not a topic is left out."""
+    wanted = TOPICS.intersection(topics.split(","))
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_events(request, feed, wanted), media_type="text/event-stream", headers=headers)
+
+
+@router.get("/live/ping")
+async def ping(_actor: Annotated[Actor, Depends(current_actor)]) -> Response:
+    """204 while the session holds: what a page asks when its stream was refused."""
+    return Response(status_code=204)
+
+
+async def _events(request: Request, feed: Feed, topics: frozenset[str]) -> AsyncIterator[bytes]:
+    subscription = feed.subscribe(topics)
+    beat = Message("beat", "{}").encode()
+    loop = asyncio.get_running_loop()
+    checked_at = loop.time()
+    try:
+        yield b"retry: 1000\n\n"
+        while True:
+            message, ended = await _next(subscription)
+            if ended:
+                return
+            if loop.time() - checked_at >= CHECK_S:
+                checked_at = loop.time()
+                if await request.app.state.authenticator.actor(request) is None:
+                    yield Message("signed-out", "{}").encode()
+                    return
+            yield message.encode() if message else beat
+    finally:
+        feed.unsubscribe(subscription)
+
+
+async def _next(subscription: Subscription) -> tuple[Message | None, bool]:
+    """The next message, or None when a beat is due; True when the feed has closed."""
+    try:
+        message = await asyncio.wait_for(subscription.get(), BEAT_S)
+    except TimeoutError:
+        return None, False
+    return message, message is None

@@ -1,0 +1,120 @@
+"""The console's application: every slice's API routes below /api/v1, every slice's pages, static files.
+
+A slice takes part with ``api.py`` (a ``router`` whose paths are below /api/v1) and ``pages.py`` (a ``router`` with whole paths).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.staticfiles import StaticFiles
+
+from prahari_hub.access.authenticator import StoreAuthenticator
+from prahari_hub.http import health, problems
+from prahari_hub.http.health import Gauges, Probe
+from prahari_hub.http.middleware import Guard
+from prahari_hub.settings import Settings
+from prahari_hub.store import Store
+
+API_SLICES = ("access", "identity", "fleet", "incidents", "signage", "live")
+PAGE_SLICES = ("web", "access", "identity", "fleet", "incidents", "signage", "live")
+STATIC = Path(__file__).parent / "static"
+BODY_LIMITS = {
+    "/api/v1/map": 512 * 1024 * 1024,
+    "/map": 512 * 1024 * 1024,
+    "/api/v1/blobs": 64 * 1024 * 1024,
+    "/api/v1/images": 16 * 1024 * 1024,
+}
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass
+class Parts:
+    """What the composition root gives: ``state`` holds further parts that routes look for in ``app.state``."""
+
+    settings: Settings
+    store: Store
+    state: dict[str, Any] = field(default_factory=dict)
+    probes: dict[str, Probe] = field(default_factory=dict)
+    gauges: list[Gauges] = field(default_factory=list)
+
+
+def console_app(parts: Parts) -> FastAPI:
+    """The whole console on one port: pages, API, static files, health and metrics."""
+    settings = parts.settings
+    app = FastAPI(title="Prahari", version="1", openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.settings = settings
+    app.state.store = parts.store
+    app.state.authenticator = StoreAuthenticator(parts.store, secure=settings.cookie_secure)
+    app.state.probes = parts.probes
+    app.state.gauges = parts.gauges
+    for name, part in parts.state.items():
+        setattr(app.state, name, part)
+    problems.install(app)
+    app.include_router(health.router)
+    api = api_router()
+    app.include_router(api)
+    app.add_api_route("/api/v1/openapi.json", _document(api), include_in_schema=False)
+    for router in _routers(PAGE_SLICES, "pages"):
+        app.include_router(router, include_in_schema=False)
+    if STATIC.is_dir():
+        app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(
+        Guard,
+        hosts={*settings.hosts, settings.listen, *LOCAL_HOSTS},
+        limits=BODY_LIMITS,
+        secure=settings.cookie_secure,
+    )
+    return app
+
+
+def api_router() -> APIRouter:
+    """All routes below /api/v1, each documented with the problems that it may answer."""
+    api = APIRouter(prefix="/api/v1", responses=problems.RESPONSES)
+    for router in _routers(API_SLICES, "api"):
+        api.include_router(router)
+    return api
+
+
+def _routers(slices: tuple[str, ...], module: str) -> list[APIRouter]:
+    names = [f"prahari_hub.{name}.{module}" for name in slices]
+    return [import_module(name).router for name in names if find_spec(name) is not None]
+
+
+def openapi(api: APIRouter) -> dict[str, Any]:
+    """The OpenAPI document of the API, with the problem document and both ways to authenticate."""
+    document = get_openapi(
+        title="Prahari",
+        version="1",
+        description="The hub's API. Lists are keyset-paged; errors are RFC 9457 problem documents.",
+        routes=api.routes,
+    )
+    components = document.setdefault("components", {})
+    schema = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas = components.setdefault("schemas", {})
+    schemas.update(schema.pop("$defs", {}))
+    schemas["Problem"] = schema
+    components["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer", "description": "an API token: prt_…"},
+        "session": {"type": "apiKey", "in": "cookie", "name": "prahari_session"},
+    }
+    document["security"] = [{"token": []}, {"session": []}]
+    return document
+
+
+def _document(api: APIRouter) -> Callable[[], dict[str, Any]]:
+    document: dict[str, Any] = {}
+
+    def endpoint() -> dict[str, Any]:
+        if not document:
+            document.update(openapi(api))
+        return document
+
+    return endpoint
