@@ -72,7 +72,7 @@ class Demo:
         (self.home / "logs").mkdir(exist_ok=True)
         site = self._devices()
         self._start_hub()
-        with self._api() as api:
+        with self.api() as api:
             register.ensure_city(api)
             register.ensure_streets(api)
             for device in site:
@@ -81,7 +81,7 @@ class Demo:
             self._wait("every device to come online", lambda: self._online(api, site))
         if self.swarm:
             self._start_swarm()
-        login = self._hub("user", "login-link", ADMIN, "--base", self.console).strip()
+        login = self.login_link()
         tell.ready(self, login, seconds=time.monotonic() - started)
 
     def stop(self) -> None:
@@ -99,6 +99,15 @@ class Demo:
 
     def agent_home(self, device: str) -> Path:
         return self.home / "devices" / device
+
+    def api(self) -> httpx.Client:
+        token = self.token_file.read_text().strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.Client(base_url=f"{self.console}/api/v1", headers=headers, timeout=15)
+
+    def login_link(self) -> str:
+        """A link that signs one person in, once."""
+        return self._hub("user", "login-link", ADMIN, "--base", self.console).strip()
 
     def _devices(self) -> tuple[Device, ...]:
         for path, what in ((self.clip, "clip"), (self.model, "model")):
@@ -132,10 +141,8 @@ class Demo:
         home = self.agent_home(device.id)
         if not (home / "identity").exists():
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._do(
-                [installed("prahari-provision"), "seed", device.id, "--board", "simulated"]
-                + ["--hub", self.console, "--token-file", str(self.token_file), "--out", str(home)]
-            )
+            where = ["--hub", self.console, "--token-file", str(self.token_file), "--out", str(home)]
+            self._do([installed("prahari-provision"), "seed", device.id, "--board", "simulated", *where])
         self._launch(device.id, [installed("prahari-agent"), "run", "--home", str(home)])
 
     def _start_swarm(self) -> None:
@@ -195,11 +202,6 @@ class Demo:
             said = (done.stderr or done.stdout).strip()
             raise DemoFailed(f"{Path(command[0]).name} {command[1]} failed: {said}")
         return done.stdout
-
-    def _api(self) -> httpx.Client:
-        token = self.token_file.read_text().strip()
-        headers = {"Authorization": f"Bearer {token}"}
-        return httpx.Client(base_url=f"{self.console}/api/v1", headers=headers, timeout=15)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.stopping = True

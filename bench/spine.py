@@ -1,0 +1,217 @@
+"""The spine's figures: ready, press to incident, press to browser, override to frame, memory.
+
+Runs the demo's own site on shifted ports in a temporary folder and writes one JSON object to stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import sqlite3
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from prahari_provisioning.demo.processes import installed
+from prahari_provisioning.demo.run import Demo
+
+PRESSES = 100
+OVERRIDES = 100
+BROWSER_PRESSES = 10
+POLL_S = 0.001
+
+
+def percentiles(seconds: list[float]) -> dict[str, float]:
+    """Milliseconds: p50, p99 and the largest."""
+    ordered = sorted(seconds)
+    at99 = ordered[min(len(ordered) - 1, round(0.99 * (len(ordered) - 1)))]
+    return {
+        "n": len(ordered),
+        "p50_ms": round(statistics.median(ordered) * 1000, 1),
+        "p99_ms": round(at99 * 1000, 1),
+        "max_ms": round(ordered[-1] * 1000, 1),
+    }
+
+
+def until(done: Callable[[], bool], timeout_s: float = 15) -> float:
+    """Seconds until ``done``; RuntimeError after ``timeout_s``."""
+    started = time.monotonic()
+    while not done():
+        if time.monotonic() - started > timeout_s:
+            raise RuntimeError("waited too long: the figure cannot be measured")
+        time.sleep(POLL_S)
+    return time.monotonic() - started
+
+
+def press(home: Path) -> None:
+    subprocess.run(
+        [installed("prahari-agent"), "press", "--home", str(home)], check=True, capture_output=True
+    )
+
+
+def press_to_incident(demo: Demo) -> list[float]:
+    """From the moment at which the box stamped the press to the incident's commit, seen by a second reader of the database.
+
+    Box and hub share this machine's clock here. Each incident is resolved again, so that the next press opens one.
+    """
+    database = sqlite3.connect(f"file:{demo.home / 'hub' / 'hub.db'}?mode=ro", uri=True, isolation_level=None)
+    found = []
+    with demo.api() as api:
+        for _ in range(PRESSES):
+            count = incident_count(database)
+            pressing = subprocess.Popen(
+                [installed("prahari-agent"), "press", "--home", str(demo.agent_home("pune-ecb-01"))]
+            )
+            until(lambda count=count: incident_count(database) > count)
+            committed = time.time()
+            pressing.wait()
+            found.append(committed - pressed_at(database))
+            resolve_all(api)
+            time.sleep(random.uniform(0.05, 0.3))
+    database.close()
+    return found
+
+
+def incident_count(database: sqlite3.Connection) -> int:
+    return int(database.execute("SELECT count(*) FROM incidents WHERE kind = 'callbox.press'").fetchone()[0])
+
+
+def pressed_at(database: sqlite3.Connection) -> float:
+    """Unix time of the newest press by the box's stamp."""
+    row = database.execute(
+        "SELECT (julianday(at) - 2440587.5) * 86400 FROM events WHERE kind = 'callbox.press' ORDER BY id DESC LIMIT 1"
+    )
+    return float(row.fetchone()[0])
+
+
+def resolve_all(api: httpx.Client) -> None:
+    for incident in api.get("/incidents", params={"state": "open"}).json()["items"]:
+        if incident["kind"] == "callbox.press":
+            answer = api.post(f"/incidents/{incident['id']}/resolve", json={"comment": "measured"})
+            answer.raise_for_status()
+
+
+def override_to_frame(demo: Demo) -> list[float]:
+    """From the API call to the new frame on the display's disk."""
+    frame = next((demo.agent_home("pune-vms-01")).rglob("frame.png"))
+    found = []
+    with demo.api() as api:
+        for number in range(OVERRIDES):
+            before = frame.stat().st_mtime_ns
+            body = {
+                "display": "pune-vms-01:sign1",
+                "class": 6,
+                "reason": "bench",
+                "minutes": 5,
+                "content": {"type": "text", "text": f"ROAD CLOSED {number}"},
+            }
+            started = time.monotonic()
+            made = api.post("/overrides", json=body)
+            made.raise_for_status()
+            until(lambda before=before: frame.stat().st_mtime_ns > before)
+            found.append(time.monotonic() - started)
+            api.delete(f"/overrides/{made.json()['id']}").raise_for_status()
+            until(lambda mark=frame.stat().st_mtime_ns: frame.stat().st_mtime_ns > mark)
+    return found
+
+
+def press_to_browser(demo: Demo) -> list[float]:
+    """From the box's stamp of the press to its row in an open incident queue (Chromium, headless)."""
+    from playwright.sync_api import sync_playwright
+
+    found = []
+    database = sqlite3.connect(f"file:{demo.home / 'hub' / 'hub.db'}?mode=ro", uri=True, isolation_level=None)
+    with demo.api() as api, sync_playwright() as play:
+        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(demo.login_link())
+        if page.get_by_role("button").count():
+            page.get_by_role("button").first.click()
+        page.goto(f"{demo.console}/incidents")
+        for _ in range(BROWSER_PRESSES):
+            resolve_all(api)
+            time.sleep(2)
+            page.evaluate(WATCH)
+            press(demo.agent_home("pune-ecb-01"))
+            page.wait_for_function("window.seenAt", timeout=15000)
+            found.append(page.evaluate("window.seenAt") / 1000 - pressed_at(database))
+        browser.close()
+    database.close()
+    return found
+
+
+WATCH = """() => {
+  window.seenAt = 0;
+  const before = new Set([...document.querySelectorAll('[data-incident]')].map(row => row.dataset.incident));
+  const look = () => {
+    for (const row of document.querySelectorAll('[data-incident]')) {
+      if (!before.has(row.dataset.incident) && !window.seenAt) window.seenAt = Date.now();
+    }
+  };
+  new MutationObserver(look).observe(document.body, {childList: true, subtree: true, attributes: true});
+}"""
+
+
+def memory(demo: Demo) -> dict[str, float]:
+    """Resident memory in MB of each program, and of the processes that it started."""
+    found = {}
+    for program in demo.programs:
+        parent = psutil.Process(program.process.pid)
+        found[program.name] = megabytes(parent)
+        for child in parent.children(recursive=True):
+            found[f"{program.name} > {label(child)}"] = megabytes(child)
+    return found
+
+
+def label(process: psutil.Process) -> str:
+    words = process.cmdline()
+    return "camera" if "prahari_agent.camera" in " ".join(words) else process.name()
+
+
+def megabytes(process: psutil.Process) -> float:
+    return round(process.memory_info().rss / 1e6, 1)
+
+
+def ready_s(demo: Demo) -> float:
+    started = time.monotonic()
+    demo.start()
+    return round(time.monotonic() - started, 1)
+
+
+def measure(home: Path) -> dict[str, Any]:
+    demo = Demo(home)
+    results: dict[str, Any] = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    }
+    try:
+        results["first_start_s"] = ready_s(demo)
+        demo.stop()
+        demo.stopping = False
+        results["ready_s"] = ready_s(demo)
+        time.sleep(15)
+        results["memory_mb"] = memory(demo)
+        results["press_to_incident"] = percentiles(press_to_incident(demo))
+        results["override_to_frame"] = percentiles(override_to_frame(demo))
+        results["press_to_browser"] = percentiles(press_to_browser(demo))
+        results["memory_after_mb"] = memory(demo)
+    finally:
+        demo.stop()
+    return results
+
+
+def main() -> None:
+    os.environ.setdefault("PRAHARI_PORT_OFFSET", str(random.randint(10_000, 30_000)))
+    with tempfile.TemporaryDirectory(prefix="prahari-bench-") as folder:
+        print(json.dumps(measure(Path(folder)), indent=2))
+
+
+if __name__ == "__main__":
+    main()
