@@ -1,0 +1,233 @@
+"""How a frame becomes events: content, gate, detector, tracker, regions, snapshot. One camera, no sockets, no clocks."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from prahari_wire import camera as wire
+from prahari_wire.base import Message
+from prahari_wire.events import CAMERA_FAULT, TRACK
+
+from prahari_agent.camera import redact
+from prahari_agent.camera.boxes import Box, Detection, contains, without_doubles
+from prahari_agent.camera.content import Content
+from prahari_agent.camera.detector import Detector
+from prahari_agent.camera.gate import Look, MotionGate
+from prahari_agent.camera.source import Frame
+from prahari_agent.camera.tracker import Track, Tracker
+
+MOTION = "motion"
+PERSON = "person"
+LOOK_S = 10.0
+"""The detector looks at least this often, also when nothing moves: someone may stand there since before the start."""
+CONTINUE = 0.6
+"""Share of a label's threshold that is enough to keep its track alive."""
+HIDE_SCORE = 0.25
+"""Least score of a person to be pixelated: hiding too much is the lesser harm."""
+
+
+class Outgoing(NamedTuple):
+    """An event to be kept, and the picture that belongs to it."""
+
+    kind: str
+    body: Message
+    jpeg: bytes | None = None
+
+
+@dataclass
+class Counters:
+    """What the camera did since its process started; ``detector_ms`` is a moving average."""
+
+    frames: int = 0
+    inferences: int = 0
+    detector_ms: float = 0.0
+    tracks: int = 0
+
+
+@dataclass
+class _Reported:
+    regions: list[str] = field(default_factory=list)
+    started: bool = False
+
+
+class Pipeline:
+    """``detector`` None: the motion gate alone runs, and what moves becomes tracks labelled "motion".
+
+    ``inferring`` is entered around every call into the inference runtime, which may crash the process.
+    """
+
+    def __init__(
+        self,
+        config: wire.CameraConfig,
+        detector: Detector | None,
+        *,
+        inferring: AbstractContextManager[object] | None = None,
+    ) -> None:
+        self._config = config
+        self._detector = detector
+        self._inferring = inferring or nullcontext()
+        self._gate = MotionGate()
+        self._tracker = Tracker(threshold=self._threshold, confirm_frames=config.confirm_frames)
+        self._content = Content(
+            frozen_after_s=config.frozen_after_s, signal_loss_after_s=config.signal_loss_after_s
+        )
+        self._reported: dict[str, _Reported] = {}
+        self._before: Frame | None = None
+        self._looked_s = float("-inf")
+        self.counters = Counters()
+
+    @property
+    def faults(self) -> list[wire.ContentFault]:
+        return self._content.active
+
+    def see(self, frame: Frame) -> list[Outgoing]:
+        """The events that one frame gives."""
+        faults = self._check_content(frame)
+        look = self._gate.look(frame.luma, frame.time_s)
+        found = self._find(frame, look)
+        changes = self._tracker.update(self._wanted(found), frame.at, frame.time_s)
+        self._place_in_regions(frame)
+        self.counters.frames += 1
+        return [*faults, *self._ended(changes.ended), *self._started(frame, found)]
+
+    def silence(self, now: datetime, silent_s: float, reason: str | None) -> list[Outgoing]:
+        """No frame came for ``silent_s``."""
+        return [Outgoing(CAMERA_FAULT, fault) for fault in self._content.silence(now, silent_s, reason)]
+
+    def end(self) -> list[Outgoing]:
+        """The source has ended or the camera stops: every track ends."""
+        return self._ended(self._tracker.flush().ended)
+
+    def snapshot(self, frame: Frame) -> bytes:
+        """A redacted JPEG of the frame, for a person who asked."""
+        return self._jpeg(frame, self._detect(frame) if self._detector else [], mark=None)
+
+    def _check_content(self, frame: Frame) -> list[Outgoing]:
+        same = self._before is not None and frame.same_picture(self._before)
+        self._before = frame
+        return [
+            Outgoing(CAMERA_FAULT, fault) for fault in self._content.frame(frame.at, frame.time_s, same=same)
+        ]
+
+    def _find(self, frame: Frame, look: Look) -> list[Detection]:
+        """The detector looks when something moves, while it follows something, and now and then."""
+        if self._detector is None:
+            return [Detection(MOTION, 1.0, box) for box in look.boxes]
+        if look.open or self._tracker.live or frame.time_s - self._looked_s >= LOOK_S:
+            self._looked_s = frame.time_s
+            return self._detect(frame)
+        return []
+
+    def _detect(self, frame: Frame) -> list[Detection]:
+        assert self._detector is not None
+        pixels = frame.rgb(self._detector.width, self._detector.height)
+        began_s = time.perf_counter()
+        with self._inferring:
+            found = self._detector.detect(pixels)
+        took_ms = (time.perf_counter() - began_s) * 1000
+        counters = self.counters
+        counters.detector_ms += (took_ms - counters.detector_ms) * (0.1 if counters.inferences else 1)
+        counters.inferences += 1
+        return found
+
+    def _wanted(self, found: Sequence[Detection]) -> list[Detection]:
+        """Detections that may become tracks, or keep one alive, each object once."""
+        return without_doubles(
+            [
+                one
+                for one in found
+                if self._is_wanted(one.label) and one.score >= CONTINUE * self._threshold(one.label)
+            ]
+        )
+
+    def _is_wanted(self, label: str) -> bool:
+        """Allowed by the model's manifest and, where there are regions, asked for by one of them."""
+        allowed = self._detector.manifest.allowed if self._detector else None
+        if allowed is not None and label not in allowed:
+            return False
+        regions = self._config.regions
+        return not regions or any(_asks_for(region, label) for region in regions)
+
+    def _threshold(self, label: str) -> float:
+        if self._detector is None:
+            return 0.0
+        score = self._config.score
+        return self._detector.manifest.threshold(label) if score is None else score
+
+    def _place_in_regions(self, frame: Frame) -> None:
+        for track in self._tracker.live:
+            reported = self._reported.setdefault(track.id, _Reported())
+            for region in self._config.regions:
+                here = track.seen_s == frame.time_s and contains(region.polygon, track.box.foot)
+                if here and _asks_for(region, track.label) and region.id not in reported.regions:
+                    reported.regions.append(region.id)
+        living = {track.id for track in self._tracker.live}
+        self._reported = {
+            id: reported for id, reported in self._reported.items() if id in living or reported.started
+        }
+
+    def _started(self, frame: Frame, found: Sequence[Detection]) -> list[Outgoing]:
+        """Confirmed tracks not told yet; where there are regions, a track is told once it is in one."""
+        told = []
+        for track in self._tracker.live:
+            reported = self._reported[track.id]
+            if track.confirmed and not reported.started and (reported.regions or not self._config.regions):
+                reported.started = True
+                self.counters.tracks += 1
+                jpeg = self._jpeg(frame, found, mark=track.box)
+                snapshot = wire.Snapshot(sha256=hashlib.sha256(jpeg).hexdigest(), size=len(jpeg))
+                body = _body(track, wire.TrackPhase.STARTED, reported.regions, snapshot)
+                told.append(Outgoing(TRACK, body, jpeg))
+        return told
+
+    def _ended(self, tracks: Sequence[Track]) -> list[Outgoing]:
+        reports = [(track, self._reported.pop(track.id, _Reported())) for track in tracks]
+        return [
+            Outgoing(TRACK, _body(track, wire.TrackPhase.ENDED, reported.regions, None))
+            for track, reported in reports
+            if reported.started
+        ]
+
+    def _jpeg(self, frame: Frame, found: Sequence[Detection], mark: Box | None) -> bytes:
+        """Every person of this frame is hidden: found now, however weakly, or followed and just not seen.
+
+        Where no model knows persons, and where there may be more things than the model can name, the whole picture is.
+        """
+        hide = [one.box for one in found if one.label in (PERSON, MOTION) and one.score >= HIDE_SCORE]
+        hide += [
+            track.expected(frame.time_s) for track in self._tracker.live if track.label in (PERSON, MOTION)
+        ]
+        detector = self._detector
+        knows = detector is not None and PERSON in detector.model.labels
+        full = (
+            detector is not None and sum(one.score >= HIDE_SCORE for one in found) >= detector.most_detections
+        )
+        return redact.snapshot_jpeg(frame.bgr(redact.MAX_ROWS), hide, whole=not knows or full, mark=mark)
+
+
+def _asks_for(region: wire.Region, label: str) -> bool:
+    return not region.classes or label in region.classes
+
+
+def _body(
+    track: Track, phase: wire.TrackPhase, regions: Sequence[str], snapshot: wire.Snapshot | None
+) -> wire.Track:
+    left, top, right, bottom = track.box.clipped()
+    return wire.Track(
+        phase=phase,
+        track=track.id,
+        label=track.label,
+        score=track.score,
+        started_at=track.started_at,
+        ended_at=track.seen_at if phase is wire.TrackPhase.ENDED else None,
+        box=wire.Box(left=left, top=top, right=right, bottom=bottom),
+        frames=track.frames,
+        regions=list(regions),
+        snapshot=snapshot,
+    )
