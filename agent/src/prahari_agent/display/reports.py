@@ -1,0 +1,141 @@
+"""What a display tells the hub: override.state, display.shown and display.fault, each when it changes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prahari_wire import events
+from prahari_wire.display import (
+    DisplayFault,
+    OverrideOutcome,
+    OverrideSet,
+    OverrideState,
+    Shown,
+    ShownSource,
+    TextContent,
+)
+from prahari_wire.playback import Item
+
+from prahari_agent.display.renderer import Frame
+from prahari_agent.peripheral import Surroundings
+
+ROTATION_S = 60.0
+"""A playlist that goes round reports each new item at once, and then one item a minute: the rest follows from the twin."""
+REMEMBER = 512
+SHORT = 120
+
+
+class Reporter:
+    """Emits for one display, from its follower's thread. ``monotonic`` counts seconds."""
+
+    def __init__(self, peripheral: str, surroundings: Surroundings, monotonic: Callable[[], float]) -> None:
+        self._peripheral, self._surroundings, self._monotonic = peripheral, surroundings, monotonic
+        self._state: OverrideState | None = None
+        self._detail: str | None = None
+        self._shown: Shown | None = None
+        self._shown_at = 0.0
+        self._seen: OrderedDict[tuple[str | None, str], None] = OrderedDict()
+        self._uploaded: OrderedDict[str, None] = OrderedDict()
+        self._faults: dict[str, str] = {}
+
+    def stored(self, epoch: int, *, taken: bool) -> None:
+        """An override set came; it was put on disk, or its epoch was not higher than the last."""
+        self._detail = (
+            None if taken else short(f"epoch {epoch} is not higher than the one in force and was ignored")
+        )
+
+    def not_stored(self, new: OverrideSet, why: str) -> None:
+        reason = short(f"The display cannot store it ({why}): free space on its disk.")
+        refused = {override.id: reason for override in new.overrides}
+        self._emit(
+            events.OVERRIDE_STATE,
+            OverrideState(epoch=new.epoch, outcome=OverrideOutcome.REFUSED, refused=refused, detail=reason),
+        )
+
+    def overrides(
+        self,
+        epoch: int,
+        *,
+        active: list[str],
+        refused: Mapping[str, str],
+        waiting: int,
+        ended: Mapping[str, str],
+        answer: bool,
+    ) -> None:
+        """Say where the set stands: when it differs from what was said last, or when the hub asked (``answer``)."""
+        pending = f"{waiting} of the pictures are still on their way" if waiting else None
+        why_ended = next(iter(ended.values()), None)
+        state = OverrideState(
+            epoch=epoch,
+            outcome=_outcome(refused, ended),
+            active=active,
+            refused={id_: short(reason) for id_, reason in refused.items()},
+            detail=pending or why_ended,
+        )
+        nothing_new = self._state is None and not active and not refused
+        if answer:
+            self._emit(
+                events.OVERRIDE_STATE, state.model_copy(update={"detail": self._detail or state.detail})
+            )
+        elif state != self._state and not nothing_new:
+            self._emit(events.OVERRIDE_STATE, state)
+        self._state, self._detail = state, None
+
+    def shown(self, item: Item, frame: Frame, epoch: int) -> None:
+        """Report a change of what shows, and have its frame uploaded once."""
+        before = self._shown
+        text = item.content.text if isinstance(item.content, TextContent) else None
+        now = Shown(
+            source=item.source, item=item.id, cls=item.cls, epoch=epoch, frame_sha256=frame.sha256, text=text
+        )
+        if before is not None and now == before.model_copy(update={"epoch": epoch}):
+            return
+        rotates = before is not None and before.source is now.source is ShownSource.PLAYLIST
+        known = not _is_new(self._seen, (item.id, frame.sha256))
+        if rotates and known and self._monotonic() - self._shown_at < ROTATION_S:
+            return
+        self._emit(events.SHOWN, now)
+        self._shown, self._shown_at = now, self._monotonic()
+        if _is_new(self._uploaded, frame.sha256):
+            self._surroundings.upload(frame.png, "image/png")
+
+    def forget_rotation(self) -> None:
+        """A new configuration: its items count as not yet reported."""
+        self._seen.clear()
+
+    def faults(self, present: Mapping[str, str]) -> None:
+        """Raise what is new, clear what has gone."""
+        for fault, detail in present.items():
+            if self._faults.get(fault) != detail:
+                self._fault(fault, active=True, detail=short(detail))
+        for fault in self._faults.keys() - present.keys():
+            self._fault(fault, active=False)
+        self._faults = dict(present)
+
+    def _fault(self, fault: Any, *, active: bool, detail: str | None = None) -> None:
+        self._emit(events.DISPLAY_FAULT, DisplayFault(fault=fault, active=active, detail=detail))
+
+    def _emit(self, kind: str, body: Any) -> None:
+        self._surroundings.emit(kind, body, peripheral=self._peripheral)
+
+
+def _outcome(refused: Mapping[str, str], ended: Mapping[str, str]) -> OverrideOutcome:
+    if refused:
+        return OverrideOutcome.REFUSED
+    return OverrideOutcome.ENDED if ended else OverrideOutcome.APPLIED
+
+
+def short(sentence: str) -> str:
+    return sentence if len(sentence) <= SHORT else sentence[: SHORT - 1] + "…"
+
+
+def _is_new(seen: OrderedDict[Any, None], key: Any) -> bool:
+    """Whether ``key`` was not there; it is afterwards, and the oldest go."""
+    if key in seen:
+        return False
+    seen[key] = None
+    while len(seen) > REMEMBER:
+        seen.popitem(last=False)
+    return True
