@@ -14,17 +14,18 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.staticfiles import StaticFiles
 
 from prahari_hub.access.authenticator import StoreAuthenticator
 from prahari_hub.http import health, problems
 from prahari_hub.http.health import Gauges, Probe
 from prahari_hub.http.middleware import Guard
+from prahari_hub.http.static import HashedFiles
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store
+from prahari_hub.web.pages import error_page
 
-API_SLICES = ("access", "identity", "fleet", "incidents", "signage", "live")
-PAGE_SLICES = ("web", "access", "identity", "fleet", "incidents", "signage", "live")
+API_SLICES = ("access", "identity", "fleet", "fleet.map", "incidents", "signage")
+PAGE_SLICES = ("web", "access", "identity", "fleet", "fleet.map", "incidents", "signage")
 STATIC = Path(__file__).parent / "static"
 BODY_LIMITS = {
     "/api/v1/map": 512 * 1024 * 1024,
@@ -55,6 +56,7 @@ def console_app(parts: Parts) -> FastAPI:
     app.state.authenticator = StoreAuthenticator(parts.store, secure=settings.cookie_secure)
     app.state.probes = parts.probes
     app.state.gauges = parts.gauges
+    app.state.error_page = error_page
     for name, part in parts.state.items():
         setattr(app.state, name, part)
     problems.install(app)
@@ -65,7 +67,7 @@ def console_app(parts: Parts) -> FastAPI:
     for router in _routers(PAGE_SLICES, "pages"):
         app.include_router(router, include_in_schema=False)
     if STATIC.is_dir():
-        app.mount("/static", StaticFiles(directory=STATIC), name="static")
+        app.mount("/static", HashedFiles(STATIC), name="static")
     app.add_middleware(
         Guard,
         hosts={*settings.hosts, settings.listen, *LOCAL_HOSTS},

@@ -1,0 +1,1 @@
+"""The map: layers that a site brings, and where the devices stand."""

@@ -1,0 +1,78 @@
+// The page's end of the live feed. Other modules listen on document.body: "prahari:<topic>" (detail.changes, or null for "fetch all anew").
+// The header says LIVE, DELAYED n s or DISCONNECTED by what was last heard.
+import { Stream } from "./stream.js";
+import { t } from "./strings.js";
+
+const DELAYED_MS = 12_000;
+let link = { connected: false, heardAt: null };
+let askedAt = 0;
+
+export function start(topics) {
+  const worker = document.body.dataset.worker;
+  if (!worker || !topics.length) return;
+  if ("SharedWorker" in window) {
+    const { port } = new SharedWorker(worker, { name: "prahari-live" });
+    port.onmessage = ({ data }) => receive(data);
+    port.start();
+    port.postMessage({ topics });
+    addEventListener("pagehide", () => port.postMessage({ bye: true }));
+    addEventListener("pageshow", (event) => event.persisted && port.postMessage({ topics }));
+  } else {
+    new Stream(receive).want(topics);
+  }
+  setInterval(show, 1000);
+}
+
+function receive(message) {
+  switch (message.type) {
+    case "state":
+      link = message;
+      show();
+      break;
+    case "changes":
+      dispatch(message.topic, message.changes);
+      break;
+    case "resync":
+      for (const topic of message.topics) dispatch(topic, null);
+      break;
+    case "signed-out":
+      location.assign("/login");
+      break;
+    case "refused?":
+      ask();
+  }
+}
+
+function dispatch(topic, changes) {
+  document.body.dispatchEvent(new CustomEvent(`prahari:${topic}`, { detail: { changes } }));
+}
+
+/** The stream broke: if that was because nobody is signed in any more, go to log-in. */
+async function ask() {
+  if (Date.now() - askedAt < 5000) return;
+  askedAt = Date.now();
+  const answer = await fetch("/live/ping", { headers: { accept: "application/json" } }).catch(() => null);
+  if (answer?.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+}
+
+function show() {
+  const box = document.getElementById("link");
+  if (!box) return;
+  const silent = link.heardAt === null ? 0 : Date.now() - link.heardAt;
+  const state = link.connected ? (silent > DELAYED_MS ? "delayed" : "live") : link.heardAt === null ? "connecting" : "disconnected";
+  const seconds = Math.round(silent / 1000);
+  const text = { live: t("LIVE"), delayed: t("DELAYED {n} s", { n: seconds }), disconnected: t("DISCONNECTED"), connecting: t("CONNECTING") }[state];
+  const shown = box.querySelector(".link-text");
+  if (shown.textContent !== text) shown.textContent = text;
+  box.dataset.state = state;
+  const stale = state === "disconnected";
+  if (stale && !document.body.classList.contains("stale")) noteStale();
+  document.body.classList.toggle("stale", stale);
+}
+
+function noteStale() {
+  const note = document.querySelector(".stale-note") ?? document.getElementById("main").insertAdjacentElement("afterbegin", document.createElement("p"));
+  note.className = "stale-note error";
+  const clock = new Date(link.heardAt).toLocaleTimeString("en-GB", { timeZone: "Asia/Kolkata" });
+  note.textContent = t("No connection to the hub. What stands here is as of {clock}.", { clock });
+}
