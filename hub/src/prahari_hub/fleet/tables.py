@@ -55,6 +55,7 @@ devices = Table(
     Column("clock", String),
     Column("clock_offset_ms", Float),
     Column("birth", Json),
+    Column("heartbeat_s", Integer),  # of the applied twin
     # the last heartbeat
     Column(
         "health_state", String, nullable=False, server_default="unknown"
@@ -90,6 +91,8 @@ twins = Table(
     Column("reported_outcome", String),
     Column("reported_errors", Json),
     Column("reported_at", UtcDateTime),
+    Column("sent", Integer, nullable=False, default=0),
+    Column("next_send_at", UtcDateTime, index=True),  # until the device has reported on this version
 )
 
 twin_history = Table(
@@ -167,6 +170,7 @@ refusals = Table(
     Column("detail", String, nullable=False),
     Column("journal", String),
     Column("seq", BigInteger),
+    Column("ulid", String),
     Column("payload", LargeBinary),  # the first kilobytes, for whoever repairs the sender
 )
 

@@ -11,7 +11,12 @@ displays = Table(
     Column("peripheral", String, primary_key=True),
     Column("epoch", Integer, nullable=False),  # of the newest set of overrides
     Column("confirmed_epoch", Integer, nullable=False, default=0),
+    Column("bumped_at", UtcDateTime),  # when the newest epoch was made: leases count from then
+    Column("sent", Integer, nullable=False, default=0),
     Column("sent_at", UtcDateTime),
+    Column("next_send_at", UtcDateTime, index=True),  # until the display has confirmed the newest epoch
+    Column("outcome", String),  # of the last override.state: applied, refused, ended
+    Column("detail", String),
     Column("refused", Json),
     Column("active", Json),
     # the last display.shown
@@ -40,5 +45,6 @@ overrides = Table(
     Column("issued_by", String, nullable=False),
     Column("cancelled_at", UtcDateTime),
     Column("cancelled_by", String),
+    Column("ended_at", UtcDateTime),  # cancelled or expired: no longer in the set
     Index("ix_overrides_display", "device_id", "peripheral", "expires_at"),
 )

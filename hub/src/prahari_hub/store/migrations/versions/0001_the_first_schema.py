@@ -80,7 +80,12 @@ def upgrade() -> None:
     sa.Column('peripheral', sa.String(), nullable=False),
     sa.Column('epoch', sa.Integer(), nullable=False),
     sa.Column('confirmed_epoch', sa.Integer(), nullable=False),
+    sa.Column('bumped_at', UtcDateTime(), nullable=True),
+    sa.Column('sent', sa.Integer(), nullable=False),
     sa.Column('sent_at', UtcDateTime(), nullable=True),
+    sa.Column('next_send_at', UtcDateTime(), nullable=True),
+    sa.Column('outcome', sa.String(), nullable=True),
+    sa.Column('detail', sa.String(), nullable=True),
     sa.Column('refused', sa.JSON().with_variant(postgresql.JSONB(astext_type=sa.Text()), 'postgresql'), nullable=True),
     sa.Column('active', sa.JSON().with_variant(postgresql.JSONB(astext_type=sa.Text()), 'postgresql'), nullable=True),
     sa.Column('shown_source', sa.String(), nullable=True),
@@ -92,6 +97,9 @@ def upgrade() -> None:
     sa.Column('shown_at', UtcDateTime(), nullable=True),
     sa.PrimaryKeyConstraint('device_id', 'peripheral', name=op.f('pk_displays'))
     )
+    with op.batch_alter_table('displays', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_displays_next_send_at'), ['next_send_at'], unique=False)
+
     op.create_table('events',
     sa.Column('id', sa.Integer(), autoincrement=True, nullable=False),
     sa.Column('ulid', sa.String(), nullable=False),
@@ -166,6 +174,7 @@ def upgrade() -> None:
     sa.Column('issued_by', sa.String(), nullable=False),
     sa.Column('cancelled_at', UtcDateTime(), nullable=True),
     sa.Column('cancelled_by', sa.String(), nullable=True),
+    sa.Column('ended_at', UtcDateTime(), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_overrides'))
     )
     with op.batch_alter_table('overrides', schema=None) as batch_op:
@@ -186,6 +195,7 @@ def upgrade() -> None:
     sa.Column('detail', sa.String(), nullable=False),
     sa.Column('journal', sa.String(), nullable=True),
     sa.Column('seq', sa.BigInteger(), nullable=True),
+    sa.Column('ulid', sa.String(), nullable=True),
     sa.Column('payload', sa.LargeBinary(), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_refusals'))
     )
@@ -288,6 +298,7 @@ def upgrade() -> None:
     sa.Column('clock', sa.String(), nullable=True),
     sa.Column('clock_offset_ms', sa.Float(), nullable=True),
     sa.Column('birth', sa.JSON().with_variant(postgresql.JSONB(astext_type=sa.Text()), 'postgresql'), nullable=True),
+    sa.Column('heartbeat_s', sa.Integer(), nullable=True),
     sa.Column('health_state', sa.String(), server_default='unknown', nullable=False),
     sa.Column('health', sa.JSON().with_variant(postgresql.JSONB(astext_type=sa.Text()), 'postgresql'), nullable=True),
     sa.ForeignKeyConstraint(['site_id'], ['sites.id'], name=op.f('fk_devices_site_id')),
@@ -383,9 +394,14 @@ def upgrade() -> None:
     sa.Column('reported_outcome', sa.String(), nullable=True),
     sa.Column('reported_errors', sa.JSON().with_variant(postgresql.JSONB(astext_type=sa.Text()), 'postgresql'), nullable=True),
     sa.Column('reported_at', UtcDateTime(), nullable=True),
+    sa.Column('sent', sa.Integer(), nullable=False),
+    sa.Column('next_send_at', UtcDateTime(), nullable=True),
     sa.ForeignKeyConstraint(['device_id'], ['devices.id'], name=op.f('fk_twins_device_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('device_id', name=op.f('pk_twins'))
     )
+    with op.batch_alter_table('twins', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_twins_next_send_at'), ['next_send_at'], unique=False)
+
     op.create_table('incident_log',
     sa.Column('id', sa.Integer(), autoincrement=True, nullable=False),
     sa.Column('incident_id', sa.String(), nullable=False),
@@ -453,6 +469,9 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_incident_log_incident_id'))
 
     op.drop_table('incident_log')
+    with op.batch_alter_table('twins', schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f('ix_twins_next_send_at'))
+
     op.drop_table('twins')
     op.drop_table('twin_history')
     op.drop_table('peripherals')
@@ -506,6 +525,9 @@ def downgrade() -> None:
         batch_op.drop_index('ix_events_device_received')
 
     op.drop_table('events')
+    with op.batch_alter_table('displays', schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f('ix_displays_next_send_at'))
+
     op.drop_table('displays')
     op.drop_table('cursors')
     with op.batch_alter_table('claims', schema=None) as batch_op:

@@ -1,0 +1,30 @@
+"""Faults of peripherals at once from their events; the next heartbeat confirms them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from prahari_wire.camera import CameraFault
+from prahari_wire.display import DisplayFault
+
+from prahari_hub.fleet.facts import Fact
+from prahari_hub.fleet.tables import peripherals
+from prahari_hub.store import Unit
+
+
+def noted(unit: Unit, fact: Fact) -> None:
+    """Add or take away one fault of a peripheral; a late event says nothing about the present."""
+    body = fact.body
+    assert isinstance(body, CameraFault | DisplayFault)
+    if fact.late or fact.peripheral is None:
+        return
+    where = (peripherals.c.device_id == fact.device) & (peripherals.c.id == fact.peripheral)
+    present = unit.conn.scalar(sa.select(peripherals.c.faults).where(where))
+    if present is None:
+        return
+    faults = sorted({*present} - {str(body.fault)} | ({str(body.fault)} if body.active else set()))
+    unit.conn.execute(
+        peripherals.update()
+        .where(where)
+        .values(faults=faults, state="fail" if faults else "ok", note=body.detail, updated_at=unit.now)
+    )
+    unit.tell("devices", id=fact.device, peripheral=fact.peripheral, faults=faults)

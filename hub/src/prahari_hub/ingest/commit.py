@@ -1,0 +1,183 @@
+"""One transaction for a batch of births and event batches: what was seen before is skipped, one bad event spoils no neighbour."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from prahari_wire.ack import Ack, Refusal
+from prahari_wire.base import Message, Reason, Refused
+from prahari_wire.envelope import Event, EventBatch
+from prahari_wire.events import parse_body
+from prahari_wire.ids import ulid
+from prahari_wire.presence import BirthMessage
+from sqlalchemy.exc import OperationalError
+
+from prahari_hub import metrics
+from prahari_hub.fleet import intake, journal
+from prahari_hub.fleet.facts import Fact
+from prahari_hub.fleet.intake import Place
+from prahari_hub.fleet.watermark import Watermark
+from prahari_hub.ingest.handlers import BirthHook, Handlers
+from prahari_hub.store import Unit
+
+ACK_RANGES = 64
+POISON = "the hub could not handle this event; it is kept in quarantine for whoever repairs that"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    device: str
+    message: BirthMessage
+    received_at: datetime
+
+
+@dataclass(slots=True)
+class Batch:
+    """One up/event and what became of it. ``poison`` are events whose handler failed: neither stored nor acked yet."""
+
+    device: str
+    message: EventBatch
+    refused: list[Refusal] = field(default_factory=list)
+    poison: list[Event] = field(default_factory=list)
+    duplicates: int = 0
+    stored: int = 0
+    mark: Watermark = field(default_factory=Watermark)
+
+
+def commit(
+    unit: Unit,
+    births: Sequence[Birth],
+    batches: Sequence[Batch],
+    *,
+    handlers: Handlers,
+    birth_hooks: Sequence[BirthHook] = (),
+) -> None:
+    """Write everything; a handler that fails leaves its event in ``poison``. Raises only when the database itself fails."""
+    for birth in births:
+        intake.born(unit, birth.device, birth.message, birth.received_at)
+        for hook in birth_hooks:
+            hook(unit, birth.device)
+    places: dict[str, Place] = {}
+    for batch in batches:
+        batch.refused, batch.poison, batch.duplicates, batch.stored = [], [], 0, 0
+        place = places.get(batch.device) or intake.place(unit.conn, batch.device)
+        places[batch.device] = place
+        _commit_batch(unit, batch, place, handlers)
+
+
+def _commit_batch(unit: Unit, batch: Batch, place: Place, handlers: Handlers) -> None:
+    key = str(batch.message.journal)
+    mark = batch.mark = journal.watermark(unit.conn, batch.device, key)
+    for event in batch.message.events:
+        if event.seq in mark:
+            batch.duplicates += 1
+            continue
+        try:
+            body = read_body(event)
+        except Refused as refused:
+            refuse(unit, batch, event, refused)
+            continue
+        if _store_event(unit, batch, event, _fact(unit, batch.device, place, event, body), handlers):
+            mark.add(event.seq)
+            batch.stored += 1
+        else:
+            batch.poison.append(event)
+    held = min((event.seq for event in batch.message.events), default=batch.message.low)
+    mark.raise_to(min(batch.message.low, held))
+    journal.save_watermark(unit, batch.device, key, mark)
+
+
+def read_body(event: Event) -> Message:
+    """The typed body, or Refused: also for text that a database cannot keep."""
+    body = parse_body(event.kind, event.body)
+    if "\\u0000" in body.model_dump_json() or "\0" in event.kind:
+        raise Refused(Reason.INVALID, "a NUL character in the text")
+    return body
+
+
+def _store_event(unit: Unit, batch: Batch, event: Event, fact: Fact, handlers: Handlers) -> bool:
+    """Store and handle one event in a savepoint; False if a handler failed, and then nothing of it remains."""
+    told, after = len(unit.changes), len(unit.callbacks)
+    try:
+        with unit.conn.begin_nested():
+            journal.add_event(unit, batch.device, str(batch.message.journal), event, event.body)
+            for handle in handlers.get(event.kind, ()):
+                handle(unit, fact)
+    except OperationalError:
+        raise
+    except Exception:
+        del unit.changes[told:], unit.callbacks[after:]
+        metrics.WORKER_FAILURES.labels("ingest").inc()
+        log.exception("handling %s %s of %s failed", event.kind, event.id, batch.device)
+        return False
+    return True
+
+
+def _fact(unit: Unit, device: str, place: Place, event: Event, body: Message) -> Fact:
+    peripheral = event.peripheral
+    return Fact(
+        device=device,
+        site_id=place.site_id,
+        peripheral=peripheral,
+        peripheral_type=place.peripherals.get(peripheral) if peripheral else None,
+        kind=event.kind,
+        body=body,
+        at=event.at,
+        late=event.late,
+        ulid=event.id,
+        received_at=unit.now,
+    )
+
+
+def refuse(unit: Unit, batch: Batch, event: Event, refused: Refused) -> None:
+    """Quarantine one event; it is acked as refused and never asked for again."""
+    journal.quarantine(
+        unit,
+        batch.device,
+        channel="event",
+        reason=refused.reason,
+        detail=refused.detail,
+        payload=event.model_dump_json().encode(),
+        journal=str(batch.message.journal),
+        event=event,
+    )
+    batch.mark.add(event.seq)
+    batch.refused.append(Refusal(seq=event.seq, reason=refused.reason, detail=refused.detail[:120]))
+
+
+def retry_poison(unit: Unit, batch: Batch, event: Event, handlers: Handlers, *, last: bool) -> bool:
+    """Try one event alone; with ``last`` quarantine it instead. Whether it is settled now."""
+    key = str(batch.message.journal)
+    batch.mark = journal.watermark(unit.conn, batch.device, key)
+    if last:
+        refuse(unit, batch, event, Refused(Reason.INVALID, POISON))
+    else:
+        fact = _fact(unit, batch.device, intake.place(unit.conn, batch.device), event, read_body(event))
+        if not _store_event(unit, batch, event, fact, handlers):
+            return False
+        batch.mark.add(event.seq)
+        batch.stored += 1
+    journal.save_watermark(unit, batch.device, key, batch.mark)
+    return True
+
+
+def ack_batch(batch: Batch, at: datetime) -> Ack:
+    """What the hub has committed of the batch's journal."""
+    seqs = [event.seq for event in batch.message.events]
+    return Ack(
+        id=ulid(),
+        at=at,
+        batch=batch.message.id,
+        journal=batch.message.journal,
+        upto=batch.mark.upto,
+        beyond=batch.mark.near(seqs, most=ACK_RANGES),
+        refused=batch.refused,
+    )
+
+
+def ack_birth(birth: Birth, at: datetime) -> Ack:
+    return Ack(id=ulid(), at=at, birth=birth.message.id)

@@ -1,0 +1,50 @@
+"""From a subject and bytes to one typed message, or Refused with the reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from prahari_wire.base import MAX_EVENT_BATCH, MAX_MESSAGE, Reason, Refused, parse
+from prahari_wire.envelope import EventBatch
+from prahari_wire.health import HealthMessage
+from prahari_wire.presence import BirthMessage, GoneMessage
+from prahari_wire.topics import Inbound, Up, parse_subject
+
+Inner = BirthMessage | GoneMessage | HealthMessage | EventBatch
+
+_BATCH_ID = re.compile(rb'"id"\s*:\s*"([0-7][0-9A-HJKMNP-TV-Z]{25})"')
+
+READERS: dict[Up, Callable[[bytes], Inner]] = {
+    Up.HEALTH: lambda payload: parse(HealthMessage, payload, limit=MAX_MESSAGE),
+    Up.GONE: lambda payload: parse(GoneMessage, payload, limit=MAX_MESSAGE),
+    Up.BIRTH: lambda payload: parse(BirthMessage, payload, limit=MAX_MESSAGE, strict_scan=True),
+    Up.EVENT: lambda payload: parse(EventBatch, payload, limit=MAX_EVENT_BATCH, strict_scan=True),
+}
+
+
+class Raw(NamedTuple):
+    """A message as it came in; ``at_s`` is the hub's monotonic clock."""
+
+    at: Inbound
+    payload: bytes
+    at_s: float
+
+
+def address(subject: str) -> Inbound:
+    """Who speaks on which channel; Refused for a subject that is none of ours or in a foreign partition."""
+    try:
+        return parse_subject(subject)
+    except ValueError as error:
+        raise Refused(Reason.SUBJECT, str(error)) from None
+
+
+def read(raw: Raw) -> Inner:
+    return READERS[raw.at.channel](raw.payload)
+
+
+def batch_id(payload: bytes) -> str | None:
+    """The id of a batch that could not be read: the first one in it, if any."""
+    found = _BATCH_ID.search(payload[:MAX_MESSAGE])
+    return found[1].decode() if found else None

@@ -1,0 +1,328 @@
+"""Overrides: the complete set of a display, by epoch; sent until confirmed, renewed before its lease runs out.
+
+The epoch is a counter of the display. Every change and every renewal takes the next one; a device replaces its set only on a
+higher one. All functions are parts of a caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from prahari_wire.base import Refused, validate
+from prahari_wire.display import (
+    Content,
+    DisplayClass,
+    ImageContent,
+    Override,
+    OverrideOutcome,
+    OverrideSet,
+    OverrideState,
+)
+from prahari_wire.ids import ulid
+from prahari_wire.topics import Down
+from sqlalchemy import Connection, Row
+
+from prahari_hub.access.audit import record
+from prahari_hub.errors import Conflict, Invalid, NotFound
+from prahari_hub.fleet.facts import Fact
+from prahari_hub.fleet.outgoing import Outgoing, back_off_s, reachable
+from prahari_hub.fleet.tables import devices, expected_uploads, peripherals
+from prahari_hub.http.actor import Actor, system
+from prahari_hub.signage.tables import displays, overrides
+from prahari_hub.store import Unit
+from prahari_hub.store.upsert import insert_new
+
+MOST = 16
+LONGEST = timedelta(days=30)
+DEFAULT_LEASE_S = 300
+RENEWALS_IN_A_LEASE = 3
+FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 60.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A new override as somebody asks for it."""
+
+    cls: DisplayClass
+    priority: int
+    content: Content
+    reason: str
+    expires_at: datetime
+    lease_s: int = DEFAULT_LEASE_S
+
+
+def split(display: str) -> tuple[str, str]:
+    """(device, peripheral) of ``device:peripheral``; NotFound if it is not such a name."""
+    device, colon, peripheral = display.partition(":")
+    if not (device and colon and peripheral):
+        raise NotFound(f"there is no display {display}; its name is device:peripheral")
+    return device, peripheral
+
+
+def create(unit: Unit, actor: Actor, display: tuple[str, str], wanted: Wanted) -> str:
+    """Put an override into force; its id. Sent as soon as the transaction is on disk."""
+    device, peripheral = display
+    _check(unit, display, wanted)
+    override = ulid()
+    try:
+        content = validate(
+            Override,
+            {
+                "id": override,
+                "class": int(wanted.cls),
+                "priority": wanted.priority,
+                "issued_at": unit.now.isoformat(),
+                "expires_at": wanted.expires_at.isoformat(),
+                "lease_s": wanted.lease_s,
+                "content": wanted.content.model_dump(mode="json"),
+            },
+        ).content
+    except Refused as error:
+        path, _, expected = error.detail.partition(": ")
+        raise Invalid(f"the override is not accepted: {error.detail}", (path, expected)) from None
+    unit.conn.execute(
+        overrides.insert().values(
+            {
+                "id": override,
+                "device_id": device,
+                "peripheral": peripheral,
+                "class": int(wanted.cls),
+                "priority": wanted.priority,
+                "issued_at": unit.now,
+                "expires_at": wanted.expires_at,
+                "lease_s": wanted.lease_s,
+                "content": content.model_dump(mode="json"),
+                "reason": wanted.reason,
+                "issued_by": actor.name,
+            }
+        )
+    )
+    _bump(unit, device, peripheral)
+    record(
+        unit,
+        actor,
+        "override.create",
+        f"override:{override}",
+        reason=wanted.reason,
+        detail={
+            "display": f"{device}:{peripheral}",
+            "class": int(wanted.cls),
+            "priority": wanted.priority,
+            "expires_at": wanted.expires_at.isoformat(),
+            "content": content.model_dump(mode="json"),
+        },
+    )
+    unit.tell("overrides", id=override, display=f"{device}:{peripheral}", active=True)
+    return override
+
+
+def _check(unit: Unit, display: tuple[str, str], wanted: Wanted) -> None:
+    device, peripheral = display
+    where = (peripherals.c.device_id == device) & (peripherals.c.id == peripheral)
+    if unit.conn.scalar(sa.select(peripherals.c.type).where(where)) != "display":
+        raise NotFound(f"there is no display {device}:{peripheral}")
+    if not wanted.reason.strip():
+        raise Invalid("an override needs a reason", ("reason", "a sentence that says why"))
+    if not unit.now < wanted.expires_at <= unit.now + LONGEST:
+        raise Invalid("an override ends after now and within 30 days", ("expires_at", "within 30 days"))
+    if len(active(unit.conn, device, peripheral, unit.now)) >= MOST:
+        raise Conflict(f"{device}:{peripheral} has {MOST} overrides already; cancel one of them first")
+    if isinstance(wanted.content, ImageContent):
+        _check_picture(unit, wanted.content.sha256)
+
+
+def _check_picture(unit: Unit, sha256: str) -> None:
+    stored = sa.select(sa.func.count()).where(
+        expected_uploads.c.sha256 == sha256, expected_uploads.c.stored_at.is_not(None)
+    )
+    if not unit.conn.scalar(stored):
+        raise Invalid(
+            "the picture is not in the hub's store; upload it first",
+            ("content.sha256", "the hash of an uploaded picture"),
+        )
+
+
+def cancel(unit: Unit, actor: Actor, override: str, *, reason: str | None = None) -> None:
+    """End an override now; Conflict if it has ended already."""
+    row = unit.conn.execute(sa.select(overrides).where(overrides.c.id == override)).first()
+    if row is None:
+        raise NotFound(f"there is no override {override}")
+    if row.ended_at is not None:
+        raise Conflict("the override has ended already")
+    unit.conn.execute(
+        overrides.update()
+        .where(overrides.c.id == override)
+        .values(cancelled_at=unit.now, cancelled_by=actor.name, ended_at=unit.now)
+    )
+    _bump(unit, row.device_id, row.peripheral)
+    record(unit, actor, "override.cancel", f"override:{override}", reason=reason)
+    unit.tell("overrides", id=override, display=f"{row.device_id}:{row.peripheral}", active=False)
+
+
+def active(conn: Connection, device: str, peripheral: str, at: datetime) -> list[Override]:
+    """The overrides in force at ``at``, as they go to the device."""
+    query = sa.select(overrides).where(
+        overrides.c.device_id == device,
+        overrides.c.peripheral == peripheral,
+        overrides.c.ended_at.is_(None),
+        overrides.c.expires_at > at,
+    )
+    return [to_wire(row) for row in conn.execute(query.order_by(overrides.c.id))]
+
+
+def to_wire(row: Row[Any]) -> Override:
+    fields = row._mapping
+    return validate(
+        Override,
+        {name: fields[name] for name in ("id", "class", "priority", "lease_s", "content")}
+        | {name: fields[name].isoformat() for name in ("issued_at", "expires_at")},
+    )
+
+
+def _bump(unit: Unit, device: str, peripheral: str) -> None:
+    """The display's next epoch, to be sent now."""
+    ensure(unit, device, peripheral)
+    where = (displays.c.device_id == device) & (displays.c.peripheral == peripheral)
+    unit.conn.execute(
+        displays.update()
+        .where(where)
+        .values(epoch=displays.c.epoch + 1, bumped_at=unit.now, sent=0, next_send_at=unit.now)
+    )
+    unit.tell("displays", id=f"{device}:{peripheral}")
+    unit.tell("downlinks", id=device)
+
+
+def ensure(unit: Unit, device: str, peripheral: str) -> None:
+    """A row for the display."""
+    row = {"device_id": device, "peripheral": peripheral, "epoch": 0, "confirmed_epoch": 0, "sent": 0}
+    insert_new(unit.conn, displays, row, keys=("device_id", "peripheral"))
+
+
+def on_birth(unit: Unit, device: str) -> None:
+    """The device has started or come back: what is in force takes a new epoch, so that its lease begins again."""
+    query = sa.select(displays).where(displays.c.device_id == device, displays.c.epoch > 0)
+    for row in unit.conn.execute(query).all():
+        pending = row.confirmed_epoch < row.epoch
+        if pending or active(unit.conn, device, row.peripheral, unit.now):
+            _bump(unit, device, row.peripheral)
+
+
+def reported(unit: Unit, fact: Fact) -> None:
+    """override.state: a confirmation ends the repetition; a display that dropped what should be in force gets it anew."""
+    body = fact.body
+    assert isinstance(body, OverrideState)
+    if fact.peripheral is None:
+        return
+    ensure(unit, fact.device, fact.peripheral)
+    where = (displays.c.device_id == fact.device) & (displays.c.peripheral == fact.peripheral)
+    row = unit.conn.execute(sa.select(displays).where(where)).one()
+    if body.epoch < row.confirmed_epoch:
+        return
+    unit.conn.execute(
+        displays.update()
+        .where(where)
+        .values(
+            confirmed_epoch=min(body.epoch, row.epoch),
+            outcome=str(body.outcome),
+            detail=body.detail,
+            active=list(body.active),
+            refused=dict(body.refused),
+            next_send_at=None if body.epoch >= row.epoch else row.next_send_at,
+        )
+    )
+    unit.tell("displays", id=f"{fact.device}:{fact.peripheral}")
+    if body.epoch > row.epoch:
+        unit.conn.execute(displays.update().where(where).values(epoch=body.epoch))
+        _bump(unit, fact.device, fact.peripheral)
+    elif body.outcome is OverrideOutcome.ENDED and not fact.late and body.epoch == row.epoch:
+        wanted = {item.id for item in active(unit.conn, fact.device, fact.peripheral, unit.now)}
+        if wanted - set(body.active) - set(body.refused):
+            _bump(unit, fact.device, fact.peripheral)
+
+
+def take_due(unit: Unit, *, limit: int = 100) -> list[Outgoing]:
+    """Sets to send now; each is due again after a back-off until the display confirms its epoch."""
+    query = (
+        sa.select(displays)
+        .join(devices, devices.c.id == displays.c.device_id)
+        .where(displays.c.next_send_at <= unit.now, reachable())
+        .order_by(displays.c.next_send_at)
+        .limit(limit)
+    )
+    found = []
+    for row in unit.conn.execute(query).all():
+        wait = timedelta(seconds=back_off_s(row.sent, FIRST_WAIT_S, LONGEST_WAIT_S))
+        where = (displays.c.device_id == row.device_id) & (displays.c.peripheral == row.peripheral)
+        unit.conn.execute(
+            displays.update()
+            .where(where)
+            .values(sent=row.sent + 1, sent_at=unit.now, next_send_at=unit.now + wait)
+        )
+        message = OverrideSet(
+            id=ulid(),
+            display=row.peripheral,
+            epoch=row.epoch,
+            overrides=active(unit.conn, row.device_id, row.peripheral, unit.now),
+        )
+        found.append(Outgoing(row.device_id, Down.OVERRIDE, message))
+    return found
+
+
+def expire(unit: Unit) -> int:
+    """Take what has expired out of its set; how many."""
+    query = sa.select(overrides.c.id, overrides.c.device_id, overrides.c.peripheral).where(
+        overrides.c.ended_at.is_(None), overrides.c.expires_at <= unit.now
+    )
+    rows = unit.conn.execute(query).all()
+    touched = set()
+    for row in rows:
+        unit.conn.execute(overrides.update().where(overrides.c.id == row.id).values(ended_at=unit.now))
+        record(unit, system("scheduler"), "override.expire", f"override:{row.id}")
+        unit.tell("overrides", id=row.id, display=f"{row.device_id}:{row.peripheral}", active=False)
+        touched.add((row.device_id, row.peripheral))
+    for device, peripheral in sorted(touched):
+        _bump(unit, device, peripheral)
+    return len(rows)
+
+
+def renew(unit: Unit) -> int:
+    """Give each display with overrides a new epoch well before their shortest lease runs out; how many."""
+    query = (
+        sa.select(
+            overrides.c.device_id,
+            overrides.c.peripheral,
+            sa.func.min(overrides.c.lease_s).label("lease_s"),
+            sa.func.max(displays.c.bumped_at).label("bumped_at"),
+        )
+        .join(
+            displays,
+            (displays.c.device_id == overrides.c.device_id)
+            & (displays.c.peripheral == overrides.c.peripheral),
+        )
+        .join(devices, devices.c.id == overrides.c.device_id)
+        .where(overrides.c.ended_at.is_(None), overrides.c.expires_at > unit.now, reachable())
+        .group_by(overrides.c.device_id, overrides.c.peripheral)
+    )
+    count = 0
+    for row in unit.conn.execute(query).all():
+        age_s = (unit.now - row.bumped_at).total_seconds()
+        if age_s >= row.lease_s / RENEWALS_IN_A_LEASE:
+            _bump(unit, row.device_id, row.peripheral)
+            count += 1
+    return count
+
+
+def list_overrides(
+    conn: Connection, *, display: tuple[str, str] | None = None, active_only: bool = True, limit: int = 100
+) -> Sequence[dict[str, Any]]:
+    """Newest first."""
+    query = sa.select(overrides)
+    if display:
+        query = query.where(overrides.c.device_id == display[0], overrides.c.peripheral == display[1])
+    if active_only:
+        query = query.where(overrides.c.ended_at.is_(None))
+    return [dict(row._mapping) for row in conn.execute(query.order_by(overrides.c.id.desc()).limit(limit))]
