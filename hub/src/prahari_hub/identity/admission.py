@@ -1,0 +1,57 @@
+"""Which certificate serials of which devices are good now: in memory, so that the callout answers without the database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from enum import StrEnum
+
+from prahari_hub.broker.callout import Peer
+
+log = logging.getLogger(__name__)
+
+
+class Standing(StrEnum):
+    """Of a certificate: ``next`` has been issued and not connected yet, ``current`` has."""
+
+    NEXT = "next"
+    CURRENT = "current"
+    SUPERSEDED = "superseded"
+    REVOKED = "revoked"
+
+
+ALLOWED = (Standing.NEXT, Standing.CURRENT)
+Serials = dict[str, Standing]
+
+
+class AdmissionTable:
+    """Implements the callout's port. ``on_first`` is called when a ``next`` certificate connects for the first time."""
+
+    def __init__(self) -> None:
+        self.on_first: Callable[[Peer], None] = lambda peer: None
+        self._devices: dict[str, Serials] = {}
+
+    def replace_all(self, devices: dict[str, Serials]) -> None:
+        self._devices = devices
+
+    def put(self, device: str, serials: Serials) -> None:
+        """The allowed serials of one device; an empty table takes it out of service."""
+        if serials:
+            self._devices[device] = serials
+        else:
+            self._devices.pop(device, None)
+
+    def serials(self, device: str) -> Serials:
+        return self._devices.get(device, {})
+
+    def refusal(self, peer: Peer) -> str | None:
+        serials = self._devices.get(peer.device)
+        if not serials:
+            return "the device is not in service"
+        if peer.serial not in serials:
+            return "the certificate is revoked or has been replaced"
+        return None
+
+    def connected(self, peer: Peer) -> None:
+        if self.serials(peer.device).get(peer.serial) is Standing.NEXT:
+            self.on_first(peer)

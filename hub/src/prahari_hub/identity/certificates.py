@@ -1,0 +1,120 @@
+"""Certificates in the store: issued, connected, superseded, revoked. Functions of a Unit or a Connection."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import Connection
+
+from prahari_hub.identity.admission import ALLOWED, Serials, Standing
+from prahari_hub.identity.ca import Authority, serial_text, spki_sha256
+from prahari_hub.identity.requests import BadRequest
+from prahari_hub.identity.tables import certificates
+from prahari_hub.store import Unit
+
+
+def issue(unit: Unit, authority: Authority, device: str, key: ec.EllipticCurvePublicKey) -> x509.Certificate:
+    """A new ``next`` certificate; one that was issued before and never connected is superseded by it."""
+    pubkey = spki_sha256(key)
+    check_key(unit.conn, device, pubkey)
+    made = authority.device_certificate(device, key, now=unit.now)
+    waiting = sa.and_(certificates.c.device_id == device, certificates.c.state == Standing.NEXT)
+    unit.conn.execute(certificates.update().where(waiting).values(state=Standing.SUPERSEDED))
+    unit.conn.execute(
+        certificates.insert().values(
+            serial=serial_text(made),
+            device_id=device,
+            pubkey_sha256=pubkey,
+            state=Standing.NEXT,
+            not_before=made.not_valid_before_utc,
+            not_after=made.not_valid_after_utc,
+            issued_at=unit.now,
+            pem=made.public_bytes(Encoding.PEM).decode(),
+        )
+    )
+    return made
+
+
+def check_key(conn: Connection, device: str, pubkey_sha256: str) -> None:
+    """BadRequest if another device has this key (a copied card) or a certificate over it was revoked."""
+    rows = conn.execute(sa.select(certificates).where(certificates.c.pubkey_sha256 == pubkey_sha256)).all()
+    if any(row.device_id != device for row in rows):
+        raise BadRequest(
+            "this key already belongs to another device (a copied card?); make a new key on this device"
+        )
+    if any(row.state == Standing.REVOKED for row in rows):
+        raise BadRequest("a certificate over this key was revoked; make a new key on this device")
+
+
+def reissued(conn: Connection, device: str, pubkey_sha256: str, now: datetime) -> x509.Certificate | None:
+    """The certificate that this key was given and that has not connected yet: the answer to a repeated request."""
+    query = sa.select(certificates.c.pem).where(
+        certificates.c.device_id == device,
+        certificates.c.pubkey_sha256 == pubkey_sha256,
+        certificates.c.state == Standing.NEXT,
+        certificates.c.not_after > now,
+    )
+    text = conn.execute(query).scalar_one_or_none()
+    return x509.load_pem_x509_certificate(text.encode()) if text else None
+
+
+def by_serial(conn: Connection, serial: str) -> Any:
+    """The row, or None."""
+    return conn.execute(sa.select(certificates).where(certificates.c.serial == serial)).one_or_none()
+
+
+def connected(unit: Unit, device: str, serial: str) -> bool:
+    """A ``next`` certificate has connected: it is current now, the one before is superseded. False if it was not ``next``."""
+    this = sa.and_(
+        certificates.c.serial == serial,
+        certificates.c.device_id == device,
+        certificates.c.state == Standing.NEXT,
+    )
+    if unit.conn.execute(certificates.update().where(this).values(state=Standing.CURRENT)).rowcount != 1:
+        return False
+    before = sa.and_(
+        certificates.c.device_id == device,
+        certificates.c.state == Standing.CURRENT,
+        certificates.c.serial != serial,
+    )
+    unit.conn.execute(certificates.update().where(before).values(state=Standing.SUPERSEDED))
+    return True
+
+
+def revoke_all(unit: Unit, device: str, reason: str) -> int:
+    """Revoke every certificate of a device that could still be used; how many there were."""
+    which = sa.and_(certificates.c.device_id == device, certificates.c.state != Standing.REVOKED)
+    open_ones = unit.conn.execute(
+        sa.select(sa.func.count()).where(which, certificates.c.state.in_(ALLOWED))
+    ).scalar_one()
+    values = {"state": Standing.REVOKED, "revoked_at": unit.now, "reason": reason}
+    unit.conn.execute(certificates.update().where(which).values(**values))
+    return int(open_ones)
+
+
+def allowed(conn: Connection, device: str, now: datetime) -> Serials:
+    """The serials with which this device may come in."""
+    return allowed_of_all(conn, now, certificates.c.device_id == device).get(device, {})
+
+
+def allowed_of_all(
+    conn: Connection, now: datetime, *conditions: sa.ColumnElement[bool]
+) -> dict[str, Serials]:
+    query = sa.select(certificates.c.device_id, certificates.c.serial, certificates.c.state).where(
+        certificates.c.state.in_(ALLOWED), certificates.c.not_after > now, *conditions
+    )
+    found: dict[str, Serials] = {}
+    for device, serial, state in conn.execute(query):
+        found.setdefault(device, {})[serial] = Standing(state)
+    return found
+
+
+def history(conn: Connection, device: str) -> list[Any]:
+    """Every certificate of a device, the newest first."""
+    query = sa.select(certificates).where(certificates.c.device_id == device)
+    return list(conn.execute(query.order_by(certificates.c.issued_at.desc())))
