@@ -1,0 +1,264 @@
+"""An event becomes an incident: open, join, clear, and light the call box's lamp.
+
+``on_event`` and ``on_transition`` run inside the transaction that stores what they are told. A late event never opens
+nor raises; it may clear what was raised before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from prahari_wire import events
+from prahari_wire.base import Severity, canonical
+from prahari_wire.callbox import Lamp
+from prahari_wire.ids import ulid
+from prahari_wire.twin import Desired
+from pydantic import ValidationError
+from sqlalchemy import Connection, Row
+
+from prahari_hub import metrics
+from prahari_hub.fleet.facts import Fact, Transition
+from prahari_hub.fleet.tables import devices, twins
+from prahari_hub.incidents import lamp
+from prahari_hub.incidents.rules import (
+    NEEDS_CONFIG,
+    RANK,
+    SELF_CLOSING,
+    Clear,
+    Config,
+    Raise,
+    Verdict,
+    judge,
+    judge_transition,
+)
+from prahari_hub.incidents.tables import incident_log, incidents, notifications
+from prahari_hub.store import Unit
+
+HUB = "system:incidents"
+MAX_SOURCES = 50
+LOG_REPEATS_EVERY = timedelta(minutes=1)
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Where a verdict comes from. ``at`` is the time of the cause by the clock that made it."""
+
+    device: str
+    peripheral: str | None
+    site: str | None
+    at: datetime
+    late: bool = False
+    ulid: str | None = None
+
+
+def on_event(unit: Unit, fact: Fact) -> None:
+    """One committed event of a device."""
+    config = _config(unit.conn, fact) if fact.kind in NEEDS_CONFIG else None
+    cause = Cause(fact.device, fact.peripheral, fact.site_id, fact.at, fact.late, fact.ulid)
+    _apply(unit, cause, judge(fact, config))
+
+
+def on_transition(unit: Unit, transition: Transition) -> None:
+    """Something that the hub found by itself."""
+    cause = Cause(transition.device, transition.peripheral, transition.site_id, transition.at)
+    _apply(unit, cause, judge_transition(transition))
+
+
+def on_birth(unit: Unit, device: str) -> None:
+    """A device is back: its call boxes' lamps are set again from what is open or was closed not long ago."""
+    query = (
+        sa.select(incidents.c.id, incidents.c.peripheral, incidents.c.acked_at, incidents.c.resolved_at)
+        .where(
+            incidents.c.device_id == device,
+            incidents.c.kind == events.PRESS,
+            sa.or_(incidents.c.resolved_at.is_(None), incidents.c.resolved_at > unit.now - lamp.REMEMBERED),
+        )
+        .order_by(incidents.c.opened_at)
+    )
+    newest = {row.peripheral: row for row in unit.conn.execute(query)}
+    for peripheral, row in newest.items():
+        lit = Lamp.BLINKING if row.acked_at is None else Lamp.STEADY
+        lamp.light(unit, device, peripheral, incident=row.id, state=Lamp.OFF if row.resolved_at else lit)
+
+
+def _config(conn: Connection, fact: Fact) -> Config:
+    """What the twin says of the event's peripheral; None if it says nothing that can be read."""
+    document = conn.execute(sa.select(twins.c.document).where(twins.c.device_id == fact.device)).scalar()
+    if document is None or fact.peripheral is None:
+        return None
+    try:
+        desired = Desired.model_validate_json(canonical(document))
+    except ValidationError:
+        log.warning("a twin in the store does not parse", device=fact.device)
+        return None
+    return desired.peripherals.get(fact.peripheral)
+
+
+def _apply(unit: Unit, cause: Cause, verdicts: list[Verdict]) -> None:
+    for verdict in verdicts:
+        row = _open_row(unit.conn, verdict.key)
+        match verdict:
+            case Clear():
+                if row is not None:
+                    _clear(unit, cause, verdict, row)
+            case Raise() if cause.late:
+                continue
+            case Raise() if row is not None:
+                _join(unit, cause, verdict, row)
+            case Raise():
+                _open(unit, cause, verdict)
+
+
+def _open_row(conn: Connection, key: str) -> Row[Any] | None:
+    query = sa.select(incidents).where(incidents.c.key == key, incidents.c.resolved_at.is_(None))
+    return conn.execute(query).first()
+
+
+def _open(unit: Unit, cause: Cause, verdict: Raise) -> None:
+    if verdict.kind != events.PRESS and _in_maintenance(unit.conn, cause.device):
+        return
+    incident = ulid(int(unit.now.timestamp() * 1000))
+    detail = verdict.detail | {"caused_at": cause.at.isoformat()}
+    if verdict.source:
+        detail["active"] = [verdict.source]
+    unit.conn.execute(
+        incidents.insert().values(
+            id=incident,
+            key=verdict.key,
+            kind=verdict.kind,
+            severity=str(verdict.severity),
+            rank=RANK[verdict.severity],
+            device_id=cause.device,
+            peripheral=cause.peripheral,
+            site_id=cause.site,
+            title=verdict.title,
+            detail=detail,
+            opened_at=unit.now,
+            last_at=unit.now,
+            count=1,
+            snapshot=verdict.snapshot,
+            version=1,
+        )
+    )
+    write_log(unit, incident, HUB, "opened", event=cause.ulid)
+    tell(unit, incident, "opened")
+
+
+def _in_maintenance(conn: Connection, device: str) -> bool:
+    found = conn.execute(sa.select(devices.c.service).where(devices.c.id == device)).scalar()
+    return found in ("maintenance", "retired")
+
+
+def _join(unit: Unit, cause: Cause, verdict: Raise, row: Row[Any]) -> None:
+    """The same again: the open incident counts it, becomes active again, and takes the higher severity."""
+    active: list[str] = row.detail.get("active", [])
+    known = verdict.source is not None and verdict.source in active
+    if verdict.source and not known:
+        if verdict.source == row.detail.get("track") and row.cleared_at is not None:
+            return
+        active = [*active, verdict.source][-MAX_SOURCES:]
+    severity = min(Severity(row.severity), verdict.severity, key=RANK.__getitem__)
+    detail = row.detail | verdict.detail | {"caused_at": cause.at.isoformat()}
+    if verdict.source:
+        detail["active"] = active
+    _update(
+        unit,
+        row,
+        detail=detail,
+        severity=str(severity),
+        rank=RANK[severity],
+        title=verdict.title,
+        last_at=unit.now,
+        count=row._mapping["count"] + (0 if known else 1),
+        cleared_at=None,
+        snapshot=verdict.snapshot or row.snapshot,
+    )
+    if known:
+        return
+    if verdict.kind == events.PRESS or row.cleared_at or unit.now - row.last_at > LOG_REPEATS_EVERY:
+        write_log(unit, row.id, HUB, "repeated", event=cause.ulid)
+    if verdict.kind == events.PRESS and row.acked_at is not None:
+        lamp.light(unit, cause.device, cause.peripheral, incident=row.id, state=Lamp.STEADY)
+    tell(unit, row.id, "repeated")
+
+
+def _clear(unit: Unit, cause: Cause, verdict: Clear, row: Row[Any]) -> None:
+    """The cause is over, unless this is old news of an earlier end. Live news counts whatever the device's clock says."""
+    if row.cleared_at is not None:
+        return
+    if cause.late and cause.at < datetime.fromisoformat(row.detail["caused_at"]):
+        return
+    values: dict[str, Any] = {"snapshot": verdict.snapshot or row.snapshot}
+    if verdict.source is not None:
+        active = [source for source in row.detail.get("active", []) if source != verdict.source]
+        values["detail"] = row.detail | {"active": active}
+        if active:
+            _update(unit, row, **values)
+            return
+    values["cleared_at"] = unit.now
+    if row.kind in SELF_CLOSING and row.acked_at is not None:
+        values |= {"resolved_at": unit.now, "resolved_by": HUB}
+    _update(unit, row, **values)
+    write_log(unit, row.id, HUB, "cleared", event=cause.ulid)
+    if "resolved_at" in values:
+        write_log(unit, row.id, HUB, "resolved")
+    tell(unit, row.id, "cleared")
+
+
+def _update(unit: Unit, row: Row[Any], **values: Any) -> None:
+    unit.conn.execute(
+        incidents.update().where(incidents.c.id == row.id).values(**values, version=row.version + 1)
+    )
+
+
+def write_log(
+    unit: Unit, incident: str, actor: str, action: str, *, text: str | None = None, event: str | None = None
+) -> None:
+    unit.conn.execute(
+        incident_log.insert().values(
+            incident_id=incident, at=unit.now, actor=actor, action=action, text=text, event_ulid=event
+        )
+    )
+
+
+def tell(unit: Unit, incident: str, action: str) -> None:
+    """Tell browsers what a queue needs to decide whether to fetch."""
+    row = unit.conn.execute(sa.select(incidents).where(incidents.c.id == incident)).one()
+    unit.tell(
+        "incidents",
+        id=row.id,
+        action=action,
+        kind=row.kind,
+        severity=row.severity,
+        device=row.device_id,
+        title=row.title,
+        opened_at=row.opened_at.isoformat(),
+        acknowledged=row.acked_at is not None,
+        active=row.cleared_at is None,
+        open=row.resolved_at is None,
+        version=row.version,
+    )
+
+
+def drop_notifications(unit: Unit, incident: str) -> None:
+    """Somebody has it: nobody else is called."""
+    waiting = sa.and_(notifications.c.incident_id == incident, notifications.c.state == "waiting")
+    unit.conn.execute(notifications.update().where(waiting).values(state="dropped"))
+
+
+def count_open(conn: Connection) -> None:
+    """The gauge of open incidents, set when /metrics is read."""
+    acked = incidents.c.acked_at.is_not(None)
+    query = (
+        sa.select(incidents.c.severity, acked.label("acked"), sa.func.count())
+        .where(incidents.c.resolved_at.is_(None))
+        .group_by(incidents.c.severity, acked)
+    )
+    metrics.OPEN_INCIDENTS.clear()
+    for severity, is_acked, count in conn.execute(query):
+        metrics.OPEN_INCIDENTS.labels(severity, str(bool(is_acked)).lower()).set(count)
