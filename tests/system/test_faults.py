@@ -20,7 +20,7 @@ EVENTS = 200
 def allotted(box: Any) -> dict[str, int]:
     """Highest seq by journal that the box's outbox ever gave to an event."""
     with sqlite3.connect(f"file:{box.home / 'outbox.db'}?mode=ro", uri=True) as database:
-        journal = database.execute("SELECT value FROM meta WHERE key = 'journal'").fetchone()[0]
+        journal = database.execute("SELECT id FROM journal").fetchone()[0]
         highest = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
     database.close()
     return {journal: highest[0] if highest else 0}
