@@ -46,7 +46,7 @@ class Display:
         self._player: Player | None = None
         book = OverrideBook(surroundings.home / OVERRIDES_FILE, boot or str(boot_id(surroundings.home)))
         reporter = Reporter(peripheral, surroundings, time.monotonic)
-        self._follower = Follower(book, reporter, surroundings.stamp)
+        self.follower = Follower(book, reporter, surroundings.stamp)
 
     @property
     def info(self) -> PeripheralInfo:
@@ -62,24 +62,24 @@ class Display:
         _check(config)
         if self._player is None or self._config is None or self._config.player is not config.player:
             self._player = self._new_player(config.player)
-        frames = Frames(config.width, config.height, self._surroundings.fetch, self._follower.wake)
+        frames = Frames(config.width, config.height, self._surroundings.fetch, self.follower.wake)
         self._config = config
-        self._follower.configure(Sign(config, frames, self._player))
+        self.follower.configure(Sign(config, frames, self._player))
 
     def start(self) -> None:
-        self._follower.start()
+        self.follower.start()
 
     def stop(self) -> None:
         """Ends the thread and mpv; the frame file keeps its last picture."""
-        self._follower.stop()
+        self.follower.stop()
 
     def override(self, new: OverrideSet) -> None:
         """Take over by ``new``, whose signature the core has verified; returns at once, the answer is an event."""
-        self._follower.post(new)
+        self.follower.post(new)
 
     def health(self) -> PeripheralHealth:
-        faults = self._follower.faults()
-        if "player" in faults or self._follower.showing is None:
+        faults = self.follower.faults()
+        if "player" in faults or self.follower.showing is None:
             state = State.FAIL if "player" in faults else State.UNKNOWN
         else:
             state = State.WARN if faults else State.OK
@@ -90,7 +90,7 @@ class Display:
         return {CommandName.PREVIEW: self._preview}
 
     def _shows(self) -> str:
-        showing = self._follower.showing
+        showing = self.follower.showing
         if showing is None:
             return "nothing is shown yet"
         return f"shows {showing.item.source}" + (f" {showing.item.id}" if showing.item.id else "")
@@ -125,7 +125,7 @@ class Display:
                         ("player", "mpv is not installed: apt install mpv, or set player to frame")
                     )
                 return MpvPlayer(
-                    self._surroundings.home, self._follower.wake, program=program, vo=self._mpv_vo
+                    self._surroundings.home, self.follower.wake, program=program, vo=self._mpv_vo
                 )
 
 

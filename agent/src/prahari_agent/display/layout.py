@@ -107,8 +107,7 @@ def _largest(message: _Message, width_px: int, height_px: int) -> int:
 def _check_fixed(message: _Message, width_px: int, height_px: int, size_px: int) -> None:
     if size_px < message.least_px:
         raise Rejected(
-            f"Type of {size_px} px cannot be read from the road: use {message.least_px} px or more, "
-            "or leave the size to the display."
+            f"Type of {size_px} px cannot be read: use {message.least_px} px or more, or let the display choose."
         )
     if not _fits(message, width_px, height_px, size_px):
         raise Rejected(_why_not(message, width_px, height_px, size_px))
@@ -177,8 +176,8 @@ def _why_not(message: _Message, width_px: int, height_px: int, size_px: int) -> 
         for word, width in zip(paragraph.words, paragraph.widths, strict=True)
         if width > limit
     ]
-    room = f"at {size_px} px the display holds {holds} lines of about {across} characters"
+    room = f"at {size_px} px the display holds {holds} lines of about {across} characters. Shorten it."
     if wide:
-        return f"“{wide[0][:40]}” is wider than the display: {room}, so shorten it."
+        return f"“{wide[0][:20]}” is too wide: {room}"
     needs = sum(len(_wrap(paragraph.widths, message.space, limit)) for paragraph in message.paragraphs)
-    return f"The message needs {needs} lines and does not fit: {room}, so shorten it."
+    return f"{needs} lines do not fit: {room}"
