@@ -11,6 +11,11 @@ MEMBERS := wire agent hub provisioning
 # Where tests and the demo find clips and models that nobody on this project made.
 export PRAHARI_MEDIA ?= $(abspath ../shared/media)
 
+# Certificates that the machine trusts besides the usual ones hold for Node too.
+ifdef SSL_CERT_FILE
+export NODE_EXTRA_CA_CERTS ?= $(SSL_CERT_FILE)
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-clean test check fix bench lock clean
 
