@@ -20,6 +20,7 @@ from prahari_hub.http import health, problems
 from prahari_hub.http.health import Gauges, Probe
 from prahari_hub.http.middleware import Guard
 from prahari_hub.http.static import HashedFiles
+from prahari_hub.incidents.service import count_open
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store
 from prahari_hub.web.pages import error_page
@@ -55,7 +56,8 @@ def console_app(parts: Parts) -> FastAPI:
     app.state.store = parts.store
     app.state.authenticator = StoreAuthenticator(parts.store, secure=settings.cookie_secure)
     app.state.probes = parts.probes
-    app.state.gauges = parts.gauges
+    app.state.gauges = [count_open, *parts.gauges]
+    app.state.error_page = error_page
     app.state.error_page = error_page
     for name, part in parts.state.items():
         setattr(app.state, name, part)
