@@ -26,7 +26,9 @@ class Emit(Protocol):
     ``stamp``: when it happened, the present if left out.
     """
 
-    def __call__(self, kind: str, body: Message, *, peripheral: str | None = None, stamp: Stamp | None = None) -> int: ...
+    def __call__(
+        self, kind: str, body: Message, *, peripheral: str | None = None, stamp: Stamp | None = None
+    ) -> int: ...
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,202 @@
+"""An emergency call box: one button, one lamp. A press is told before anything else is done about it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prahari_wire.base import Refused, validate
+from prahari_wire.callbox import ButtonStuck, CallboxConfig, Lamp, LampArgs, Press
+from prahari_wire.command import CommandName
+from prahari_wire.events import BUTTON_STUCK, PRESS, SELF_TEST
+from prahari_wire.health import PeripheralHealth, State
+from prahari_wire.ids import ulid
+from prahari_wire.presence import Peripheral as PeripheralInfo
+from prahari_wire.presence import PeripheralType
+from prahari_wire.twin import PeripheralConfig
+
+from prahari_agent.callbox.button import Hold
+from prahari_agent.callbox.lamp import KeptLamp
+from prahari_agent.callbox.selftest import result
+from prahari_agent.errors import ConfigRefused, Rejected, SetupError
+from prahari_agent.files import write_atomic
+from prahari_agent.hardware.port import Button, LampPort
+from prahari_agent.log import get_logger
+from prahari_agent.peripheral import Surroundings
+
+log = get_logger("callbox")
+
+TICK_S = 0.5
+FIRST_SELFTEST_S = 60
+
+
+class CallBox:
+    """The peripheral.Peripheral of a call box."""
+
+    def __init__(self, peripheral_id: str, surroundings: Surroundings) -> None:
+        self._id, self._around = peripheral_id, surroundings
+        surroundings.home.mkdir(parents=True, exist_ok=True)
+        self._config: CallboxConfig | None = None
+        self._button: Button | None = None
+        self._lamp_port: LampPort | None = None
+        self._lamp = KeptLamp(surroundings.home)
+        self._count_path = surroundings.home / "presses"
+        self._count = self._read_count()
+        self._hold = Hold(stuck_after_ms=30_000)
+        self._lock = threading.Lock()
+        self._next_test_ms = 0
+        self._last_test_failed: str | None = None
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # The port
+
+    @property
+    def info(self) -> PeripheralInfo:
+        return PeripheralInfo(id=self._id, type=PeripheralType.CALLBOX, model=self._around.board.name[:120])
+
+    def configure(self, config: PeripheralConfig) -> None:
+        if not isinstance(config, CallboxConfig):
+            raise ConfigRefused(("type", "this peripheral is a callbox"))
+        if config.button_pin == config.lamp_pin:
+            raise ConfigRefused(("lamp_pin", "button and lamp need two different pins"))
+        before = self._config
+        self._hold.stuck_after_ms = int(config.stuck_after_s * 1000)
+        self._next_test_ms = self._now_ms() + int(min(config.selftest_s, FIRST_SELFTEST_S) * 1000)
+        if before is None or _wiring(before) != _wiring(config):
+            self._rewire(config, before)
+        self._config = config
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._watch, name=f"callbox-{self._id}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(5)
+        self._unwire()
+
+    def health(self) -> PeripheralHealth:
+        if self._button is None:
+            return PeripheralHealth(
+                id=self._id, state=State.FAIL, faults=["Wiring"], note="the pins could not be opened"
+            )
+        if self._hold.stuck:
+            return PeripheralHealth(
+                id=self._id, state=State.FAIL, faults=["ButtonStuck"], note="the button is held down"
+            )
+        if self._last_test_failed:
+            return PeripheralHealth(
+                id=self._id, state=State.FAIL, faults=["SelfTest"], note=self._last_test_failed[:120]
+            )
+        return PeripheralHealth(id=self._id, state=State.OK, note=f"lamp {self._lamp.state}")
+
+    def commands(self) -> Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
+        return {CommandName.LAMP: self._lamp_command}
+
+    # Wiring
+
+    def _rewire(self, config: CallboxConfig, before: CallboxConfig | None) -> None:
+        self._unwire()
+        try:
+            self._wire(config)
+        except SetupError as error:
+            self._unwire()
+            if before is not None:
+                self._wire(before)
+            raise ConfigRefused(("button_pin", str(error))) from error
+
+    def _wire(self, config: CallboxConfig) -> None:
+        self._lamp_port = self._around.board.lamp(config.lamp_pin)
+        self._lamp.attach(self._lamp_port)
+        self._button = self._around.board.button(
+            config.button_pin, debounce_ms=config.debounce_ms, pressed=self._pressed, released=self._released
+        )
+
+    def _unwire(self) -> None:
+        self._lamp.attach(None)
+        for part in (self._button, self._lamp_port):
+            if part is not None:
+                part.close()
+        self._button = self._lamp_port = None
+
+    # The button
+
+    def _pressed(self) -> None:
+        """Tell the hub first; the lamp blinks even where telling failed, for the person must see that the box lives."""
+        stamp = self._around.stamp()
+        with self._lock:
+            self._hold.pressed(stamp.mono_ms)
+            self._count += 1
+            press = Press(press=ulid(), count=self._count)
+        try:
+            self._around.emit(PRESS, press, peripheral=self._id, stamp=stamp)
+            log.info("pressed", peripheral=self._id, press=press.press)
+        finally:
+            if self._lamp.state is not Lamp.STEADY:
+                self._lamp.show(Lamp.BLINKING, self._lamp.incident)
+            self._keep_count()
+
+    def _released(self) -> None:
+        with self._lock:
+            held_s = self._hold.released(self._now_ms())
+        if held_s is not None:
+            self._around.emit(BUTTON_STUCK, ButtonStuck(active=False, held_s=held_s), peripheral=self._id)
+
+    def _keep_count(self) -> None:
+        try:
+            write_atomic(self._count_path, str(self._count).encode())
+        except OSError as error:
+            log.error("the count of presses cannot be kept: free space on the disk", error=str(error))
+
+    def _read_count(self) -> int:
+        try:
+            return max(0, int(self._count_path.read_text()))
+        except (OSError, ValueError):
+            return 0
+
+    # Watching
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(TICK_S):
+            try:
+                self._tick(self._now_ms())
+            except Exception:
+                log.exception("the call box's watch failed once and carries on", peripheral=self._id)
+
+    def _tick(self, now_ms: int) -> None:
+        with self._lock:
+            held_s = self._hold.check(now_ms)
+        if held_s is not None:
+            log.warning("the button is stuck", peripheral=self._id, held_s=held_s)
+            self._around.emit(BUTTON_STUCK, ButtonStuck(active=True, held_s=held_s), peripheral=self._id)
+        if self._config is not None and now_ms >= self._next_test_ms:
+            self._next_test_ms = now_ms + int(self._config.selftest_s * 1000)
+            self._self_test()
+
+    def _self_test(self) -> None:
+        test = result(lamp_works=self._lamp.works(), button_stuck=self._hold.stuck)
+        self._last_test_failed = None if test.passed else test.detail
+        self._around.emit(SELF_TEST, test, peripheral=self._id)
+
+    def _now_ms(self) -> int:
+        return self._around.stamp().mono_ms
+
+    # The lamp
+
+    def _lamp_command(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            wanted = validate(LampArgs, dict(args))
+        except Refused as error:
+            raise Rejected(error.detail) from None
+        if self._lamp_port is None:
+            raise Rejected("the call box's pins could not be opened: check its configuration")
+        incident = None if wanted.state is Lamp.OFF else wanted.incident
+        self._lamp.show(wanted.state, incident)
+        return {"state": str(wanted.state), "incident": wanted.incident}
+
+
+def _wiring(config: CallboxConfig) -> tuple[int, int, int]:
+    return config.button_pin, config.lamp_pin, config.debounce_ms

@@ -1,0 +1,81 @@
+"""The commands of ``prahari-agent`` that a person types."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prahari_agent.control import ask
+from prahari_agent.errors import AgentError
+
+typer_app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="The agent of a Prahari roadside box."
+)
+
+Home = Annotated[Path, typer.Option("--home", help="The agent's home folder.", envvar="PRAHARI_AGENT_HOME")]
+DEFAULT_HOME = Path("/var/lib/prahari")
+
+
+@typer_app.command()
+def run(home: Home = DEFAULT_HOME) -> None:
+    """Serve the box's peripherals until stopped."""
+    from prahari_agent.cli import run_agent
+
+    raise typer.Exit(run_agent(home))
+
+
+@typer_app.command()
+def check(home: Home = DEFAULT_HOME) -> None:
+    """Say in plain words what works on this box and what does not; exits with 1 if something does not."""
+    from prahari_agent.diagnose import examine
+
+    findings = examine(home)
+    for finding in findings:
+        typer.echo(finding.line())
+    bad = sum(not finding.good for finding in findings)
+    typer.echo(f"\n{bad} of {len(findings)} need attention." if bad else "\nEverything works.")
+    raise typer.Exit(1 if bad else 0)
+
+
+@typer_app.command()
+def press(
+    home: Home = DEFAULT_HOME,
+    hold: Annotated[float, typer.Option(help="Seconds to hold the button down.")] = 0.2,
+    pin: Annotated[
+        int | None, typer.Option(help="Pin of the button, where there are several call boxes.")
+    ] = None,
+) -> None:
+    """Press the button of a simulated call box."""
+    try:
+        answer = ask(home, "press", timeout_s=hold + 10, hold_s=hold, **({} if pin is None else {"pin": pin}))
+    except AgentError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"Pressed the button at pin {answer['pin']} for {hold:g} s.")
+
+
+@typer_app.command()
+def enrol(home: Home = DEFAULT_HOME) -> None:
+    """Get this box's certificate with the seed in its home, then stop; running does the same by itself."""
+    from prahari_agent.clock import Clock, saved_floor
+    from prahari_agent.enrolment import prepare
+    from prahari_agent.identity import Identity
+    from prahari_agent.settings import load, open_home
+    from prahari_agent.state import State
+
+    try:
+        settings = load(open_home(home))
+        record = prepare(home, Identity(home), settings, Clock(saved_floor(State(home))))
+    except AgentError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    typer.echo(f"This box is {record.device} of {record.hub}.")
+
+
+@typer_app.command()
+def version() -> None:
+    """The installed version."""
+    typer.echo(installed("prahari-agent"))

@@ -1,0 +1,260 @@
+"""Getting and keeping an identity: enrolment from the seed, renewal, recovery, the hub's signing keys.
+
+EST (RFC 7030) over the hub's device HTTPS. The first contact is pinned to the root key's hash in the seed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from prahari_wire.base import Refused, parse
+from prahari_wire.seed import Seed
+
+from prahari_agent.clock import Clock
+from prahari_agent.errors import HubUnreachable, Rejected, SetupError
+from prahari_agent.identity import Hub as HubRecord
+from prahari_agent.identity import Identity, Pair, discard, expired, pinned
+from prahari_agent.log import get_logger
+from prahari_agent.settings import Settings, seed_paths
+from prahari_agent.transfer import Answer, Hub, problem
+
+log = get_logger("enrolment")
+
+FIRST_RETRY_S, LONGEST_RETRY_S = 60.0, 6 * 3600.0
+KEYS_EVERY_S = 24 * 3600.0
+
+
+def find_seed(home: Path) -> tuple[Path, bytes, Seed] | None:
+    """The seed waiting for this box: where it lies, its bytes and what it says; SetupError if it cannot be read."""
+    for path in seed_paths(home):
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise SetupError(
+                f"The seed {path} cannot be read ({error.strerror}): give it to the agent's user."
+            ) from None
+        try:
+            return path, raw, parse(Seed, raw)
+        except Refused as error:
+            raise SetupError(
+                f"The seed {path} is not valid ({error.detail}): write it again with prahari-provision seed."
+            ) from None
+    return None
+
+
+def prepare(home: Path, identity: Identity, settings: Settings, clock: Clock) -> HubRecord:
+    """Who this box is. A waiting seed is used first; without one the kept identity holds.
+
+    SetupError where there is neither or where the claim is spent; HubUnreachable where the hub must be asked again later.
+    """
+    kept, seed = identity.hub(), find_seed(home)
+    usable = identity.current() or identity.trial()
+    if seed is not None:
+        path, raw, wanted = seed
+        if kept is not None and kept.device != wanted.device:
+            raise SetupError(
+                f"This home belongs to {kept.device}, the seed {path} is for {wanted.device}: give each device a home of its own."
+            )
+        sha256 = hashlib.sha256(raw).hexdigest()
+        if kept is None or usable is None:
+            kept = _enrol(identity, settings, clock, wanted, sha256)
+        elif kept.seed_sha256 != sha256:
+            kept = _enrol_again(identity, settings, clock, wanted, sha256) or kept
+        if kept.seed_sha256 == sha256 and not discard(path):
+            log.warning(
+                "the seed's token is spent but the file cannot be removed: delete it by hand", file=str(path)
+            )
+    elif kept is None or usable is None:
+        raise SetupError(
+            f"This box has no identity yet: write a seed with prahari-provision seed and put it into {home}."
+        )
+    return _with_settings(kept, settings)
+
+
+def _with_settings(record: HubRecord, settings: Settings) -> HubRecord:
+    changed = {key: value for key in ("hub", "mqtt") if (value := getattr(settings, key)) is not None}
+    return record.model_copy(update=changed)
+
+
+def _enrol_again(
+    identity: Identity, settings: Settings, clock: Clock, seed: Seed, sha256: str
+) -> HubRecord | None:
+    """A fresh claim for a box that has an identity: where it does not work, the box goes on with what it has."""
+    try:
+        return _enrol(identity, settings, clock, seed, sha256)
+    except (HubUnreachable, Rejected, SetupError) as error:
+        log.warning("the new seed could not be used, the kept identity holds", reason=str(error))
+        return None
+
+
+def _enrol(identity: Identity, settings: Settings, clock: Clock, seed: Seed, sha256: str) -> HubRecord:
+    record = HubRecord(
+        device=seed.device, hub=seed.hub, mqtt=seed.mqtt, ca_spki_sha256=seed.ca_spki_sha256, city=seed.city,
+        board=seed.board, timezone=seed.timezone, seed_sha256=sha256,
+    )  # fmt: skip
+    hub = Hub(_with_settings(record, settings).hub, identity, check_time=clock.plausible)
+    identity.save_roots(trust(hub, seed.ca_spki_sha256))
+    request = identity.new_request(seed.device, seed.city)
+    basic = base64.b64encode(f"{seed.device}:{seed.token}".encode()).decode()
+    answer = _post(hub, "simpleenroll", request, {"Authorization": f"Basic {basic}"})
+    if answer.status in (401, 403):
+        raise SetupError(
+            f"The hub does not take this seed's claim ({problem(answer)}): make a new claim and seed for {seed.device}."
+        )
+    pair = identity.take(_certificates(answer), seed.device)
+    identity.save_hub(record)
+    log.info("enrolled", device=seed.device, certificate=pair.serial, until=pair.not_after.isoformat())
+    return record
+
+
+def trust(hub: Hub, pin: str) -> list[x509.Certificate]:
+    """The hub's CA certificates, believed only because the root's key has the hash ``pin``."""
+    answer = hub.without_trust("/.well-known/est/cacerts")
+    if answer.status != 200:
+        raise HubUnreachable(f"the hub does not give its CA certificates ({problem(answer)})")
+    try:
+        bundle = base64.b64decode(answer.body)
+    except ValueError:
+        raise Rejected(
+            "the hub's CA certificates cannot be read: is this the address of a Prahari hub?"
+        ) from None
+    return pinned(bundle, pin)
+
+
+def _post(
+    hub: Hub, operation: str, request: bytes, headers: dict[str, str], *, as_device: bool = False
+) -> Answer:
+    return hub.request(
+        "POST",
+        f"/.well-known/est/{operation}",
+        body=base64.encodebytes(request),
+        headers={"Content-Type": "application/pkcs10", "Content-Transfer-Encoding": "base64", **headers},
+        as_device=as_device,
+    )
+
+
+def _certificates(answer: Answer) -> list[x509.Certificate]:
+    if answer.status in (202, 404, 408, 429) or answer.status >= 500:
+        raise HubUnreachable(
+            f"the hub does not issue a certificate now ({problem(answer)}): the box asks again"
+        )
+    if answer.status != 200:
+        raise Rejected(f"the hub does not issue a certificate: {problem(answer)}")
+    try:
+        return list(pkcs7.load_der_pkcs7_certificates(base64.b64decode(answer.body)))
+    except ValueError:
+        raise Rejected("the hub's certificate cannot be read") from None
+
+
+class Keeper:
+    """Keeps the identity good: renews, recovers, refreshes the hub's signing keys. ``step`` is called from one thread."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        hub: Hub,
+        clock: Clock,
+        record: HubRecord,
+        *,
+        on_new_pair: Callable[[], None],
+        rng: random.Random | None = None,
+    ) -> None:
+        self._identity, self._hub, self._clock, self._record = identity, hub, clock, record
+        self._on_new_pair, self._rng = on_new_pair, rng or random.Random()  # noqa: S311 - jitter, no secret
+        self._attempts, self._not_before_ms, self._keys_due_ms = 0, 0, 0
+        self.trouble: str | None = None
+
+    def step(self) -> None:
+        """Do what is due now; failures are told in ``trouble`` and tried again with back-off."""
+        now_ms = self._clock.mono_ms()
+        if now_ms < self._not_before_ms:
+            return
+        try:
+            if self._renew_if_due():
+                self._on_new_pair()
+            if now_ms >= self._keys_due_ms:
+                self.refresh_keys()
+        except (HubUnreachable, Rejected, SetupError) as error:
+            delay_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2**self._attempts) * self._rng.uniform(0.5, 1.0)
+            self._attempts = min(self._attempts + 1, 12)
+            self._not_before_ms = now_ms + int(delay_s * 1000)
+            self._say(str(error))
+        else:
+            self._attempts, self.trouble = 0, None
+
+    def try_now(self) -> None:
+        """The link is up: what failed before may work now."""
+        self._not_before_ms = 0
+
+    def _say(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            log.warning("the identity could not be renewed or its keys refreshed", trouble=trouble)
+        self.trouble = trouble
+
+    def _renew_if_due(self) -> bool:
+        pair = self._identity.current()
+        if pair is None or self._identity.trial() is not None or not self._clock.plausible():
+            return False
+        now = self._clock.now()
+        if expired(pair, now, margin=timedelta(minutes=1)):
+            self._recover(pair)
+            return True
+        if now < pair.renew_at():
+            return False
+        request = self._identity.new_request(self._record.device, self._record.city)
+        renewed = self._identity.take(
+            _certificates(_post(self._hub, "simplereenroll", request, {}, as_device=True)),
+            self._record.device,
+        )
+        log.info("certificate renewed", certificate=renewed.serial, until=renewed.not_after.isoformat())
+        return True
+
+    def _recover(self, pair: Pair) -> None:
+        """An expired certificate dies in the handshake: the old key signs a nonce instead."""
+        answer = self._hub.request("GET", "/device/v1/enrol/nonce", as_device=False)
+        if answer.status != 200:
+            raise HubUnreachable(f"the hub gives no nonce to recover with ({problem(answer)})")
+        nonce = str(json.loads(answer.body)["nonce"])
+        request = self._identity.new_request(self._record.device, self._record.city)
+        signature = self._identity.sign_with_old_key(pair, nonce.encode() + request)
+        body = {
+            "nonce": nonce,
+            "device": self._record.device,
+            "csr": x509.load_der_x509_csr(request).public_bytes(Encoding.PEM).decode(),
+            "certificate": x509.load_pem_x509_certificate(pair.certificate.read_bytes())
+            .public_bytes(Encoding.PEM)
+            .decode(),
+            "signature": base64.b64encode(signature).decode(),
+        }
+        answer = self._hub.request(
+            "POST",
+            "/device/v1/enrol/recover",
+            body=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+            as_device=False,
+        )
+        recovered = self._identity.take(_certificates(answer), self._record.device)
+        log.info("recovered from an expired certificate", certificate=recovered.serial)
+
+    def refresh_keys(self) -> None:
+        """Fetch and keep the hub's signing keys."""
+        answer = self._hub.request("GET", "/device/v1/keys")
+        if answer.status != 200:
+            raise HubUnreachable(f"the hub does not give its signing keys ({problem(answer)})")
+        try:
+            document = json.loads(answer.body)
+            assert isinstance(document["keys"], dict)
+        except (ValueError, KeyError, AssertionError):
+            raise Rejected("the hub's signing keys cannot be read") from None
+        self._identity.save_signing_keys(document)
+        self._keys_due_ms = self._clock.mono_ms() + int(KEYS_EVERY_S * 1000)

@@ -1,0 +1,118 @@
+"""A button and a lamp on GPIO pins through gpiozero, whichever pin factory drives them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from prahari_wire.callbox import Lamp
+
+from prahari_agent.errors import SetupError
+
+BLINK_S = 0.5
+
+
+class PinButton:
+    """A push button between its pin and ground. A level counts once it has stood for ``debounce_ms``."""
+
+    def __init__(
+        self,
+        factory: Any,
+        pin: int,
+        *,
+        debounce_ms: int,
+        pressed: Callable[[], None],
+        released: Callable[[], None],
+    ) -> None:
+        from gpiozero import DigitalInputDevice
+
+        self._debounce_s = debounce_ms / 1000
+        self._told = {True: pressed, False: released}
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._device = _claimed(lambda: DigitalInputDevice(pin, pull_up=True, pin_factory=factory), pin)
+        self._stands = bool(self._device.is_active)
+        self._device.when_activated = self._device.when_deactivated = self._edge
+        if self._stands:
+            self._told[True]()
+
+    def is_pressed(self) -> bool:
+        return bool(self._device.is_active)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+        self._device.close()
+
+    def _edge(self) -> None:
+        if self._debounce_s == 0:
+            self._settled()
+            return
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = threading.Timer(self._debounce_s, self._settled)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _settled(self) -> None:
+        with self._lock:
+            if self._device.closed:
+                return
+            level = self.is_pressed()
+            if level == self._stands:
+                return
+            self._stands = level
+        self._told[level]()
+
+
+class PinLamp:
+    """A lamp that a high pin lights."""
+
+    def __init__(self, factory: Any, pin: int) -> None:
+        from gpiozero import LED
+
+        self._led = _claimed(lambda: LED(pin, pin_factory=factory), pin)
+        self._shown = Lamp.OFF
+
+    def show(self, lamp: Lamp) -> None:
+        if lamp is self._shown:
+            return
+        self._shown = lamp
+        match lamp:
+            case Lamp.OFF:
+                self._led.off()
+            case Lamp.STEADY:
+                self._led.on()
+            case Lamp.BLINKING:
+                self._led.blink(on_time=BLINK_S, off_time=BLINK_S)
+
+    def shown(self) -> Lamp:
+        return self._shown
+
+    def works(self) -> bool:
+        """Drive the pin both ways and read it back; what was shown goes on afterwards."""
+        shown = self._shown
+        self._led.off()
+        dark = bool(self._led.pin.state)
+        self._led.on()
+        lit = bool(self._led.pin.state)
+        self._shown = Lamp.STEADY
+        self.show(shown)
+        return lit and not dark
+
+    def close(self) -> None:
+        self._led.close()
+
+
+def _claimed(make: Callable[[], Any], pin: int) -> Any:
+    from gpiozero import GPIOZeroError
+
+    try:
+        return make()
+    except (GPIOZeroError, OSError, RuntimeError) as error:
+        raise SetupError(
+            f"GPIO pin {pin} cannot be used ({error}): free the pin or choose another in the configuration."
+        ) from error

@@ -1,0 +1,134 @@
+"""The table of health checks: one probe a row, each a function of what the box can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from prahari_wire.base import Clock as Quality
+from prahari_wire.health import Check, PeripheralHealth, State
+
+from prahari_agent.clock import Clock
+from prahari_agent.hardware.port import Board
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What checks may look at. ``link`` gives (trouble or None, round trip in ms), ``outbox`` (events held, trouble or None)."""
+
+    home: Path
+    board: Board
+    clock: Clock
+    link: Callable[[], tuple[str | None, float | None]]
+    outbox: Callable[[], tuple[int, str | None]]
+    identity: Callable[[], tuple[float | None, str | None]]
+    uploads: Callable[[], tuple[int, str | None]]
+
+
+def graded(value: float, warn: float, fail: float) -> State:
+    if value >= fail:
+        return State.FAIL
+    return State.WARN if value >= warn else State.OK
+
+
+def cpu(_probes: Probes) -> Check:
+    """Percent since the last look. A busy processor is no fault by itself, so it never fails."""
+    percent = psutil.cpu_percent(None)
+    return Check(name="cpu", state=graded(percent, 95, 1000), value=percent)
+
+
+def memory(_probes: Probes) -> Check:
+    percent = psutil.virtual_memory().percent
+    return Check(name="memory", state=graded(percent, 85, 95), value=percent)
+
+
+def disk(probes: Probes) -> Check:
+    percent = psutil.disk_usage(str(probes.home)).percent
+    state = graded(percent, 85, 97)
+    return Check(
+        name="disk", state=state, value=percent, text=None if state is State.OK else "free space on the card"
+    )
+
+
+def temperature(probes: Probes) -> Check | None:
+    celsius = probes.board.temperature_c()
+    return (
+        None if celsius is None else Check(name="temperature", state=graded(celsius, 75, 85), value=celsius)
+    )
+
+
+def power(probes: Probes) -> Check | None:
+    supply = probes.board.power()
+    if supply.under_voltage is None and supply.throttled is None and supply.under_voltage_since_boot is None:
+        return None
+    if supply.under_voltage:
+        return Check(name="power", state=State.FAIL, text="under-voltage now: check the supply and its cable")
+    if supply.throttled:
+        return Check(name="power", state=State.WARN, text="throttled now: check cooling and supply")
+    if supply.under_voltage_since_boot:
+        return Check(name="power", state=State.WARN, text="under-voltage since boot: check the supply")
+    return Check(name="power", state=State.OK)
+
+
+def clock(probes: Probes) -> Check:
+    """The offset to the hub's time in ms, and how far the box trusts its own."""
+    quality, offset_ms = probes.clock.quality(), probes.clock.offset_ms()
+    state = {Quality.SYNCED: State.OK, Quality.UNSYNCED: State.WARN, Quality.FLOOR: State.FAIL}[quality]
+    text = None if quality is Quality.SYNCED else f"{quality}: check that the box reaches a time server"
+    return Check(
+        name="clock", state=state, value=None if offset_ms is None else round(offset_ms, 1), text=text
+    )
+
+
+def link(probes: Probes) -> Check:
+    trouble, rtt_ms = probes.link()
+    return Check(
+        name="link", state=State.FAIL if trouble else State.OK, value=rtt_ms, text=trouble and trouble[:120]
+    )
+
+
+def outbox(probes: Probes) -> Check:
+    held, trouble = probes.outbox()
+    return Check(
+        name="outbox",
+        state=State.FAIL if trouble else graded(held, 1000, 1e9),
+        value=held,
+        text=trouble and trouble[:120],
+    )
+
+
+def identity(probes: Probes) -> Check:
+    """Days that the certificate is still good."""
+    days, trouble = probes.identity()
+    state = State.FAIL if days is None or days <= 0 else State.WARN if trouble or days < 7 else State.OK
+    return Check(
+        name="certificate",
+        state=state,
+        value=None if days is None else round(days, 1),
+        text=trouble and trouble[:120],
+    )
+
+
+def uploads(probes: Probes) -> Check:
+    """Files that wait for upload."""
+    waiting, trouble = probes.uploads()
+    return Check(
+        name="uploads",
+        state=State.WARN if trouble else State.OK,
+        value=waiting,
+        text=trouble and trouble[:120],
+    )
+
+
+CHECKS: tuple[Callable[[Probes], Check | None], ...] = (
+    cpu, memory, disk, temperature, power, clock, link, outbox, identity, uploads,
+)  # fmt: skip
+"""A check that gives None does not exist on this board."""
+
+
+def of_peripheral(health: PeripheralHealth) -> Check:
+    return Check(
+        name=f"peripheral:{health.id}", state=health.state, text=", ".join(health.faults)[:120] or health.note
+    )

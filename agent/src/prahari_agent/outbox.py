@@ -1,0 +1,511 @@
+"""Durable events: kept on disk until the hub's ack names them. The only file of the agent that speaks SQL.
+
+One Outbox a box, opened by the main process alone. Its journal is a SQLite file (WAL, synchronous=FULL); while the disk takes
+nothing, events go to a volatile journal in memory with a UUID of its own, so that a press still reaches the hub.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import RLock
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from prahari_wire.ack import Ack, Refusal
+from prahari_wire.base import Message
+from prahari_wire.envelope import Session, Stamp
+from prahari_wire.events import COMMAND_STATE, KINDS, SET_ASIDE, SHED
+from prahari_wire.ids import ulid
+from prahari_wire.system import JournalSetAside, Shed
+
+from prahari_agent.errors import AgentError
+from prahari_agent.lean import without
+from prahari_agent.log import get_logger
+
+with without("numpy", "pandas"):
+    from sqlite_utils import Database
+
+log = get_logger("outbox")
+
+MAX_EVENT = 48 * 1024
+"""Bytes of one event: a batch (64 KiB) must hold it with its frame."""
+LIVE_MS = 30_000
+"""An event older than this when first sent is late."""
+VOLATILE_EVENTS = 2000
+SHED_SHARE = 0.05
+"""Shed this share of the cap at once, so that a full outbox does not shed at every event."""
+NEVER_SHED = (0,)
+LOWEST_CLASS = 4
+COMMANDS_KEPT = 2000
+SET_ASIDE_KEPT = 3
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS journal (id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, cls INTEGER NOT NULL, kind TEXT NOT NULL,
+    boot TEXT NOT NULL, mono_ms INTEGER NOT NULL, size INTEGER NOT NULL, event TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS events_by_class ON events (cls, seq);
+CREATE INDEX IF NOT EXISTS events_by_age ON events (cls, boot, mono_ms);
+CREATE TABLE IF NOT EXISTS refused (
+    seq INTEGER PRIMARY KEY, at TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, event TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS commands (
+    id TEXT PRIMARY KEY, received INTEGER NOT NULL, state TEXT NOT NULL, command TEXT NOT NULL, report TEXT NOT NULL);
+"""
+
+
+class OutboxFull(AgentError):
+    """The disk takes nothing and the memory that stands in for it is full."""
+
+
+class Entry(NamedTuple):
+    """An event to send. ``event`` is its JSON object without ``seq`` and ``late``; ``live`` while it is of this boot and fresh."""
+
+    seq: int
+    cls: int
+    size: int
+    live: bool
+    event: str
+
+    def encoded(self, *, late: bool) -> str:
+        return f'{{"seq":{self.seq},"late":{"true" if late else "false"},{self.event[1:]}'
+
+
+class CommandRow(NamedTuple):
+    state: str
+    command: str
+    report: str
+
+
+class Journal:
+    """One SQLite journal with its UUID. Not thread-safe: the Outbox holds the lock. Raises sqlite3.Error."""
+
+    def __init__(self, path: Path | None) -> None:
+        """``path`` None makes a volatile journal in memory."""
+        self.path = path
+        connection = sqlite3.connect(
+            ":memory:" if path is None else path, isolation_level=None, check_same_thread=False, timeout=10
+        )
+        self.db = Database(connection, recursive_triggers=False, execute_plugins=False)
+        try:
+            self._prepare()
+        except (sqlite3.Error, ValueError):
+            connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        if self.path is not None:
+            self.db.enable_wal()
+            self.db.execute("PRAGMA synchronous=FULL")
+            mode, level = self._pragma("journal_mode"), self._pragma("synchronous")
+            assert (mode, level) == ("wal", 2), (
+                f"the outbox would not survive a power cut: {mode}, synchronous={level}"
+            )
+            if (found := self._pragma("quick_check(1)")) != "ok":
+                raise sqlite3.DatabaseError(str(found))
+        with self.db.atomic():
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                self.db.execute(statement)
+            if (row := self._one("SELECT id FROM journal")) is None:
+                row = (str(uuid4()),)
+                self.db.execute("INSERT INTO journal VALUES (?)", row)
+        self.id = UUID(row[0])
+        self.count, self.bytes = 0, 0
+        self.recount()
+
+    def recount(self) -> None:
+        """Take the tallies from the table: at start, and after a transaction that was rolled back."""
+        row = self._one("SELECT count(*), coalesce(sum(size), 0) FROM events")
+        self.count, self.bytes = int(row[0]), int(row[1])
+
+    def _pragma(self, name: str) -> Any:
+        return self.db.execute(f"PRAGMA {name}").fetchone()[0]
+
+    def _one(self, sql: str, parameters: Collection[Any] = ()) -> Any:
+        return self.db.execute(sql, tuple(parameters)).fetchone()
+
+    def close(self) -> None:
+        self.db.close()
+
+    def add(self, cls: int, kind: str, session: Session, stamp: Stamp, event: str) -> int:
+        size = len(event.encode()) + 48
+        cursor = self.db.execute(
+            "INSERT INTO events (cls, kind, boot, mono_ms, size, event) VALUES (?, ?, ?, ?, ?, ?)",
+            (cls, kind, str(session.boot), stamp.mono_ms, size, event),
+        )
+        self.count, self.bytes = self.count + 1, self.bytes + size
+        return int(cursor.lastrowid or 0)
+
+    def low(self) -> int:
+        """The lowest seq that is held, or the next to be given."""
+        lowest = self._one("SELECT min(seq) FROM events")[0]
+        return int(lowest) if lowest is not None else self.last_seq() + 1
+
+    def last_seq(self) -> int:
+        row = self._one("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+        return int(row[0]) if row else 0
+
+    def pick(
+        self, boot: UUID, now_ms: int, skip: Collection[int], limit: int, classes: Iterable[int]
+    ) -> list[Entry]:
+        """Up to ``limit`` entries in sending order (class, live before backlog, seq) without those in ``skip``."""
+        found: list[Entry] = []
+        since_ms = now_ms - LIVE_MS
+        for cls in classes:
+            wanted = limit - len(found) + len(skip)
+            live = "SELECT seq, size, event FROM events WHERE cls = ? AND boot = ? AND mono_ms >= ? ORDER BY seq LIMIT ?"
+            late = "SELECT seq, size, event FROM events WHERE cls = ? AND NOT (boot = ? AND mono_ms >= ?) ORDER BY seq LIMIT ?"
+            for sql, is_live in ((live, True), (late, False)):
+                rows = self.db.execute(sql, (cls, str(boot), since_ms, wanted))
+                found += [
+                    Entry(seq, cls, size, is_live, event) for seq, size, event in rows if seq not in skip
+                ]
+                if len(found) >= limit:
+                    return found[:limit]
+        return found
+
+    def remove(self, ranges: Iterable[tuple[int, int]]) -> int:
+        """Forget the events of the closed ranges; how many there were."""
+        with self.db.atomic():
+            return self._deleted("seq BETWEEN ? AND ?", ranges)
+
+    def _deleted(self, where: str, parameters: Iterable[Collection[Any]]) -> int:
+        removed = 0
+        for values in parameters:
+            count, size = self._one(
+                f"SELECT count(*), coalesce(sum(size), 0) FROM events WHERE {where}",  # noqa: S608 - our own constants
+                values,
+            )
+            if count:
+                self.db.execute(f"DELETE FROM events WHERE {where}", tuple(values))  # noqa: S608
+                removed, self.count, self.bytes = removed + count, self.count - count, self.bytes - size
+        return removed
+
+    def quarantine(self, refusals: Iterable[Refusal]) -> int:
+        """Move events that the hub will never accept to the table ``refused``, for a person to look at."""
+        moved = 0
+        with self.db.atomic():
+            for refusal in refusals:
+                self.db.execute(
+                    "INSERT OR REPLACE INTO refused SELECT seq, ?, ?, ?, event FROM events WHERE seq = ?",
+                    (datetime.now(UTC).isoformat(), refusal.reason, refusal.detail, refusal.seq),
+                )
+                moved += self._deleted("seq = ?", [(refusal.seq,)])
+            self.db.execute(
+                "DELETE FROM refused WHERE seq NOT IN (SELECT seq FROM refused ORDER BY seq DESC LIMIT 500)"
+            )
+        return moved
+
+    def shed(self, *, count: int, size: int) -> dict[int, int]:
+        """Give up the oldest events, lowest class first, until ``count`` and ``size`` bytes are free; how many of each class."""
+        given_up: dict[int, int] = {}
+        with self.db.atomic():
+            for cls in range(LOWEST_CLASS, max(NEVER_SHED), -1):
+                freed, last, gone = 0, None, 0
+                for seq, held in self.db.execute(
+                    "SELECT seq, size FROM events WHERE cls = ? AND kind != ? ORDER BY seq", (cls, SHED)
+                ):
+                    if gone >= count and freed >= size:
+                        break
+                    last, freed, gone = seq, freed + held, gone + 1
+                if last is not None:
+                    given_up[cls] = self._deleted("cls = ? AND kind != ? AND seq <= ?", [(cls, SHED, last)])
+                    count, size = count - gone, size - freed
+                if count <= 0 and size <= 0:
+                    break
+        return given_up
+
+    def command(self, command: str) -> CommandRow | None:
+        row = self._one("SELECT state, command, report FROM commands WHERE id = ?", (command,))
+        return CommandRow(*row) if row else None
+
+    def unfinished_commands(self) -> list[CommandRow]:
+        rows = self.db.execute(
+            "SELECT state, command, report FROM commands WHERE state IN ('ACCEPTED', 'RUNNING') ORDER BY received"
+        )
+        return [CommandRow(*row) for row in rows]
+
+    def put_command(self, command: str, row: CommandRow) -> None:
+        self.db.execute(
+            "INSERT INTO commands VALUES (?, (SELECT coalesce(max(received), 0) + 1 FROM commands), ?, ?, ?) "
+            "ON CONFLICT (id) DO UPDATE SET state = excluded.state, report = excluded.report",
+            (command, *row),
+        )
+        self.db.execute(
+            "DELETE FROM commands WHERE received <= (SELECT max(received) FROM commands) - ?",
+            (COMMANDS_KEPT,),
+        )
+
+
+class Outbox:
+    """The box's outbox. ``emit`` is the way in, ``pick`` and ``acked`` the way out. Thread-safe."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        session: Callable[[], Session],
+        stamp: Callable[[], Stamp],
+        max_bytes: int = 128 * 2**20,
+        max_events: int = 200_000,
+        max_volatile: int = VOLATILE_EVENTS,
+    ) -> None:
+        self._path, self._session, self._stamp = path, session, stamp
+        self._max_bytes, self._max_events, self._max_volatile = max_bytes, max_events, max_volatile
+        self._lock = RLock()
+        self._wake: Callable[[], None] = lambda: None
+        self._volatile: Journal | None = None
+        self._durable: Journal | None = None
+        self.trouble: str | None = None
+        self.refused = 0
+        self._open()
+
+    def on_event(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` after each stored event."""
+        self._wake = wake
+
+    def close(self) -> None:
+        with self._lock:
+            for journal in (self._durable, self._volatile):
+                if journal is not None:
+                    journal.close()
+            self._durable = self._volatile = None
+
+    # In
+
+    def emit(
+        self, kind: str, body: Message, *, peripheral: str | None = None, stamp: Stamp | None = None
+    ) -> int:
+        """Store a durable event and give its seq; see peripheral.Emit. OutboxFull where not even memory is left."""
+        stamp = stamp or self._stamp()
+        with self._lock:
+            seq = self._guarded(lambda journal: self._insert(journal, kind, body, peripheral, stamp))
+        self._wake()
+        return seq
+
+    def emit_command(self, command: str, row: CommandRow, body: Message) -> None:
+        """Journal a command's state and tell it, both or neither; sqlite3.Error where the disk takes nothing."""
+        with self._lock:
+            journal = self._open()
+            if journal is None:
+                raise sqlite3.OperationalError(self.trouble)
+            with journal.db.atomic():
+                journal.put_command(command, row)
+                self._insert(journal, COMMAND_STATE, body, None, self._stamp())
+        self._wake()
+
+    def command(self, command: str) -> CommandRow | None:
+        with self._lock:
+            return self._durable.command(command) if self._durable else None
+
+    def unfinished_commands(self) -> list[CommandRow]:
+        with self._lock:
+            return self._durable.unfinished_commands() if self._durable else []
+
+    def _insert(
+        self, journal: Journal, kind: str, body: Message, peripheral: str | None, stamp: Stamp
+    ) -> int:
+        known = KINDS[kind]
+        if not isinstance(body, known.body):
+            raise TypeError(f"{kind} takes a {known.body.__name__}, not a {type(body).__name__}")
+        session = self._session()
+        event = json.dumps(
+            {
+                "boot": str(session.boot), "conn": session.conn, "at": stamp.at.isoformat(), "mono_ms": stamp.mono_ms,
+                "clock": str(stamp.clock), "id": ulid(), "kind": kind, "peripheral": peripheral,
+                "body": body.model_dump(mode="json", by_alias=True),
+            },
+            separators=(",", ":"), ensure_ascii=False,
+        )  # fmt: skip
+        if len(event.encode()) > MAX_EVENT:
+            raise ValueError(
+                f"an event of {len(event.encode())} bytes cannot be sent, at most {MAX_EVENT} are accepted"
+            )
+        seq = journal.add(known.cls, kind, session, stamp, event)
+        if kind != SHED:
+            self._keep_cap(journal)
+        return seq
+
+    def _keep_cap(self, journal: Journal) -> None:
+        max_events = self._max_events if journal is self._durable else self._max_volatile
+        over_events, over_bytes = journal.count - max_events, journal.bytes - self._max_bytes
+        if over_events <= 0 and over_bytes <= 0:
+            return
+        count = over_events + int(max_events * SHED_SHARE) if over_events > 0 else 0
+        size = over_bytes + int(self._max_bytes * SHED_SHARE) if over_bytes > 0 else 0
+        for cls, number in journal.shed(count=count, size=size).items():
+            log.warning("the outbox is full and sheds events", cls=cls, count=number)
+            shed = Shed(**{"class": cls, "count": number, "reason": "the outbox reached its cap"})  # type: ignore[arg-type]
+            self._insert(journal, SHED, shed, None, self._stamp())
+
+    def _guarded(self, store: Callable[[Journal], int]) -> int:
+        """Store in the durable journal; in the volatile one while the disk takes nothing."""
+        for journal in (self._open(), self._open()):
+            if journal is None:
+                break
+            try:
+                with journal.db.atomic():
+                    seq = store(journal)
+                self.trouble = None
+                return seq
+            except sqlite3.OperationalError as error:
+                self._say(f"the disk takes no events ({error}): free space or replace the card")
+                self._recount(journal)
+                break
+            except sqlite3.DatabaseError as error:
+                self._set_aside(str(error))
+        if self._volatile is None:
+            self._volatile = Journal(None)
+        if self._volatile.count >= 2 * self._max_volatile:
+            raise OutboxFull(
+                "The disk takes no events and the memory for them is full: free space or replace the card."
+            )
+        return store(self._volatile)
+
+    def _recount(self, journal: Journal) -> None:
+        try:
+            journal.recount()
+        except sqlite3.Error as error:
+            log.error("the outbox cannot be read", error=str(error))
+
+    # Opening, and what is done about a broken file
+
+    def _open(self) -> Journal | None:
+        """The durable journal, opened again where it was lost; None while the disk does not allow it."""
+        if self._durable is not None:
+            return self._durable
+        try:
+            self._durable = Journal(self._path)
+        except sqlite3.OperationalError as error:
+            self._say(f"the outbox cannot be opened ({error}): free space on the disk or mount it writable")
+            return None
+        except (sqlite3.DatabaseError, ValueError) as error:
+            self._set_aside(str(error))
+        return self._durable
+
+    def _set_aside(self, detail: str) -> None:
+        """Keep the broken file under another name and begin a new journal, which says so."""
+        if self._durable is not None:
+            self._durable.close()
+            self._durable = None
+        name = f"{self._path.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+        try:
+            for suffix in ("-wal", "-shm", ""):
+                if (part := self._path.with_name(self._path.name + suffix)).exists():
+                    part.rename(self._path.with_name(name + suffix))
+            self._durable = Journal(self._path)
+        except (OSError, sqlite3.Error) as error:
+            self._say(
+                f"the outbox is broken ({detail}) and no new one can be begun ({error}): replace the card"
+            )
+            return
+        log.error("the outbox was broken, is kept aside and begun anew", file=name, detail=detail)
+        self._forget_oldest_set_aside()
+        body = JournalSetAside(file=name, detail=detail[:120])
+        with self._durable.db.atomic():
+            self._insert(self._durable, SET_ASIDE, body, None, self._stamp())
+
+    def _forget_oldest_set_aside(self) -> None:
+        kept = sorted(
+            path
+            for path in self._path.parent.glob(f"{self._path.name}.broken-*")
+            if path.name[-4:] not in {"-wal", "-shm"}
+        )
+        for old in kept[:-SET_ASIDE_KEPT]:
+            for suffix in ("", "-wal", "-shm"):
+                old.with_name(old.name + suffix).unlink(missing_ok=True)
+
+    def _say(self, trouble: str) -> None:
+        if self.trouble != trouble:
+            log.error("events are held in memory alone", trouble=trouble)
+        self.trouble = trouble
+
+    # Out
+
+    @property
+    def journal(self) -> UUID:
+        """The journal that a birth names: the durable one where there is one."""
+        with self._lock:
+            return self._main().id
+
+    def low(self) -> int:
+        with self._lock:
+            return self._main().low()
+
+    def _main(self) -> Journal:
+        durable = self._open()
+        if durable is not None:
+            return durable
+        if self._volatile is None:
+            self._volatile = Journal(None)
+        return self._volatile
+
+    def held(self) -> int:
+        with self._lock:
+            return sum(journal.count for journal in (self._durable, self._volatile) if journal)
+
+    def journals(self) -> list[UUID]:
+        """Those that hold events, the durable one first."""
+        with self._lock:
+            return [journal.id for journal in (self._durable, self._volatile) if journal and journal.count]
+
+    def pick(
+        self,
+        journal: UUID,
+        *,
+        skip: Collection[int],
+        limit: int,
+        classes: Iterable[int] = range(LOWEST_CLASS + 1),
+    ) -> tuple[int, list[Entry]]:
+        """(low, entries to send next) of a journal."""
+        with self._lock:
+            found = self._by_id(journal)
+            if found is None:
+                return 0, []
+            try:
+                entries = found.pick(self._session().boot, self._stamp().mono_ms, skip, limit, classes)
+                return found.low(), entries
+            except sqlite3.DatabaseError as error:
+                self._lost(found, error)
+                return 0, []
+
+    def acked(self, ack: Ack) -> int:
+        """Forget what ``ack`` says is committed, quarantine what it refuses; how many events are gone."""
+        with self._lock:
+            found = self._by_id(ack.journal) if ack.journal else None
+            if found is None:
+                return 0
+            ranges = [(0, ack.upto), *ack.beyond] if ack.upto is not None else list(ack.beyond)
+            try:
+                removed = found.remove(ranges)
+                if ack.refused:
+                    self.refused += found.quarantine(ack.refused)
+                    log.error(
+                        "the hub refuses events",
+                        refused=[(r.seq, r.reason, r.detail) for r in ack.refused[:10]],
+                    )
+            except sqlite3.DatabaseError as error:
+                self._lost(found, error)
+                return 0
+            self._settle(found)
+            return removed
+
+    def _settle(self, journal: Journal) -> None:
+        if journal is self._volatile and journal.count == 0 and self._durable is not None:
+            journal.close()
+            self._volatile = None
+        if journal is self._durable:
+            self.trouble = None
+
+    def _lost(self, journal: Journal, error: sqlite3.DatabaseError) -> None:
+        if isinstance(error, sqlite3.OperationalError):
+            self._say(f"the outbox cannot be changed ({error}): free space or replace the card")
+            self._recount(journal)
+        elif journal is self._durable:
+            self._set_aside(str(error))
+
+    def _by_id(self, journal: UUID) -> Journal | None:
+        return next((j for j in (self._durable, self._volatile) if j and j.id == journal), None)

@@ -1,0 +1,109 @@
+"""Settings of the box itself: few, all optional. What the hub decides stands in the twin, never here."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from prahari_wire.base import field_errors
+from prahari_wire.seed import SEED_FILE
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from prahari_agent.errors import SetupError
+
+SETTINGS_FILE = "agent.toml"
+SECRETS_FILE = "secrets.toml"
+BOOT_FOLDERS = (Path("/boot/firmware"), Path("/boot"))
+
+
+class Settings(BaseSettings):
+    """``hub`` and ``mqtt`` replace the seed's addresses, e.g. after a move of the hub. ``outbox_*`` cap the outbox, ``spool_max_mb``
+    what waits for upload, ``cache_max_mb`` what was fetched. Environment: PRAHARI_AGENT_<NAME>.
+    """
+
+    model_config = SettingsConfigDict(extra="forbid", env_prefix="PRAHARI_AGENT_", frozen=True)
+
+    board: Literal["auto", "pi", "jetson", "simulated"] = "auto"
+    hub: Annotated[str, Field(pattern=r"^https://[^/\s@]+$")] | None = None
+    mqtt: Annotated[str, Field(pattern=r"^[^/\s@]+:\d{1,5}$")] | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "plain"] = "json"
+    outbox_max_mb: Annotated[float, Field(gt=0, le=100_000)] = 128
+    outbox_max_events: Annotated[int, Field(ge=100, le=10_000_000)] = 200_000
+    spool_max_mb: Annotated[float, Field(gt=0, le=100_000)] = 256
+    cache_max_mb: Annotated[float, Field(gt=0, le=100_000)] = 512
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load(home: Path) -> Settings:
+    """Settings of ``home``; SetupError names the file, the field and what was expected."""
+    path = home / SETTINGS_FILE
+
+    class Here(Settings):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    try:
+        return Here()
+    except tomllib.TOMLDecodeError as error:
+        raise SetupError(f"{path} is not TOML ({error}): correct that line or remove the file.") from None
+    except ValidationError as error:
+        wrong = "; ".join(f"{field}: {message}" for field, message in field_errors(error))
+        raise SetupError(
+            f"{path} or the environment holds a setting that is not accepted ({wrong}): correct it."
+        ) from None
+
+
+def open_home(home: Path) -> Path:
+    """The agent's home as an existing, writable, private folder, or SetupError."""
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = home / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SetupError(
+            f"The home folder {home} cannot be written ({error.strerror}): give its owner to the agent's user or choose another --home."
+        ) from None
+    return home
+
+
+def secret(home: Path, peripheral: str) -> tuple[str, str] | None:
+    """User and password of a peripheral's source, from the table of that name in secrets.toml, or None."""
+    path = home / SECRETS_FILE
+    try:
+        table = tomllib.loads(path.read_text()).get(peripheral)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        raise SetupError(
+            f"{path} cannot be read as TOML: write one table a peripheral, with user and password."
+        ) from None
+    match table:
+        case None:
+            return None
+        case {"user": str(user), "password": str(password)}:
+            return user, password
+    raise SetupError(f"{path}: [{peripheral}] needs user and password, both as text.")
+
+
+def seed_paths(home: Path) -> list[Path]:
+    """Where a seed may lie: the home first, then the boot partition."""
+    return [folder / SEED_FILE for folder in (home, *BOOT_FOLDERS)]

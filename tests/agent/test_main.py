@@ -1,0 +1,161 @@
+"""The whole agent as a process, against a real broker and real device HTTPS."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prahari_wire.command import Command, CommandName
+from prahari_wire.ids import ulid
+from prahari_wire.twin import Desired, TwinDown, document_bytes
+
+BOX = {
+    "peripherals": {"box1": {"type": "callbox", "debounce_ms": 0, "selftest_s": 1, "stuck_after_s": 1}},
+    "heartbeat_s": 1,
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path, seed: Callable[..., bytes], broker: Any) -> Path:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "prahari-seed.json").write_bytes(seed(mqtt=f"127.0.0.1:{broker.port}"))
+    return home
+
+
+class Agent:
+    def __init__(self, home: Path) -> None:
+        self.home, self.log = home, home / "agent.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "prahari_agent.cli", "run", "--home", str(home)],
+                stdout=log,
+                stderr=log,
+            )
+
+    def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "prahari_agent.cli", *words, "--home", str(self.home)],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(30)
+
+    def rss_mb(self) -> float:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+@pytest.fixture
+def agent(home: Path, hub_peer: Any, https: Any) -> Iterator[Agent]:
+    agent = Agent(home)
+    yield agent
+    agent.stop(signal.SIGKILL)
+    print(agent.log.read_text()[-4000:])
+
+
+def twin_message(signer: Any, version: int, document: dict[str, Any]) -> dict[str, Any]:
+    desired = Desired.model_validate_json(json.dumps(document))
+    header = TwinDown(id=ulid(), version=version, sha256=hashlib.sha256(document_bytes(desired)).hexdigest())
+    return {
+        **signer.signed(header).model_dump(mode="json"),
+        "document": desired.model_dump(mode="json", by_alias=True),
+    }
+
+
+def command_message(signer: Any, name: CommandName, **args: Any) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    command = Command(
+        id=ulid(), name=name, args=args, issued_at=now, expires_at=now + timedelta(minutes=1), safe=True
+    )
+    return signer.signed(command).model_dump(mode="json")
+
+
+def test_an_agent_with_a_seed_enrols_connects_serves_a_call_box_and_says_goodbye(
+    agent: Agent, hub_peer: Any, https: Any, signer: Any, eventually: Callable[..., Any], home: Path
+) -> None:
+    birth = eventually(lambda: hub_peer.messages("birth"))[0]
+    assert birth["body"]["boot_reason"] == "power-on"
+    assert not (home / "prahari-seed.json").exists()
+    assert https.token not in (home / "identity" / "hub.json").read_text()
+
+    hub_peer.say("twin", twin_message(signer, 1, BOX))
+    report = eventually(lambda: hub_peer.events("twin.report"))[0]
+    assert report["body"] == {"version": 1, "outcome": "applied", "applied_version": 1, "errors": []}
+    health = eventually(lambda: [m for m in hub_peer.messages("health") if m["body"]["peripherals"]])[0]
+    assert {"cpu", "memory", "disk", "clock", "link", "outbox", "peripheral:box1"} <= {
+        c["name"] for c in health["body"]["checks"]
+    }
+
+    pressed = agent.cli("press")
+    assert pressed.returncode == 0, pressed.stderr
+    press = eventually(lambda: hub_peer.events("callbox.press"))[0]
+    assert (press["peripheral"], press["late"], press["body"]["count"]) == ("box1", False, 1)
+
+    hub_peer.say(
+        "command", command_message(signer, CommandName.LAMP, peripheral="box1", incident="i1", state="steady")
+    )
+    eventually(lambda: [e for e in hub_peer.events("command.state") if e["body"]["state"] == "SUCCEEDED"])
+    assert json.loads((home / "peripherals" / "box1" / "lamp.json").read_text())["state"] == "steady"
+
+    assert agent.rss_mb() < 90  # the figure itself is measured under bench/
+    assert agent.stop() == 0
+    assert eventually(lambda: hub_peer.messages("gone"))[-1]["body"] == {"reason": "shutdown"}
+
+
+def test_events_of_a_killed_agent_arrive_once_after_its_restart(
+    agent: Agent, hub_peer: Any, signer: Any, eventually: Callable[..., Any], home: Path
+) -> None:
+    eventually(lambda: hub_peer.messages("birth"))
+    hub_peer.say("twin", twin_message(signer, 1, BOX))
+    eventually(lambda: hub_peer.events("twin.report"))
+    hub_peer.ack_events = False
+    assert agent.cli("press").returncode == 0
+    agent.stop(signal.SIGKILL)
+    hub_peer.ack_events = True
+    again = Agent(home)
+    try:
+        births = eventually(
+            lambda: [m for m in hub_peer.messages("birth") if m["body"]["boot_reason"] == "agent-crash"]
+        )
+        assert births[0]["body"]["twin_version"] == 1
+        assert births[0]["conn"] > hub_peer.messages("birth")[0]["conn"]
+        assert len(eventually(lambda: hub_peer.events("callbox.press"))) == 1
+    finally:
+        again.stop()
+
+
+def test_agent_restart_replaces_the_process_and_succeeds(
+    agent: Agent, hub_peer: Any, signer: Any, eventually: Callable[..., Any]
+) -> None:
+    eventually(lambda: hub_peer.messages("birth"))
+    hub_peer.say("command", command_message(signer, CommandName.RESTART))
+    eventually(lambda: [m for m in hub_peer.messages("gone") if m["body"]["reason"] == "restart"])
+    eventually(lambda: [m for m in hub_peer.messages("birth") if m["body"]["boot_reason"] == "agent-restart"])
+    states = eventually(
+        lambda: [e for e in hub_peer.events("command.state") if e["body"]["state"] == "SUCCEEDED"]
+    )
+    assert len(states) == 1
+    assert agent.process.poll() is None
+
+
+def test_a_box_without_a_seed_says_what_to_do(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "prahari_agent.cli", "run", "--home", str(tmp_path / "empty")],
+        capture_output=True, text=True, timeout=60, check=False, env={**os.environ},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "prahari-provision seed" in done.stderr
+    assert "Traceback" not in done.stderr
