@@ -5,6 +5,7 @@ Good video holds exact duplicates now and then, so a picture is frozen only when
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,12 +22,17 @@ class _Fault:
 
 
 class Content:
-    """Told of every frame and, while none comes, of the silence; gives the faults that begin or end."""
+    """Told of every frame and, while none comes, of the silence; gives the faults that begin or end.
 
-    def __init__(self, *, frozen_after_s: float, signal_loss_after_s: float) -> None:
+    ``active``: faults told before the camera's process started anew.
+    """
+
+    def __init__(
+        self, *, frozen_after_s: float, signal_loss_after_s: float, active: Iterable[CameraFault] = ()
+    ) -> None:
         self._frozen_after_s = frozen_after_s
         self._signal_loss_after_s = signal_loss_after_s
-        self._active: dict[ContentFault, _Fault] = {}
+        self._active = {fault.fault: _Fault(fault.since) for fault in active}
         self._same_since: tuple[datetime, float] | None = None
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -60,6 +60,7 @@ class Pipeline:
     """``detector`` None: the motion gate alone runs, and what moves becomes tracks labelled "motion".
 
     ``inferring`` is entered around every call into the inference runtime, which may crash the process.
+    ``faults``: those told before this start and not cleared yet.
     """
 
     def __init__(
@@ -67,15 +68,18 @@ class Pipeline:
         config: wire.CameraConfig,
         detector: Detector | None,
         *,
-        inferring: AbstractContextManager[object] | None = None,
+        inferring: Callable[[], AbstractContextManager[None]] = nullcontext,
+        faults: Sequence[wire.CameraFault] = (),
     ) -> None:
         self._config = config
         self._detector = detector
-        self._inferring = inferring or nullcontext()
+        self._inferring = inferring
         self._gate = MotionGate()
         self._tracker = Tracker(threshold=self._threshold, confirm_frames=config.confirm_frames)
         self._content = Content(
-            frozen_after_s=config.frozen_after_s, signal_loss_after_s=config.signal_loss_after_s
+            frozen_after_s=config.frozen_after_s,
+            signal_loss_after_s=config.signal_loss_after_s,
+            active=faults,
         )
         self._reported: dict[str, _Reported] = {}
         self._before: Frame | None = None
@@ -128,7 +132,7 @@ class Pipeline:
         assert self._detector is not None
         pixels = frame.rgb(self._detector.width, self._detector.height)
         began_s = time.perf_counter()
-        with self._inferring:
+        with self._inferring():
             found = self._detector.detect(pixels)
         took_ms = (time.perf_counter() - began_s) * 1000
         counters = self.counters

@@ -1,0 +1,260 @@
+"""A camera as the agent's core sees it. The pictures are looked at in a process of their own; this one stays light."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from prahari_wire import events
+from prahari_wire.base import Refused, now_utc
+from prahari_wire.camera import CameraConfig, CameraFault, Track, TrackPhase
+from prahari_wire.command import CommandName
+from prahari_wire.health import PeripheralHealth
+from prahari_wire.presence import Peripheral as PeripheralInfo
+from prahari_wire.presence import PeripheralType
+from prahari_wire.system import AgentFault
+from prahari_wire.twin import PeripheralConfig
+
+from prahari_agent.camera.channel import Channel, Message
+from prahari_agent.camera.supervisor import Crash, Supervisor
+from prahari_agent.camera.verdict import verdict
+from prahari_agent.errors import AgentError, ConfigRefused, Rejected
+from prahari_agent.files import write_atomic
+from prahari_agent.log import get_logger
+from prahari_agent.peripheral import Surroundings
+
+log = get_logger("camera")
+
+SCHEMES = ("", "rtsp", "rtsps", "http", "https")
+SNAPSHOT_S = 10.0
+WELL_AFTER_S = 10.0
+"""A process that has given facts for so long since its start ends the fault of the crash before."""
+_OPEN = "open.json"
+_PROCESS, _MODEL = "camera process", "camera model"
+
+
+class Camera:
+    """The peripheral.Peripheral of a camera."""
+
+    def __init__(self, peripheral_id: str, surroundings: Surroundings) -> None:
+        self._id, self._around = peripheral_id, surroundings
+        surroundings.home.mkdir(parents=True, exist_ok=True)
+        self._config: CameraConfig | None = None
+        self._facts: Message | None = None
+        self._facts_since_s = 0.0
+        self._down: str | None = None
+        self._failing: set[str] = set()
+        self._tracks: dict[str, Track] = {}
+        self._faults: dict[str, CameraFault] = {}
+        self._numbers = itertools.count(1)
+        self._answers: dict[int, tuple[str | None, bytes]] = {}
+        self._answered = threading.Condition()
+        self._supervisor = Supervisor(
+            peripheral_id, start_message=self._start_message, heard=self._heard, crashed=self._crashed
+        )
+
+    @property
+    def info(self) -> PeripheralInfo:
+        return PeripheralInfo(id=self._id, type=PeripheralType.CAMERA)
+
+    @property
+    def pid(self) -> int | None:
+        """The camera's process, None while there is none."""
+        return self._supervisor.pid
+
+    def configure(self, config: PeripheralConfig) -> None:
+        if not isinstance(config, CameraConfig):
+            raise ConfigRefused(("type", "this peripheral is a camera"))
+        if (scheme := urlsplit(config.source).scheme) not in SCHEMES:
+            raise ConfigRefused(
+                ("source", f"a path, rtsp://, http(s):// or /dev/video* was expected, not {scheme}://")
+            )
+        ids = [region.id for region in config.regions]
+        if len(set(ids)) < len(ids):
+            raise ConfigRefused(("regions", "each region needs an id of its own"))
+        changed = self._config not in (None, config)
+        self._config = config
+        if changed:
+            self._supervisor.renew()
+
+    def start(self) -> None:
+        self._recall()
+        self._supervisor.start()
+
+    def stop(self) -> None:
+        self._supervisor.stop()
+
+    def health(self) -> PeripheralHealth:
+        state, faults, note = verdict(self._facts, self._down)
+        return PeripheralHealth(id=self._id, state=state, faults=faults, note=note)
+
+    def commands(self) -> Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
+        return {CommandName.SNAPSHOT: self._snapshot}
+
+    # The process
+
+    def _start_message(self, analysis: bool) -> Message:
+        assert self._config is not None, "configure() comes before start()"
+        self._facts, self._facts_since_s = None, 0.0
+        try:
+            credentials = self._around.secret(self._id)
+        except AgentError as error:
+            self._down = str(error)
+            raise
+        return {
+            "type": "start",
+            "config": self._config.model_dump_json(),
+            "credentials": credentials,
+            "analysis": analysis,
+            "offset_s": self._clock_offset_s(),
+            "faults": [fault.model_dump_json() for fault in self._faults.values()],
+        }
+
+    def _clock_offset_s(self) -> float:
+        """What turns the monotonic clock, which both processes share, into the box's UTC."""
+        return self._around.stamp().at.timestamp() - time.monotonic()
+
+    def _heard(self, message: Message, blob: bytes, channel: Channel) -> None:
+        match message:
+            case {"type": "event", "id": int(number), "kind": str(kind), "body": dict(body)}:
+                channel.send({"type": "answer", "id": number, "kept": self._keep(kind, body, blob)})
+            case {"type": "facts"}:
+                self._note_facts(message)
+                channel.send({"type": "clock", "offset_s": self._clock_offset_s()})
+            case {"type": "snapshot", "id": int(number), "problem": problem}:
+                with self._answered:
+                    self._answers[number] = (problem, blob)
+                    self._answered.notify_all()
+            case {"type": "unfit", "problem": str(problem)}:
+                self._down = problem
+
+    def _crashed(self, crash: Crash) -> None:
+        again = f"it starts again in {crash.again_s:.0f} s"
+        if crash.in_model:
+            again += f", for {crash.rest_s:.0f} s without its model"
+        unfit = self._down if self._facts is None else None
+        self._facts = None
+        self._down = unfit or f"the camera's process died ({crash.how}); {again}"
+        self._fault(_MODEL if crash.in_model else _PROCESS, self._down)
+        for track in list(self._tracks.values()):
+            self._emit_ended(track)
+
+    # Events
+
+    def _keep(self, kind: str, body: dict[str, Any], blob: bytes) -> bool:
+        """Store one event of the camera's process, then its picture; False asks it to say it again later."""
+        try:
+            message = events.parse_body(kind, body)
+        except Refused as error:
+            log.error(
+                "the camera's process said something invalid", camera=self._id, kind=kind, detail=error.detail
+            )
+            return True
+        try:
+            self._around.emit(kind, message, peripheral=self._id)
+            if blob:
+                self._around.upload(blob, "image/jpeg")
+        except (AgentError, OSError) as error:
+            log.error(
+                "an event of the camera could not be stored", camera=self._id, kind=kind, error=str(error)
+            )
+            return False
+        if isinstance(message, Track | CameraFault):
+            self._remember(message)
+        return True
+
+    def _emit_ended(self, track: Track) -> None:
+        """End a track whose process died, as of now."""
+        ended = track.model_copy(
+            update={"phase": TrackPhase.ENDED, "ended_at": max(now_utc(), track.started_at), "snapshot": None}
+        )
+        self._keep(events.TRACK, ended.model_dump(mode="json", by_alias=True), b"")
+
+    def _remember(self, message: Track | CameraFault) -> None:
+        """What is open must be closed one day, also by a later process or a later agent."""
+        if isinstance(message, Track):
+            if message.phase is TrackPhase.STARTED:
+                self._tracks[message.track] = message
+            else:
+                self._tracks.pop(message.track, None)
+        elif message.active:
+            self._faults[message.fault] = message
+        else:
+            self._faults.pop(message.fault, None)
+        kept = {
+            "tracks": [track.model_dump(mode="json") for track in self._tracks.values()],
+            "faults": [fault.model_dump(mode="json") for fault in self._faults.values()],
+        }
+        try:
+            write_atomic(self._around.home / _OPEN, json.dumps(kept).encode())
+        except OSError as error:
+            log.error("the camera's open tracks cannot be kept: free space on the disk", error=str(error))
+
+    def _recall(self) -> None:
+        """Close what an agent before this one left open; its faults are handed to the new process."""
+        for track in _read_open(self._around.home / _OPEN, self._faults):
+            self._tracks[track.track] = track
+            self._emit_ended(track)
+
+    def _note_facts(self, facts: Message) -> None:
+        if self._facts is None:
+            self._facts_since_s = time.monotonic()
+        self._facts, self._down = facts, None
+        refused = facts["without_model"] if self._config and self._config.model else None
+        if refused:
+            self._fault(_MODEL, refused)
+        elif time.monotonic() - self._facts_since_s >= WELL_AFTER_S:
+            self._fault(_MODEL, None)
+        if time.monotonic() - self._facts_since_s >= WELL_AFTER_S:
+            self._fault(_PROCESS, None)
+
+    def _fault(self, part: str, detail: str | None) -> None:
+        """Tell once that a part fails, and once that it works again."""
+        if (detail is not None) == (part in self._failing):
+            return
+        fault = AgentFault(part=part, active=detail is not None, peripheral=self._id, detail=detail)
+        try:
+            self._around.emit(events.AGENT_FAULT, fault, peripheral=self._id)
+        except (AgentError, OSError) as error:
+            log.error("a fault of the camera could not be stored", camera=self._id, error=str(error))
+            return
+        (self._failing.add if detail is not None else self._failing.discard)(part)
+
+    # Commands
+
+    def _snapshot(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Take a redacted picture now and upload it."""
+        if unknown := sorted(set(args) - {"peripheral"}):
+            raise Rejected(f"a snapshot takes no argument {unknown[0]!r}")
+        number = next(self._numbers)
+        if not self._supervisor.send({"type": "snapshot", "id": number}):
+            raise Rejected(f"the camera gives no picture now: {self._down or 'its process starts'}")
+        with self._answered:
+            answered = self._answered.wait_for(lambda: number in self._answers, timeout=SNAPSHOT_S)
+            problem, jpeg = self._answers.pop(number, (None, b""))
+        if not answered:
+            raise Rejected(f"the camera gave no picture within {SNAPSHOT_S:.0f} s: try again")
+        if problem:
+            raise Rejected(f"the camera gives no picture now: {problem}")
+        return {"snapshot": {"sha256": self._around.upload(jpeg, "image/jpeg"), "size": len(jpeg)}}
+
+
+def _read_open(path: Path, faults: dict[str, CameraFault]) -> list[Track]:
+    """The tracks left open; ``faults`` takes the faults. A broken file is as good as none."""
+    try:
+        kept = json.loads(path.read_bytes())
+        for fault in kept["faults"]:
+            parsed = CameraFault.model_validate_json(json.dumps(fault))
+            faults[parsed.fault] = parsed
+        return [Track.model_validate_json(json.dumps(track)) for track in kept["tracks"]]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError):
+        log.warning("what the camera left open could not be read and is forgotten", file=str(path))
+        return []

@@ -1,0 +1,41 @@
+"""A camera's health in one line, from what its process last said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prahari_wire.health import State
+
+NOTE_LIMIT = 120
+
+Verdict = tuple[State, list[str], str]
+"""State, faults, note."""
+
+
+def verdict(facts: Mapping[str, Any] | None, down: str | None) -> Verdict:
+    """``facts`` of the running process, None before it spoke; ``down``: why there is none or it cannot start."""
+    if facts is None:
+        return _noted(State.FAIL, ["Process"], down) if down else (State.UNKNOWN, [], "starting")
+    faults = [str(fault) for fault in facts["faults"]]
+    if faults:
+        return _noted(State.FAIL, faults, facts["problem"] or ", ".join(faults))
+    if facts["problem"]:
+        return _noted(State.WARN, [], facts["problem"])
+    if not facts["frames"]:
+        return State.UNKNOWN, [], "waiting for the first picture"
+    without = facts["without_model"]
+    seen_by = (
+        f"model {facts['model']}, {facts['detector_ms']:.0f} ms"
+        if without is None
+        else f"motion only: {without}"
+    )
+    if without not in (None, "no model"):
+        return _noted(State.WARN, ["Model"], seen_by)
+    if facts["ended"]:
+        return _noted(State.OK, [], f"the file has been played to its end; {seen_by}")
+    return _noted(State.OK, [], f"{seen_by}; {facts['fps']:.1f} fps, {facts['dropped']} dropped")
+
+
+def _noted(state: State, faults: list[str], note: str) -> Verdict:
+    return state, faults, note if len(note) <= NOTE_LIMIT else f"{note[: NOTE_LIMIT - 1]}…"
