@@ -21,6 +21,7 @@ from prahari_wire.display import OverrideSet
 from prahari_wire.presence import Birth, GoneReason, Versions
 from prahari_wire.signing import SignedMessage
 from prahari_wire.topics import Down
+from prahari_wire.twin import Desired
 
 from prahari_agent import log as logging  # first: it keeps Rich out of this process
 from prahari_agent.clock import Clock, saved_floor

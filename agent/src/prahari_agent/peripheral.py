@@ -36,7 +36,8 @@ class Surroundings:
     """What the core lends to a peripheral.
 
     ``home``: a folder of the peripheral's own. ``upload(data, content_type)``: keep bytes on disk until the hub has them,
-    gives their SHA-256. ``fetch(sha256, size)``: a local path of a content-addressed file, from the cache or the hub; raises HubUnreachable.
+    gives their SHA-256. ``fetch(sha256, size)``: a local path of a content-addressed file, from the cache or the hub; raises
+    HubUnreachable.
     ``secret(peripheral)``: user and password of a source from the box's secrets.toml, or None.
     """
 
