@@ -62,13 +62,13 @@ class Bus:
     def sees(self) -> bool:
         return self._client is not None and self._client.is_connected
 
-    async def open(self) -> None:
-        """SetupError if NATS does not answer within CONNECT_S."""
+    async def open(self, *, within_s: float = CONNECT_S) -> None:
+        """SetupError if NATS does not answer within this time."""
         context = _tls(self.url, self._ca)
         connect = asyncio.create_task(self._connect(context))
         denied = asyncio.create_task(self._denied.wait())
         try:
-            await asyncio.wait({connect, denied}, timeout=CONNECT_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({connect, denied}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
             if not connect.done() or connect.exception():
                 raise SetupError(
                     f"NATS at {_shown(self.url)} does not let the hub in as {self.name} ({self._said}); "

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from prahari_hub.broker.callout import Admission, Callout
-from prahari_hub.broker.config import Plan
+from prahari_hub.broker.config import LOOPBACK, Plan
 from prahari_hub.broker.connection import Bus, Sight, unseen
 from prahari_hub.broker.downlink import Downlink
-from prahari_hub.broker.keys import Keys
+from prahari_hub.broker.keys import Keys, open_keys
 from prahari_hub.broker.kick import Kicker
 from prahari_hub.broker.server import EmbeddedServer
+from prahari_hub.settings import Settings
 
 
 class Broker:
@@ -59,3 +60,29 @@ class Broker:
             await bus.close()
         if self.server:
             await self.server.stop()
+
+
+def open_broker(
+    settings: Settings,
+    admission: Admission,
+    *,
+    certificate: Path,
+    key: Path,
+    ca: Path,
+    on_sight: Sight = unseen,
+) -> Broker:
+    """The broker that the settings describe: embedded, or external with the keys in ``nats_seed_file``."""
+    folder = settings.home / "broker"
+    plan = Plan(folder, settings.mqtt_port, settings.nats_port, certificate, key, ca, settings.listen)
+    keys = open_keys(settings.nats_seed_file or folder / "keys.json")
+    return Broker(plan, keys, admission, external_url=settings.nats_url, external_ca=ca, on_sight=on_sight)
+
+
+async def hub_bus(settings: Settings, *, within_s: float) -> Bus:
+    """A connection of this hub for a short-lived program; SetupError if no broker of this hub runs."""
+    folder = settings.home / "broker"
+    keys = open_keys(settings.nats_seed_file or folder / "keys.json")
+    url = settings.nats_url or f"nats://{LOOPBACK}:{settings.nats_port}"
+    bus = Bus("command line", url, keys.hub, ca=settings.home / "pki" / "ca.pem")
+    await bus.open(within_s=within_s)
+    return bus

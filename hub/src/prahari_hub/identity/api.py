@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from prahari_wire.base import DeviceId
-from prahari_wire.seed import Seed
-from pydantic import BaseModel, ConfigDict, Field
+from prahari_wire.topics import DEVICE_ID
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import require
-from prahari_hub.http.paging import Cursor, Limit, Page, decode, encode
-from prahari_hub.http.problems import RESPONSES
+from prahari_hub.http.paging import Cursor, Limit, Page, checked_text, decode, encode
 from prahari_hub.http.state import store_of
 from prahari_hub.identity import certificates, claims
 from prahari_hub.identity.claims import Claim, ClaimState, Purpose
@@ -22,10 +21,12 @@ from prahari_hub.identity.service import Identity
 from prahari_hub.settings import Settings
 from prahari_hub.store import Unit
 
-router = APIRouter(tags=["identity"], responses=RESPONSES)
+router = APIRouter(tags=["identity"])
 Technician = Annotated[Actor, Depends(require(Role.TECHNICIAN))]
 Reader = Annotated[Actor, Depends(require(Role.TECHNICIAN, Role.OPERATOR, Role.AUDITOR))]
-DevicePath = Annotated[str, Field(max_length=64)]
+DevicePath = Annotated[str, Path(pattern=DEVICE_ID)]
+ClaimPath = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{8}$")]
+Words = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(checked_text)]
 
 RegisterDevice = Callable[[Unit, Actor, str, str | None], None]
 """(unit, actor, device, site): what the fleet does when a claim names a device that it may not know yet."""
@@ -46,10 +47,18 @@ class ClaimOut(BaseModel):
 
 
 class ClaimMade(ClaimOut):
-    """``token`` and the seed that carries it are shown this once."""
+    """``token`` is shown this once."""
 
     token: str
-    seed: Seed
+
+
+class EnrolmentOut(BaseModel):
+    """What every seed of this hub says: its device HTTPS, its broker, its city, and the hash that pins its root key."""
+
+    hub: str
+    mqtt: str
+    city: str
+    ca_spki_sha256: str
 
 
 class NewClaim(BaseModel):
@@ -58,7 +67,7 @@ class NewClaim(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     device: DeviceId
-    site: str | None = Field(None, max_length=64)
+    site: Words | None = None
     purpose: Purpose = Purpose.BENCH
     ttl_s: int | None = Field(None, ge=60, le=30 * 86400)
 
@@ -66,7 +75,7 @@ class NewClaim(BaseModel):
 class Revocation(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    reason: str = Field(min_length=1, max_length=200)
+    reason: Words
 
 
 class Revoked(BaseModel):
@@ -95,7 +104,7 @@ class CertificateList(BaseModel):
 
 @router.post("/claims", status_code=201)
 async def create_claim(request: Request, new: NewClaim, actor: Technician) -> ClaimMade:
-    """A one-time right to an identity, and the seed file's content for the device."""
+    """A one-time right to an identity."""
     identity = _identity(request)
     register: RegisterDevice | None = getattr(request.app.state, "register_device", None)
 
@@ -106,23 +115,22 @@ async def create_claim(request: Request, new: NewClaim, actor: Technician) -> Cl
         return identity.issue_claim(unit, actor, new.device, purpose=new.purpose, ttl=ttl)
 
     claim, token = await store_of(request).write(work)
-    seed = seed_for(request.app.state.settings, identity, new.device, token)
-    return ClaimMade(**ClaimOut.model_validate(claim).model_dump(), token=token, seed=seed)
+    return ClaimMade(**ClaimOut.model_validate(claim).model_dump(), token=token)
 
 
 @router.get("/claims")
 async def list_claims(
     request: Request,
     actor: Reader,
-    device: Annotated[str | None, Query(max_length=64)] = None,
+    device: Annotated[str | None, Query(pattern=DEVICE_ID)] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Page[ClaimOut]:
     """The newest first; never the token."""
     before = None
     if cursor is not None:
-        at, claim = decode(cursor, float, str)
-        before = (datetime.fromtimestamp(float(at or 0), UTC), str(claim))
+        at, claim = decode(cursor, datetime, str)
+        before = (at, claim)
     store = store_of(request)
     now = store.clock()
     found = await store.read(
@@ -131,12 +139,12 @@ async def list_claims(
     more = found[limit - 1] if len(found) > limit else None
     return Page[ClaimOut](
         items=[ClaimOut.model_validate(claim) for claim in found[:limit]],
-        next=encode([more.created_at.timestamp(), more.id]) if more else None,
+        next=encode(more.created_at, more.id) if more else None,
     )
 
 
 @router.delete("/claims/{claim_id}")
-async def revoke_claim(request: Request, claim_id: DevicePath, actor: Technician) -> ClaimOut:
+async def revoke_claim(request: Request, claim_id: ClaimPath, actor: Technician) -> ClaimOut:
     """Void a claim that nobody has used yet."""
     claim = await store_of(request).write(lambda unit: claims.revoke(unit, actor, claim_id))
     return ClaimOut.model_validate(claim)
@@ -158,17 +166,17 @@ async def list_certificates(request: Request, device_id: DevicePath, actor: Read
     return CertificateList(items=[CertificateOut.model_validate(row) for row in rows])
 
 
-def seed_for(settings: Settings, identity: Identity, device: str, token: str) -> Seed:
-    """What a technician writes onto the device."""
+@router.get("/enrolment")
+async def enrolment(request: Request, actor: Reader) -> EnrolmentOut:
+    """Where devices find this hub and how they know it at first contact."""
+    settings: Settings = request.app.state.settings
     host = settings.hosts[0]
     host = f"[{host}]" if ":" in host else host
-    return Seed(
-        device=device,
+    return EnrolmentOut(
         hub=f"https://{host}:{settings.device_port}",
         mqtt=f"{host}:{settings.mqtt_port}",
-        ca_spki_sha256=identity.authority.root_spki_sha256,
-        token=token,
         city=settings.city,
+        ca_spki_sha256=_identity(request).authority.root_spki_sha256,
     )
 
 

@@ -6,8 +6,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-BURST, PER_S = 120, 1.0
-"""A depot enrols a hundred boxes behind one address; guessing a secret of 120 bits needs rather more tries."""
+BURST, PER_S = 600, 5.0
+"""A depot enrols hundreds of boxes behind one address; guessing a secret of 120 bits needs rather more tries."""
 ADDRESSES = 10_000
 
 

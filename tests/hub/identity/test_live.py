@@ -1,0 +1,153 @@
+"""Identity and broker together: real certificates, real callout, real MQTT clients."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+import pytest
+from prahari_hub.broker.role import Broker, open_broker
+from prahari_hub.identity import certificates
+from prahari_hub.identity.ca import serial_text
+from prahari_hub.identity.spread import attach, tell_running_hub
+from prahari_hub.settings import Settings
+
+from .conftest import TECHNICIAN
+
+A = "pune-cam-01"
+
+
+@pytest.fixture
+def settings(desk, port_offset: int) -> Settings:
+    return Settings(home=desk.folder / "home", city="Pune", port_offset=port_offset)
+
+
+@pytest.fixture
+async def broker(desk, settings: Settings) -> AsyncIterator[Broker]:
+    certificate, key = desk.identity.authority.server_files
+    ca = desk.identity.authority.ca_file
+    found = open_broker(settings, desk.identity.admission, certificate=certificate, key=key, ca=ca)
+    await found.start()
+    await attach(desk.identity, found)
+    yield found
+    await desk.identity.close()
+    await found.stop()
+
+
+class Client:
+    """An MQTT connection with one certificate."""
+
+    def __init__(self, desk, settings: Settings, certificate: Path, key: Path) -> None:
+        self.up, self.down = threading.Event(), threading.Event()
+        self.lost_at = 0.0
+        self.mqtt = mqtt.Client(
+            mqtt.CallbackAPIVersion.VERSION2, client_id=A, protocol=mqtt.MQTTv311, reconnect_on_failure=False
+        )
+        context = ssl.create_default_context(cafile=str(desk.identity.authority.ca_file))
+        context.load_cert_chain(certificate, key)
+        self.mqtt.tls_set_context(context)
+        self.mqtt.on_connect = lambda _c, _u, _f, code, _p: (self.down if code.is_failure else self.up).set()
+        self.mqtt.on_disconnect = self._lost
+        self.mqtt.connect("127.0.0.1", settings.mqtt_port)
+        self.mqtt.loop_start()
+
+    def _lost(self, *_: object) -> None:
+        self.lost_at = time.monotonic()
+        self.down.set()
+
+    def close(self) -> None:
+        self.mqtt.disconnect()
+        self.mqtt.loop_stop()
+
+
+@pytest.fixture
+def connect(desk, settings: Settings) -> AsyncIterator[Callable[[Path, Path], Client]]:
+    made: list[Client] = []
+
+    def make(certificate: Path, key: Path) -> Client:
+        made.append(Client(desk, settings, certificate, key))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+async def settled(condition: Callable[[], object], within_s: float = 5) -> bool:
+    for _ in range(int(within_s / 0.01)):
+        if condition():
+            return True
+        await asyncio.sleep(0.01)
+    return bool(condition())
+
+
+async def enrol(desk, box) -> Path:
+    answer = await desk.enrol(box, await desk.claim(A))
+    return box.keep(answer.certificates[0])
+
+
+async def test_the_first_connection_makes_a_certificate_current_and_the_claim_used(
+    desk, broker, box, connect
+) -> None:
+    file = await enrol(desk, box(A))
+    assert list((await desk.serials(A)).values()) == ["next"]
+    client = await asyncio.to_thread(connect, file, box(A).key())
+    assert await asyncio.to_thread(client.up.wait, 5)
+    assert await settled(lambda: list(desk.identity.admission.serials(A).values()) == ["current"])
+
+
+async def test_a_renewed_device_comes_in_with_the_old_pair_until_it_came_with_the_new_one(
+    desk, broker, box, connect
+) -> None:
+    old = await enrol(desk, box(A))
+    first = await asyncio.to_thread(connect, old, box(A).key())
+    assert await asyncio.to_thread(first.up.wait, 5)
+    assert await settled(lambda: list(desk.identity.admission.serials(A).values()) == ["current"])
+    await asyncio.to_thread(first.close)
+    answer = await desk.reenrol(box(A), old, key="second")
+    new = box(A).keep(answer.certificates[0], "second")
+    still = await asyncio.to_thread(connect, old, box(A).key())
+    assert await asyncio.to_thread(still.up.wait, 5)
+    await asyncio.to_thread(still.close)
+    fresh = await asyncio.to_thread(connect, new, box(A).key("second"))
+    assert await asyncio.to_thread(fresh.up.wait, 5)
+    wanted = {serial_text(answer.certificates[0]): "current"}
+    assert await settled(lambda: desk.identity.admission.serials(A) == wanted)
+    late = await asyncio.to_thread(connect, old, box(A).key())
+    assert await asyncio.to_thread(late.down.wait, 5)
+    assert not late.up.is_set()
+
+
+async def test_a_revocation_cuts_within_two_seconds_and_refuses_the_next_connection(
+    desk, broker, box, connect
+) -> None:
+    file = await enrol(desk, box(A))
+    client = await asyncio.to_thread(connect, file, box(A).key())
+    assert await asyncio.to_thread(client.up.wait, 5)
+    begun = time.monotonic()
+    await desk.store.write(lambda unit: desk.identity.revoke(unit, TECHNICIAN, A, "stolen"))
+    assert await asyncio.to_thread(client.down.wait, 2)
+    assert client.lost_at - begun < 2
+    again = await asyncio.to_thread(connect, file, box(A).key())
+    assert await asyncio.to_thread(again.down.wait, 5)
+    assert not again.up.is_set()
+
+
+async def test_a_revocation_by_a_command_line_reaches_the_running_hub(
+    desk, broker, settings, box, connect
+) -> None:
+    file = await enrol(desk, box(A))
+    client = await asyncio.to_thread(connect, file, box(A).key())
+    assert await asyncio.to_thread(client.up.wait, 5)
+    await desk.store.write(lambda unit: certificates.revoke_all(unit, A, "from a shell"))
+    assert await tell_running_hub(settings, A)
+    assert await asyncio.to_thread(client.down.wait, 2)
+
+
+async def test_a_command_line_without_a_running_hub_is_told_so(desk, settings) -> None:
+    assert not await tell_running_hub(settings, A)
