@@ -88,7 +88,8 @@ class Scene:
             mover.draw(picture, column, row, _FOCAL / z, time_s - mover.from_s, mover.colour)
         small = cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
         grain = self._grain[round(time_s * 10) % _GRAINS]
-        return np.clip(small.astype(np.float32) + grain, 0, 255).astype(np.uint8)
+        grainy = small.astype(np.float32) + grain
+        return cast("Picture", np.clip(grainy, 0, 255).astype(np.uint8))
 
 
 def _schedule(chance: random.Random) -> list[Mover]:
@@ -98,12 +99,12 @@ def _schedule(chance: random.Random) -> list[Mover]:
     side = chance.choice((-1, 1))
     return [
         Mover(_person, chance.choice(_CLOTHES), 2.0, 8.5, (-side * 9.5, 17), (side * 9.5, 17.5)),
-        Mover(vehicles[0], chance.choice(_PAINTS), 11.0, 14.5, (2.2, 70), (2.2, 7.5)),
+        Mover(vehicles[0], chance.choice(_PAINTS), 10.5, 15.5, (2.2, 55), (2.2, 4)),
         Mover(_person, chance.choice(_CLOTHES), 17.0, 22.5, (6.8, 27), (6.8, 14)),
         Mover(_person, chance.choice(_CLOTHES), 17.6, 22.5, (7.7, 28), (7.6, 14.5)),
-        Mover(vehicles[1], chance.choice(_PAINTS), 25.0, 28.5, (-2.4, 7.5), (-2.4, 80)),
+        Mover(vehicles[1], chance.choice(_PAINTS), 24.0, 29.0, (-2.4, 4), (-2.4, 50)),
         Mover(_person, chance.choice(_CLOTHES), 30.5, 35.0, (side * 9.5, 19), (-side * 4.6, 18.5)),
-        Mover(vehicles[2], chance.choice(_PAINTS), 30.0, 33.0, (-2.4, 7.5), (-2.4, 80)),
+        Mover(vehicles[2], chance.choice(_PAINTS), 31.0, 35.5, (2.2, 55), (2.2, 4)),
     ]
 
 
