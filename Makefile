@@ -49,7 +49,7 @@ $(STAMP)-ui: $(shell find hub/ui -type f -not -path '*/node_modules/*' 2>/dev/nu
 	@touch $@
 
 demo: setup ## a hub and three devices on this machine; CLIP=… MODEL=… SWARM=… are yours
-	@$(BIN)/prahari-hub demo $(if $(CLIP),--clip "$(CLIP)") $(if $(MODEL),--model "$(MODEL)") $(if $(SWARM),--swarm "$(SWARM)")
+	@$(BIN)/prahari-provision demo $(if $(CLIP),--clip "$(CLIP)") $(if $(MODEL),--model "$(MODEL)") $(if $(SWARM),--swarm "$(SWARM)")
 
 demo-clean: ## forget the demo's state
 	rm -rf .prahari/demo

@@ -144,6 +144,20 @@ def revoke(
         print(f"{device} is revoked: the hub has cut it off and accepts it no more.")
 
 
+@app.command()
+def demo(
+    home: Annotated[Path, typer.Option(help="Where the demo keeps everything.")] = Path(".prahari/demo"),
+    clip: Annotated[Path | None, typer.Option(help="A video that the camera plays.")] = None,
+    model: Annotated[Path | None, typer.Option(help="The manifest of a TFLite model for it.")] = None,
+    swarm: Annotated[int, typer.Option(min=0, help="So many light simulated devices beside.")] = 0,
+) -> None:
+    """Start a hub and three devices on this machine and keep them running until Ctrl-C."""
+    from prahari_provisioning.demo.run import Demo
+
+    with _plain_failures():
+        Demo(home, clip=clip, model=model, swarm=swarm).run()
+
+
 @contextmanager
 def _plain_failures() -> Iterator[None]:
     """One sentence and exit status 1 instead of a trace."""

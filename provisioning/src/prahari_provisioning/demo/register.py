@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from prahari_provisioning.demo.site import SITES, ZONES, Device
+from prahari_provisioning.errors import ProvisioningError
 
 STREETS = Path(__file__).parent / "streets.geojson"
 STREETS_NAME = "Central Pune (demo, drawn for Prahari)"
@@ -64,7 +65,7 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
 
 def _checked(answer: httpx.Response) -> httpx.Response:
     if answer.is_error:
-        raise RuntimeError(
+        raise ProvisioningError(
             f"the hub refused {answer.request.method} {answer.request.url.path}: {answer.text[:500]}"
         )
     return answer

@@ -17,13 +17,10 @@ import httpx
 from prahari_provisioning.demo import register, tell
 from prahari_provisioning.demo.processes import Program, installed
 from prahari_provisioning.demo.site import CITY, HEARTBEAT_S, Device, devices
+from prahari_provisioning.errors import ProvisioningError
 
 READY_S = 60.0
 ADMIN = "demo"
-
-
-class DemoFailed(Exception):
-    """The demo cannot go on; the sentence says what to do."""
 
 
 @dataclass
@@ -112,7 +109,9 @@ class Demo:
     def _devices(self) -> tuple[Device, ...]:
         for path, what in ((self.clip, "clip"), (self.model, "model")):
             if path is not None and not path.is_file():
-                raise DemoFailed(f"there is no {what} at {path}: give {what.upper()}= the path of a file")
+                raise ProvisioningError(
+                    f"there is no {what} at {path}: give {what.upper()}= the path of a file"
+                )
         clips = self.home / "clips"
         clips.mkdir(exist_ok=True)
         drawn = [clips / f"street-{seed}.mp4" for seed in (1, 2)]
@@ -169,7 +168,7 @@ class Demo:
 
     def _alive(self, program: Program) -> bool:
         if program.ended is not None:
-            raise DemoFailed(
+            raise ProvisioningError(
                 f"{program.name} ended by itself; its log {program.log} closes with:\n{program.tail()}"
             )
         return True
@@ -178,9 +177,9 @@ class Demo:
         deadline = time.monotonic() + READY_S
         while not done():
             if self.stopping:
-                raise DemoFailed("stopped")
+                raise ProvisioningError("stopped")
             if time.monotonic() > deadline:
-                raise DemoFailed(
+                raise ProvisioningError(
                     f"waited {READY_S:.0f} s for {what}; look into the logs in {self.home / 'logs'}"
                 )
             time.sleep(0.1)
@@ -194,13 +193,13 @@ class Demo:
         return self._do([installed("prahari-hub"), *arguments], self.hub_env)
 
     def _do(self, command: list[str], env: Mapping[str, str] | None = None) -> str:
-        """Run one command to its end and give what it printed; DemoFailed with its own words if it fails."""
+        """Run one command to its end and give what it printed; ProvisioningError with its own words if it fails."""
         done = subprocess.run(
             command, env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False
         )
         if done.returncode:
             said = (done.stderr or done.stdout).strip()
-            raise DemoFailed(f"{Path(command[0]).name} {command[1]} failed: {said}")
+            raise ProvisioningError(f"{Path(command[0]).name} {command[1]} failed: {said}")
         return done.stdout
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:

@@ -1,0 +1,155 @@
+"""The hub: build the parts, run, stop. Read ``run`` from top to bottom to see what there is and what flows where."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+from functools import partial
+
+from uvicorn import Config
+
+from prahari_hub import log as logs
+from prahari_hub.broker.role import Broker, open_broker
+from prahari_hub.fleet import blobs, device_api, dispatch
+from prahari_hub.fleet.presence import Limits
+from prahari_hub.identity import spread
+from prahari_hub.identity.device_http import device_app
+from prahari_hub.identity.peer import device_listener
+from prahari_hub.identity.service import Identity, open_identity
+from prahari_hub.incidents import lamp
+from prahari_hub.incidents import service as incidents
+from prahari_hub.ingest.handlers import BIRTH_HOOKS, table
+from prahari_hub.ingest.role import Ingest
+from prahari_hub.live.feed import Feed
+from prahari_hub.scheduler.escalation import Escalation
+from prahari_hub.scheduler.jobs import jobs
+from prahari_hub.scheduler.role import Scheduler
+from prahari_hub.settings import Settings
+from prahari_hub.signage import overrides
+from prahari_hub.store import Change, Store
+from prahari_hub.store.migrate import migrate
+from prahari_hub.web.app import Parts, console_app
+from prahari_hub.web.listen import Listener, bind
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> None:
+    """Run every role until SIGTERM or SIGINT; SetupError says in one sentence what stands in the way."""
+    logs.configure()
+    asyncio.run(run(settings))
+
+
+async def run(settings: Settings) -> None:
+    """Open the store, then the broker, then the doors; close them the other way round."""
+    async with AsyncExitStack() as stack:
+        console_socket = bind(settings.listen, settings.console_port, "console")
+        stack.callback(console_socket.close)
+        device_socket = bind(settings.listen, settings.device_port, "device HTTPS")
+        stack.callback(device_socket.close)
+
+        store = open_store(settings)
+        stack.callback(store.close)
+        identity = open_identity(settings.home, store, city=settings.city)
+        stack.push_async_callback(identity.close)
+        identity.authority.server_certificate(settings.hosts, now=store.clock())
+        await identity.load()
+        feed = Feed()
+        stack.callback(feed.close)
+
+        ingest = Ingest(
+            store,
+            lambda device, channel, ack: broker.downlink.send(device, channel, ack),
+            handlers=table(incidents.on_event),
+            limits=Limits(heartbeat_s=settings.heartbeat_s, suspect_s=settings.suspect_s, offline_s=settings.offline_s),
+            flush_s=settings.flush_s,
+            birth_hooks=(*BIRTH_HOOKS, lamp.on_birth),
+        )
+        broker = start_of_broker(settings, identity, ingest)
+        dispatcher = dispatch.Dispatcher(
+            store,
+            broker.downlink.send,
+            identity.signer.sign,
+            sources=(*dispatch.SOURCES, overrides.take_due),
+        )
+        scheduler = Scheduler(store, jobs(settings))
+        escalation = Escalation(store, settings)
+        store.on_changes = partial(tell, (feed.publish, ingest.on_changes, dispatcher.on_changes, scheduler.on_changes))
+
+        await broker.start()
+        stack.push_async_callback(broker.stop)
+        await spread.attach(identity, broker)
+        await ingest.start(broker.bus)
+        stack.push_async_callback(ingest.stop)
+        for part in (dispatcher.run, scheduler.run, escalation.run):
+            await stack.enter_async_context(Worker(part))
+
+        blob_store = blobs.open_blobs(settings)
+        console = console_app(
+            Parts(
+                settings,
+                store,
+                state={"identity": identity, "feed": feed, "blobs": blob_store, "ingest": ingest},
+                probes={"broker": lambda: None if broker.bus.sees else "the broker is not reachable"},
+            )
+        )
+        devices = device_app(identity, device_api.router, blobs=blob_store, settings=settings)
+        listeners = (
+            Listener(device_listener(devices, identity.authority, host=settings.listen, port=settings.device_port), device_socket, "device HTTPS"),
+            Listener(Config(console, log_config=None, access_log=False, server_header=False, ws="none"), console_socket, "console"),
+        )  # fmt: skip
+        for listener in listeners:
+            await listener.start()
+            stack.push_async_callback(listener.stop)
+        stack.callback(feed.close)  # first of all: streams to browsers would hold their server open
+        log.info("ready: console on port %d, devices on %d and %d", settings.console_port, settings.mqtt_port, settings.device_port)  # fmt: skip
+        await asked_to_stop()
+
+
+def open_store(settings: Settings) -> Store:
+    """The store with the newest schema."""
+    store = Store.open(settings.store_url)
+    migrate(store.engine)
+    return store
+
+
+def start_of_broker(settings: Settings, identity: Identity, ingest: Ingest) -> Broker:
+    certificate, key = identity.authority.server_files
+    return open_broker(
+        settings,
+        identity.admission,
+        certificate=certificate,
+        key=key,
+        ca=identity.authority.ca_file,
+        on_sight=ingest.on_sight,
+    )
+
+
+def tell(listeners: Iterable[Callable[[list[Change]], None]], changes: list[Change]) -> None:
+    for listener in listeners:
+        listener(changes)
+
+
+class Worker:
+    """A task that lives as long as its block."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._work = work
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.ensure_future(self._work())
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+async def asked_to_stop() -> None:
+    """Return at SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
