@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from prahari_hub.access import tokens, users
+from prahari_hub.access import audit, tokens, users
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import current_actor, require
+from prahari_hub.http.paging import Cursor, Limit
 from prahari_hub.http.state import store_of
 
 router = APIRouter(tags=["access"])
 Admin = Annotated[Actor, Depends(require())]
+Auditor = Annotated[Actor, Depends(require(Role.AUDITOR))]
 Anyone = Annotated[Actor, Depends(current_actor)]
 
 
@@ -98,6 +100,24 @@ class NewToken(BaseModel):
     days: int = Field(90, ge=1, le=366)
 
 
+class AuditOut(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    reason: str | None
+    detail: dict[str, Any]
+    sealed: bool
+
+
+class AuditList(BaseModel):
+    items: list[AuditOut]
+    next: str | None
+
+
 @router.get("/me")
 async def me(actor: Anyone) -> Me:
     return Me(name=actor.name, role=actor.role, kind=actor.kind, locale=actor.locale)
@@ -149,3 +169,25 @@ async def create_token(request: Request, new: NewToken, actor: Admin) -> TokenMa
 async def revoke_token(request: Request, token_id: str, actor: Admin) -> TokenOut:
     revoked = await store_of(request).write(lambda unit: tokens.revoke(unit, actor, token_id))
     return TokenOut.model_validate(revoked)
+
+
+Word = Annotated[str | None, Query(max_length=120)]
+
+
+@router.get("/audit")
+async def list_audit(
+    request: Request,
+    actor: Auditor,
+    *,
+    by: Annotated[str | None, Query(max_length=120, description="who did it")] = None,
+    action: Word = None,
+    subject: Word = None,
+    since: AwareDatetime | None = None,
+    until: AwareDatetime | None = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> AuditList:
+    """Newest first; ``action`` and ``subject`` match from the beginning."""
+    wanted = audit.Filter(by, action, subject, since, until)
+    found = await store_of(request).read(lambda conn: audit.page(conn, wanted, limit=limit, cursor=cursor))
+    return AuditList(items=[AuditOut.model_validate(entry) for entry in found.items], next=found.next)
