@@ -23,13 +23,13 @@ from sqlalchemy import Connection
 
 from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict, Invalid, NotFound
-from prahari_hub.fleet import paging
 from prahari_hub.fleet.command_args import NoArgs, SnapshotArgs
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.outgoing import Outgoing, back_off_s, reachable
-from prahari_hub.fleet.paging import Page
 from prahari_hub.fleet.tables import commands, devices
+from prahari_hub.http import paging
 from prahari_hub.http.actor import Actor
+from prahari_hub.http.paging import Page
 from prahari_hub.store import Unit
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 30.0

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import NamedTuple
 
 from prahari_wire.base import MAX_EVENT_BATCH, MAX_MESSAGE, Reason, Refused, parse
 from prahari_wire.envelope import EventBatch
 from prahari_wire.health import HealthMessage
 from prahari_wire.presence import BirthMessage, GoneMessage
-from prahari_wire.topics import Inbound, Up, parse_subject
-
-Inner = BirthMessage | GoneMessage | HealthMessage | EventBatch
+from prahari_wire.topics import Inbound, parse_subject
 
 _BATCH_ID = re.compile(rb'"id"\s*:\s*"([0-7][0-9A-HJKMNP-TV-Z]{25})"')
-
-READERS: dict[Up, Callable[[bytes], Inner]] = {
-    Up.HEALTH: lambda payload: parse(HealthMessage, payload, limit=MAX_MESSAGE),
-    Up.GONE: lambda payload: parse(GoneMessage, payload, limit=MAX_MESSAGE),
-    Up.BIRTH: lambda payload: parse(BirthMessage, payload, limit=MAX_MESSAGE, strict_scan=True),
-    Up.EVENT: lambda payload: parse(EventBatch, payload, limit=MAX_EVENT_BATCH, strict_scan=True),
-}
 
 
 class Raw(NamedTuple):
@@ -40,8 +30,20 @@ def address(subject: str) -> Inbound:
         raise Refused(Reason.SUBJECT, str(error)) from None
 
 
-def read(raw: Raw) -> Inner:
-    return READERS[raw.at.channel](raw.payload)
+def health(payload: bytes) -> HealthMessage:
+    return parse(HealthMessage, payload, limit=MAX_MESSAGE)
+
+
+def gone(payload: bytes) -> GoneMessage:
+    return parse(GoneMessage, payload, limit=MAX_MESSAGE)
+
+
+def birth(payload: bytes) -> BirthMessage:
+    return parse(BirthMessage, payload, limit=MAX_MESSAGE, strict_scan=True)
+
+
+def batch(payload: bytes) -> EventBatch:
+    return parse(EventBatch, payload, limit=MAX_EVENT_BATCH, strict_scan=True)
 
 
 def batch_id(payload: bytes) -> str | None:

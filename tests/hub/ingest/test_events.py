@@ -1,0 +1,269 @@
+"""Durable events: committed before they are acked, once each, and none spoils another."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from prahari_hub.fleet.tables import devices, events, journals, refusal_counts, refusals
+from prahari_wire.topics import Up, gone_subject, mapped_subject, partition
+
+COUNT = sa.select(sa.func.count()).select_from(events)
+
+
+async def test_a_press_is_committed_and_then_acked(hub: Any, box: Any) -> None:
+    batch = box.batch(box.press())
+    (ack,) = await hub.say(box, Up.EVENT, batch)
+    assert (ack.batch, str(ack.journal), ack.upto, ack.beyond) == (batch["id"], box.journal, 0, [])
+    (fact,) = hub.facts
+    assert (fact.device, fact.peripheral, fact.kind, fact.late) == (
+        box.device,
+        "box1",
+        "callbox.press",
+        False,
+    )
+    assert hub.scalar(COUNT) == 1
+
+
+async def test_a_repeated_batch_is_acked_again_and_handled_once(hub: Any, box: Any) -> None:
+    batch = box.batch(box.press(), box.press())
+    first = await hub.say(box, Up.EVENT, batch)
+    again = await hub.say(box, Up.EVENT, batch)
+    assert [ack.upto for ack in first + again] == [1, 1]
+    assert len(hub.facts) == 2
+    assert hub.scalar(COUNT) == 2
+
+
+async def test_the_same_event_twice_in_one_transaction_is_handled_once(hub: Any, box: Any) -> None:
+    press = box.press()
+    acks = await hub.say(box, Up.EVENT, box.batch(press), box.batch(press, box.press()))
+    assert [ack.upto for ack in acks] == [0, 1]
+    assert len(hub.facts) == 2
+
+
+async def test_a_fact_knows_where_its_device_stands_and_what_the_peripheral_is(hub: Any, box: Any) -> None:
+    await hub.say(box, Up.BIRTH, box.birth())
+    await hub.say(box, Up.EVENT, box.batch(box.press()))
+    assert hub.facts[0].peripheral_type == "callbox"
+
+
+async def test_what_came_out_of_order_is_acked_beyond_the_floor(hub: Any, box: Any) -> None:
+    held = [box.press() for _ in range(6)]
+    (ack,) = await hub.say(box, Up.EVENT, box.batch(held[2], held[5]))
+    assert (ack.upto, ack.beyond) == (-1, [(2, 2), (5, 5)])
+    (ack,) = await hub.say(box, Up.EVENT, box.batch(held[0], held[1], held[3]))
+    assert (ack.upto, ack.beyond) == (3, [(5, 5)])
+
+
+async def test_what_the_outbox_shed_does_not_stop_the_floor(hub: Any, box: Any) -> None:
+    box.seq = 9
+    (ack,) = await hub.say(box, Up.EVENT, box.batch(box.press(), low=10))
+    assert (ack.upto, ack.beyond) == (10, [])
+
+
+async def test_a_low_above_the_batch_itself_loses_nothing(hub: Any, box: Any) -> None:
+    held = [box.press() for _ in range(3)]
+    (ack,) = await hub.say(box, Up.EVENT, box.batch(held[0], low=3))
+    assert ack.upto == 0
+    await hub.say(box, Up.EVENT, box.batch(held[1], held[2], low=1))
+    assert len(hub.facts) == 3
+
+
+async def test_a_new_journal_counts_from_its_own_beginning(hub: Any, box: Any, new_box: Any) -> None:
+    await hub.say(box, Up.EVENT, box.batch(box.press(), box.press()))
+    fresh = new_box(box.device)
+    fresh.boot, fresh.conn = box.boot, box.conn
+    (ack,) = await hub.say(fresh, Up.EVENT, fresh.batch(fresh.press()))
+    assert ack.upto == 0
+    assert hub.scalar(COUNT) == 3
+
+
+async def test_many_ranges_are_acked_with_those_of_the_batch_first(hub: Any, box: Any) -> None:
+    held = [box.press() for _ in range(400)]
+    for start in (0, 200):
+        await hub.say(box, Up.EVENT, box.batch(*held[1 + start : start + 200 : 2]))
+    (ack,) = await hub.say(box, Up.EVENT, box.batch(held[399], held[397]))
+    assert len(ack.beyond) == 64
+    assert {(397, 397), (399, 399)} <= set(ack.beyond)
+    assert hub.scalar(COUNT) == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "reason"),
+    [
+        pytest.param("callbox.dance", {}, "unknown-kind", id="unknown kind"),
+        pytest.param("callbox.press", {"press": "no", "count": 1}, "invalid", id="wrong value"),
+        pytest.param("callbox.stuck", {"active": True, "held_s": "5"}, "invalid", id="wrong type"),
+        pytest.param("agent.fault", {"part": "a\0b", "active": True}, "invalid", id="NUL"),
+    ],
+)
+async def test_a_bad_event_is_refused_and_its_neighbours_are_kept(
+    hub: Any, box: Any, kind: str, body: dict[str, Any], reason: str
+) -> None:
+    batch = box.batch(box.press(), box.event(kind, body), box.press())
+    (ack,) = await hub.say(box, Up.EVENT, batch)
+    assert ack.upto == 2
+    assert [(refusal.seq, refusal.reason) for refusal in ack.refused] == [(1, reason)]
+    assert hub.scalar(COUNT) == 2
+    (row,) = hub.rows(sa.select(refusals))
+    assert (row.device_id, row.seq, row.reason, row.journal) == (box.device, 1, reason, box.journal)
+    assert json.loads(row.payload)["kind"] == kind
+    await hub.flush()
+    assert hub.rows(sa.select(refusal_counts)) == [(box.device, reason, 1)]
+
+
+async def test_a_handler_that_fails_loses_only_its_own_event_and_leaves_nothing_half_done(
+    hub: Any, box: Any
+) -> None:
+    poison = box.press()
+    hub.fail.add(poison["id"])
+    told: list[str] = []
+    hub.store.on_changes = lambda changes: told.extend(change.topic for change in changes)
+    (ack,) = await hub.say(box, Up.EVENT, box.batch(box.press(), poison, box.press()))
+    assert ack.upto == 2
+    assert [refusal.seq for refusal in ack.refused] == [poison["seq"]]
+    assert hub.failures == 2, "tried in its batch and once alone"
+    assert len(hub.facts) == 2
+    assert "incidents" not in told
+    assert hub.scalar(sa.select(devices.c.name).where(devices.c.id == box.device)) is None
+    assert "kept in quarantine" in hub.scalar(sa.select(refusals.c.detail))
+
+
+async def test_a_handler_that_fails_once_is_tried_again_alone(hub: Any, box: Any) -> None:
+    poison = box.press()
+    hub.fail.add(poison["id"])
+    incident = hub.incident
+
+    def once(unit: Any, fact: Any) -> None:
+        try:
+            incident(unit, fact)
+        finally:
+            hub.fail.clear()
+
+    hub.ingest._handlers = {**hub.ingest._handlers, "callbox.press": (once,)}
+    (ack,) = await hub.say(box, Up.EVENT, box.batch(poison))
+    assert (ack.upto, ack.refused) == (0, [])
+    assert len(hub.facts) == 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "problem"),
+    [
+        pytest.param(b"{", "not-json", id="not JSON"),
+        pytest.param(b'{"v":2}', "version", id="unknown version"),
+        pytest.param(b'{"a":' * 20 + b"1" + b"}" * 20, "depth", id="too deep"),
+        pytest.param(b'{"v":1,"v":1}', "duplicate-key", id="key twice"),
+        pytest.param(b'{"v":NaN}', "invalid", id="NaN"),
+        pytest.param(b"x" * 65537, "oversize", id="too large"),
+        pytest.param(b"\xff\xfe", "not-json", id="not UTF-8"),
+    ],
+)
+async def test_an_unreadable_batch_is_counted_and_answered(
+    hub: Any, box: Any, payload: bytes, problem: str
+) -> None:
+    (ack,) = await hub.say(box, Up.EVENT, payload)
+    assert ack.problem is not None and ack.problem.startswith(problem)
+    assert ack.upto is None
+    await hub.flush()
+    assert hub.rows(sa.select(refusal_counts)) == [(box.device, problem, 1)]
+    assert hub.scalar(sa.select(sa.func.count()).select_from(journals)) == 0
+
+
+async def test_an_unreadable_batch_is_named_where_its_id_can_be_found(hub: Any, box: Any) -> None:
+    batch = box.batch(box.press())
+    batch["surprise"] = 1
+    (ack,) = await hub.say(box, Up.EVENT, batch)
+    assert ack.batch == batch["id"]
+    assert ack.problem == "invalid: surprise: Extra inputs are not permitted"
+
+
+async def test_a_batch_that_cannot_be_read_does_not_keep_others_from_being_committed(
+    hub: Any, box: Any
+) -> None:
+    acks = await hub.say(box, Up.EVENT, b"{", box.batch(box.press()))
+    assert [ack.problem is None for ack in acks] == [False, True]
+    assert hub.scalar(COUNT) == 1
+
+
+async def test_a_device_that_is_not_registered_is_refused_and_counted(hub: Any, new_box: Any) -> None:
+    stranger = new_box("not-ours-01")
+    assert await hub.say(stranger, Up.EVENT, stranger.batch(stranger.press())) == []
+    assert hub.scalar(COUNT) == 0
+    await hub.flush()
+    assert hub.rows(sa.select(refusal_counts)) == [("", "unknown-device", 1)]
+
+
+async def test_a_device_registered_later_is_heard_without_a_restart(
+    hub: Any, new_box: Any, time: Any
+) -> None:
+    late = new_box("pune-new-01")
+    assert await hub.say(late, Up.EVENT, late.batch(late.press())) == []
+    hub.store.write_sync(
+        lambda unit: unit.conn.execute(devices.insert().values(id=late.device, created_at=unit.now))
+    )
+    time.pass_s(6)
+    assert len(await hub.say(late, Up.EVENT, late.batch(late.press()))) == 1
+
+
+async def test_a_message_on_a_foreign_partition_is_refused(hub: Any, box: Any) -> None:
+    own = partition(box.device)
+    payload = json.dumps(box.batch(box.press())).encode()
+    await hub.ingest.on_message(f"prahari.in.{(own + 1) % 16}.{box.device}.event", payload)
+    assert len(hub.ingest.queue) == 0
+    assert hub.ingest.refusals.counts["", "subject"] == 1
+
+
+async def test_while_the_database_takes_no_writes_nothing_is_acked_and_nothing_is_lost(
+    hub: Any, box: Any
+) -> None:
+    batch = box.batch(box.press())
+    with hub.store.engine.connect() as conn:
+        conn.exec_driver_sql("PRAGMA busy_timeout=0")
+    transact = hub.store._transact
+    hub.store._transact = _read_only(hub.store)  # type: ignore[method-assign]
+    assert await hub.say(box, Up.EVENT, batch) == []
+    hub.store._transact = transact  # type: ignore[method-assign]
+    (ack,) = await hub.say(box, Up.EVENT, batch)
+    assert ack.upto == 0
+    assert hub.scalar(COUNT) == 1
+
+
+def _read_only(store: Any) -> Any:
+    """The store on a database that refuses writes, as on a full disk."""
+    from prahari_hub.errors import Unavailable
+
+    def refuse(work: Any) -> Any:
+        raise Unavailable("the database does not take writes now: disk full")
+
+    return refuse
+
+
+async def test_a_flood_is_held_back_and_loses_no_other_device_its_turn(
+    hub: Any, box: Any, new_box: Any
+) -> None:
+    subject = mapped_subject(box.device, Up.EVENT)
+    payload = json.dumps(box.batch(box.press())).encode()
+    for _ in range(500):
+        await hub.ingest.on_message(subject, payload)
+    assert len(hub.ingest.queue) == 100
+    assert [ack.retry_after_s for _, ack in hub.acks] == [1.0]
+    other = new_box("pune-cam-01")
+    await hub.ingest.on_message(
+        mapped_subject(other.device, Up.EVENT), json.dumps(other.batch(other.press())).encode()
+    )
+    assert len(hub.ingest.queue) == 101
+
+
+async def test_too_many_heartbeats_are_dropped(hub: Any, box: Any) -> None:
+    subject = mapped_subject(box.device, Up.HEALTH)
+    for _ in range(50):
+        await hub.ingest.on_message(subject, json.dumps(box.heartbeat()).encode())
+    assert len(hub.ingest.queue) == 10
+
+
+async def test_a_last_will_of_another_partition_is_left_to_its_own_process(hub: Any, box: Any) -> None:
+    hub.ingest._partitions = [(partition(box.device) + 1) % 16]
+    await hub.ingest.on_message(gone_subject(box.device), json.dumps(box.gone()).encode())
+    assert len(hub.ingest.queue) == 0
