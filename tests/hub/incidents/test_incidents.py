@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from prahari_hub.access.tables import audit
 from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.fleet.tables import devices
-from prahari_hub.incidents import actions, queries, service
+from prahari_hub.incidents import actions, lamp, queries
 from prahari_hub.incidents.queries import Filter, Incident
 from prahari_hub.store import Store
 from prahari_wire.base import Severity
@@ -65,13 +65,13 @@ def test_the_lamp_follows_the_operator(store: Store, field, do) -> None:
 def test_a_device_that_is_back_gets_its_lamp_set_again(store: Store, field, do, clock) -> None:
     field.press()
     incident = only(store).id
-    store.write_sync(lambda unit: service.on_birth(unit, "pune-ecb-01"))
+    store.write_sync(lambda unit: lamp.on_birth(unit, "pune-ecb-01"))
     do(actions.acknowledge, incident)
-    store.write_sync(lambda unit: service.on_birth(unit, "pune-ecb-01"))
+    store.write_sync(lambda unit: lamp.on_birth(unit, "pune-ecb-01"))
     do(actions.resolve, incident)
-    store.write_sync(lambda unit: service.on_birth(unit, "pune-ecb-01"))
+    store.write_sync(lambda unit: lamp.on_birth(unit, "pune-ecb-01"))
     clock.pass_(days=2)
-    store.write_sync(lambda unit: service.on_birth(unit, "pune-ecb-01"))
+    store.write_sync(lambda unit: lamp.on_birth(unit, "pune-ecb-01"))
     assert field.lamps() == ["blinking", "steady", "steady", "off", "off"]
 
 

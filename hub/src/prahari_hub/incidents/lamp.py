@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import sqlalchemy as sa
 import structlog
+from prahari_wire import events
 from prahari_wire.callbox import Lamp
 from prahari_wire.command import CommandName
 
 from prahari_hub.errors import HubError
 from prahari_hub.fleet import commands
 from prahari_hub.http.actor import system
+from prahari_hub.incidents.tables import incidents
 from prahari_hub.store import Unit
 
 LIFE = timedelta(hours=1)
@@ -36,3 +39,20 @@ def light(unit: Unit, device: str, peripheral: str | None, *, incident: str, sta
         )
     except HubError as error:
         log.warning("the lamp was not set", device=device, peripheral=peripheral, reason=str(error))
+
+
+def on_birth(unit: Unit, device: str) -> None:
+    """A device is back: its call boxes' lamps are set again from what is open or was closed not long ago."""
+    query = (
+        sa.select(incidents.c.id, incidents.c.peripheral, incidents.c.acked_at, incidents.c.resolved_at)
+        .where(
+            incidents.c.device_id == device,
+            incidents.c.kind == events.PRESS,
+            sa.or_(incidents.c.resolved_at.is_(None), incidents.c.resolved_at > unit.now - REMEMBERED),
+        )
+        .order_by(incidents.c.opened_at)
+    )
+    newest = {row.peripheral: row for row in unit.conn.execute(query)}
+    for peripheral, row in newest.items():
+        lit = Lamp.BLINKING if row.acked_at is None else Lamp.STEADY
+        light(unit, device, peripheral, incident=row.id, state=Lamp.OFF if row.resolved_at else lit)

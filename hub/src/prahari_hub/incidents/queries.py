@@ -187,3 +187,9 @@ def counts(conn: Connection) -> dict[str, int]:
     )
     found = {str(severity): int(count) for severity, count in conn.execute(query)}
     return {str(severity): found.get(severity, 0) for severity in Severity}
+
+
+def many(conn: Connection, ids: list[str]) -> list[Incident]:
+    """Those of ``ids`` that exist, newest first: what a page fetches to patch its rows."""
+    query = _SELECT.where(incidents.c.id.in_(ids[:200])).order_by(incidents.c.id.desc())
+    return [incident_of(row) for row in conn.execute(query)]

@@ -69,23 +69,6 @@ def on_transition(unit: Unit, transition: Transition) -> None:
     _apply(unit, cause, judge_transition(transition))
 
 
-def on_birth(unit: Unit, device: str) -> None:
-    """A device is back: its call boxes' lamps are set again from what is open or was closed not long ago."""
-    query = (
-        sa.select(incidents.c.id, incidents.c.peripheral, incidents.c.acked_at, incidents.c.resolved_at)
-        .where(
-            incidents.c.device_id == device,
-            incidents.c.kind == events.PRESS,
-            sa.or_(incidents.c.resolved_at.is_(None), incidents.c.resolved_at > unit.now - lamp.REMEMBERED),
-        )
-        .order_by(incidents.c.opened_at)
-    )
-    newest = {row.peripheral: row for row in unit.conn.execute(query)}
-    for peripheral, row in newest.items():
-        lit = Lamp.BLINKING if row.acked_at is None else Lamp.STEADY
-        lamp.light(unit, device, peripheral, incident=row.id, state=Lamp.OFF if row.resolved_at else lit)
-
-
 def _config(conn: Connection, fact: Fact) -> Config:
     """What the twin says of the event's peripheral; None if it says nothing that can be read."""
     document = conn.execute(sa.select(twins.c.document).where(twins.c.device_id == fact.device)).scalar()

@@ -1,0 +1,204 @@
+"""The incident queue and the page of one incident."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Form, Query, Request, Response
+from fastapi.responses import HTMLResponse
+from prahari_wire.base import Severity
+from sqlalchemy import Connection
+
+from prahari_hub.access import users
+from prahari_hub.fleet import places
+from prahari_hub.http.actor import Actor, Role
+from prahari_hub.http.auth import READERS, require
+from prahari_hub.http.paging import Cursor
+from prahari_hub.http.state import store_of
+from prahari_hub.http.templates import is_fragment, locale_of, page, translate
+from prahari_hub.http.words import N_
+from prahari_hub.incidents import actions, queries
+from prahari_hub.incidents.queries import Filter, Incident
+from prahari_hub.store import Unit
+
+router = APIRouter(prefix="/incidents")
+Reader = Annotated[Actor, Depends(require(*READERS))]
+Operator = Annotated[Actor, Depends(require(Role.OPERATOR))]
+State = Literal["open", "closed", "all"]
+Choice = Annotated[str, Query(max_length=64)]
+Comment = Annotated[str, Form(max_length=2000)]
+PAGE = 100
+
+HEADLINES = {
+    "callbox.press": N_("Emergency call"),
+    "camera.track": N_("{label} in {region}"),
+    "camera.fault": N_("Camera fault: {fault}"),
+    "display.fault": N_("Display fault: {fault}"),
+    "callbox.stuck": N_("Button stuck"),
+    "callbox.selftest": N_("Call box failed its self-test"),
+    "agent.fault": N_("The device's {part} fails"),
+    "device.offline": N_("Device offline"),
+    "device.clone": N_("Two devices under one name"),
+}
+LABELS = {
+    "person": N_("Person"),
+    "motion": N_("Motion"),
+    "car": N_("Car"),
+    "bicycle": N_("Bicycle"),
+    "motorcycle": N_("Motorcycle"),
+    "bus": N_("Bus"),
+    "truck": N_("Truck"),
+    "dog": N_("Dog"),
+    "SignalLoss": N_("No picture"),
+    "Frozen": N_("Picture frozen"),
+    "ImageTooDark": N_("Picture too dark"),
+    "ImageTooBright": N_("Picture too bright"),
+    "ImageTooBlurry": N_("Picture too blurred"),
+    "GlobalSceneChange": N_("View has changed"),
+    "player": N_("Player"),
+    "illegible": N_("Message does not fit"),
+    "content": N_("Content missing"),
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """What the filters above the queue say; ``mine`` asks for the reader's own."""
+
+    state: State
+    severity: Severity | None
+    mine: bool
+    unacked: bool
+
+
+def view(
+    state: State = "open", severity: Choice = "", mine: bool = False, unacked: bool = False
+) -> View:
+    known = Severity(severity) if severity in {str(one) for one in Severity} else None
+    return View(state, known, mine, unacked)
+
+
+Wanted = Annotated[View, Depends(view)]
+
+
+def headline(incident: Incident, locale: str) -> str:
+    """The incident in a few words of the reader's language; the service's own words where no pattern is known."""
+    pattern = HEADLINES.get(incident.kind)
+    if locale == "en" or pattern is None:
+        return incident.title
+    parts = {name: translate(locale, LABELS.get(str(value), str(value))) for name, value in incident.detail.items()}
+    try:
+        return translate(locale, pattern).format(**parts)
+    except KeyError:
+        return incident.title
+
+
+@router.get("")
+async def queue(request: Request, actor: Reader, wanted: Wanted, cursor: Cursor = None) -> HTMLResponse:
+    """The whole page, or the next rows for "show more"."""
+    asked = Filter(
+        wanted.state,
+        wanted.severity,
+        assignee=actor.name if wanted.mine else None,
+        unacked=True if wanted.unacked else None,
+    )
+
+    def work(conn: Connection) -> tuple[Any, dict[str, str]]:
+        return queries.page(conn, asked, limit=PAGE, cursor=cursor), places.site_names(conn)
+
+    found, sites = await store_of(request).read(work)
+    following = request.url.include_query_params(cursor=found.next) if found.next else None
+    return page(
+        request,
+        actor,
+        "incidents/more.html" if is_fragment(request) and cursor else "incidents/queue.html",
+        items=found.items,
+        next=f"{following.path}?{following.query}" if following else None,
+        sites=sites,
+        wanted=wanted,
+        **_tools(request, actor),
+    )
+
+
+@router.get("/rows")
+async def rows(request: Request, actor: Reader, ids: Annotated[str, Query(max_length=4000)] = "") -> HTMLResponse:
+    """Rows to patch a queue with."""
+
+    def work(conn: Connection) -> tuple[list[Incident], dict[str, str]]:
+        return queries.many(conn, ids.split(",")), places.site_names(conn)
+
+    items, sites = await store_of(request).read(work)
+    return page(request, actor, "incidents/rows.html", items=items, sites=sites, **_tools(request, actor))
+
+
+@router.get("/counts")
+async def counts(request: Request, actor: Reader) -> HTMLResponse:
+    """Unacknowledged ones by severity, for the header."""
+    found = await store_of(request).read(queries.counts)
+    return page(request, actor, "incidents/counts.html", counts=found)
+
+
+@router.get("/{incident}")
+async def incident_page(request: Request, incident: str, actor: Reader) -> HTMLResponse:
+    def work(conn: Connection) -> dict[str, Any]:
+        found = queries.get(conn, incident)
+        return {
+            "incident": found,
+            "log": queries.log_of(conn, incident),
+            "told": queries.told(conn, incident),
+            "sites": places.site_names(conn),
+            "people": [
+                user.name
+                for user in users.listed(conn)
+                if not user.disabled and user.role in (Role.ADMIN, Role.OPERATOR, Role.TECHNICIAN)
+            ],
+        }
+
+    found = await store_of(request).read(work)
+    return page(request, actor, "incidents/incident.html", **found, **_tools(request, actor))
+
+
+@router.post("/{incident}/ack")
+async def acknowledge(request: Request, incident: str, actor: Operator, text: Comment = "") -> Response:
+    return await _do(
+        request, incident, lambda unit: actions.acknowledge(unit, actor, incident, comment=text or None)
+    )
+
+
+@router.post("/{incident}/resolve")
+async def resolve(request: Request, incident: str, actor: Operator, text: Comment = "") -> Response:
+    return await _do(
+        request, incident, lambda unit: actions.resolve(unit, actor, incident, comment=text or None)
+    )
+
+
+@router.post("/{incident}/assign")
+async def assign(
+    request: Request, incident: str, actor: Operator, assignee: Annotated[str, Form(max_length=64)] = ""
+) -> Response:
+    return await _do(
+        request, incident, lambda unit: actions.assign(unit, actor, incident, assignee=assignee or None)
+    )
+
+
+@router.post("/{incident}/comment")
+async def comment(request: Request, incident: str, actor: Operator, text: Comment = "") -> Response:
+    return await _do(request, incident, lambda unit: actions.comment(unit, actor, incident, text=text))
+
+
+async def _do(request: Request, incident: str, work: Callable[[Unit], None]) -> Response:
+    """Do it and name the incident as changed, so that the page patches itself also while the live feed is down."""
+    await store_of(request).write(work)
+    changed = json.dumps({"prahari:incidents": {"changes": [{"id": incident}]}})
+    return Response(status_code=204, headers={"HX-Trigger": changed})
+
+
+def _tools(request: Request, actor: Actor) -> dict[str, Any]:
+    locale = locale_of(request, actor)
+    return {
+        "headline": lambda incident: headline(incident, locale),
+        "may_act": actor.role in (Role.ADMIN, Role.OPERATOR),
+    }
