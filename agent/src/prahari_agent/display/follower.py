@@ -210,7 +210,10 @@ class Follower:
             self._reporter.overrides(
                 epoch,
                 active=[id_ for id_, check in checks.items() if check is True],
-                refused={id_: check.reason for id_, check in checks.items() if isinstance(check, Refusal)},
+                refused={
+                    **judged.expired,
+                    **{id_: check.reason for id_, check in checks.items() if isinstance(check, Refusal)},
+                },
                 waiting=sum(check is False for check in checks.values()),
                 ended=judged.ended,
                 answer=self._owes_answer,

@@ -27,13 +27,11 @@ SHOW_TIMEOUT_S = 5.0
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 30.0
 HEALTHY_AFTER_S = 60.0
 """An mpv that lived this long was no failed start: the next back-off begins at the shortest."""
-LOG_FILE = "mpv.log"
 OPTIONS = (
     "--no-config", "--no-terminal", "--idle=yes", "--force-window=yes", "--fullscreen", "--keep-open=yes",
     "--image-display-duration=inf", "--audio=no", "--osc=no", "--osd-level=0", "--no-input-default-bindings",
     "--load-scripts=no", "--ytdl=no", "--cursor-autohide=always", "--stop-screensaver=yes", "--hwdec=auto-safe",
-    "--msg-level=all=error",
-)  # fmt: skip
+    )  # fmt: skip
 
 
 class MpvPlayer:
@@ -42,15 +40,16 @@ class MpvPlayer:
     def __init__(
         self, home: Path, changed: Callable[[], None], *, program: str = "mpv", vo: str | None = None
     ) -> None:
-        self._path, self._log = home / FRAME_FILE, home / LOG_FILE
+        self._path = home / FRAME_FILE
         self._changed = changed
-        self._command = [program, *OPTIONS, *([f"--vo={vo}"] if vo else []), f"--log-file={self._log}"]
+        self._command = [program, *OPTIONS, *([f"--vo={vo}"] if vo else [])]
         self._stopping = Event()
         self._state = Condition()
         self._ipc: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._loaded = self._failed = 0
         self._fault: str | None = None
+        self._said = ""
         self._thread = Thread(target=self._supervise, name="display-mpv", daemon=True)
         self._thread.start()
 
@@ -74,11 +73,11 @@ class MpvPlayer:
                 lambda: self._loaded > loaded or self._failed > failed or self._ipc is None, SHOW_TIMEOUT_S
             )
             if self._loaded > loaded:
-                self._fault = None
+                self._fault, self._said = None, ""
                 return
-            self._fault = (
-                f"mpv does not show the frame: see {self._log} for its reason, and check the screen."
-            )
+            self._fault = f"mpv does not show the frame: check the screen{self._said}."
+            if self._failed == failed and self._process is not None:
+                self._process.kill()  # it hangs: a new one may not
         raise SourceError(self._fault)
 
     def fault(self) -> str | None:
@@ -105,9 +104,7 @@ class MpvPlayer:
             if self._stopping.is_set():
                 return
             wait_s = BACKOFF_FIRST_S if time.monotonic() - started > HEALTHY_AFTER_S else wait_s
-            self._fault = (
-                f"mpv ended ({why}) and is started again: see {self._log.name} in the display's folder."
-            )
+            self._fault = f"mpv ended ({why}) and is started again: check the screen{self._said}."
             log.error("mpv ended", why=why, again_in_s=wait_s)
             self._changed()
             self._stopping.wait(wait_s)
@@ -134,6 +131,7 @@ class MpvPlayer:
     def _listen(self, ipc: socket.socket) -> None:
         """Follow mpv's events until it closes the line."""
         with ipc.makefile("rb") as lines:
+            self._send(ipc, "request_log_messages", "error")
             self._send(ipc, "get_property", "pid")
             for line in lines:
                 self._heard(ipc, json.loads(line))
@@ -145,12 +143,21 @@ class MpvPlayer:
                     self._loaded += 1
                 case {"event": "end-file", "reason": "error"}:
                     self._failed += 1
+                case {"event": "log-message", "prefix": prefix, "text": text}:
+                    self._hear_complaint(prefix, text.strip())
+                    return
                 case {"request_id": 0, "error": "success"} if self._ipc is None:
                     self._ipc = ipc
                     self._changed()
                 case _:
                     return
             self._state.notify_all()
+
+    def _hear_complaint(self, prefix: str, text: str) -> None:
+        """Keep it for the fault's sentence; what the video output says tells more than what follows from it."""
+        log.debug("mpv complains", prefix=prefix, text=text)
+        if prefix.startswith("vo/") or not self._said:
+            self._said = f" ({text.rstrip('.!')})"
 
     @staticmethod
     def _end(process: subprocess.Popen[bytes]) -> int:

@@ -37,11 +37,12 @@ class Verdict(NamedTuple):
 
 
 class Record(Message):
-    """The file: the set, when and in which boot it came, and which of its overrides have ended here since."""
+    """The file: the set, when and in which boot it came, what had expired by then, and what has ended since."""
 
     set: OverrideSet
     received: Stamp
     boot: ShortText
+    expired: dict[Ulid, ShortText] = {}
     ended: dict[Ulid, ShortText] = {}
 
 
@@ -71,9 +72,13 @@ def judge(override: Override, record: Record, now: Stamp, boot: str) -> Verdict:
 
 @dataclass
 class Judged:
-    """All overrides of the set at one moment; ``left_s`` until this may change."""
+    """All overrides of the set at one moment; ``left_s`` until this may change.
+
+    ``expired`` had done so before they came, which the hub must know: it would send them again if they just ended.
+    """
 
     in_force: list[Override]
+    expired: Mapping[str, str]
     ended: Mapping[str, str]
     left_s: float | None
 
@@ -94,7 +99,7 @@ class OverrideBook:
         """Take ``new`` once it is on disk, or give False: its epoch is not higher. OSError if the disk refuses it."""
         if self.epoch is not None and new.epoch <= self.epoch:
             return False
-        record = Record(set=new, received=now, boot=self._boot)
+        record = Record(set=new, received=now, boot=self._boot, expired=_expired(new, now))
         write_atomic(self._path, record.model_dump_json().encode())
         self._record = record
         return True
@@ -102,9 +107,10 @@ class OverrideBook:
     def judged(self, now: Stamp) -> Judged:
         """What holds at ``now``. What has ended is written down and stays ended, whatever the clocks say later."""
         if self._record is None:
-            return Judged([], {}, None)
+            return Judged([], {}, {}, None)
         record = self._record
-        open_ones = [override for override in record.set.overrides if override.id not in record.ended]
+        over = {**record.expired, **record.ended}
+        open_ones = [override for override in record.set.overrides if override.id not in over]
         verdicts = [(override, judge(override, record, now, self._boot)) for override in open_ones]
         ended = {
             override.id: verdict.why for override, verdict in verdicts if verdict.standing is Standing.ENDED
@@ -113,7 +119,7 @@ class OverrideBook:
             self._end(record.model_copy(update={"ended": {**record.ended, **ended}}))
         left = [verdict.left_s for _, verdict in verdicts if verdict.left_s is not None]
         in_force = [override for override, verdict in verdicts if verdict.standing is Standing.IN_FORCE]
-        return Judged(in_force, self._record.ended, min(left, default=None))
+        return Judged(in_force, record.expired, self._record.ended, min(left, default=None))
 
     def _end(self, record: Record) -> None:
         """What has ended is over also where the disk is full."""
@@ -133,3 +139,13 @@ class OverrideBook:
             if self._path.is_file():
                 self._path.replace(self._path.with_suffix(".broken"))
             return None
+
+
+def _expired(new: OverrideSet, now: Stamp) -> dict[str, str]:
+    if now.clock is not Clock.SYNCED:
+        return {}
+    return {
+        override.id: "It has expired by the clock of the display."
+        for override in new.overrides
+        if override.expires_at <= now.at
+    }

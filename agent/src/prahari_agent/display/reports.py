@@ -38,7 +38,7 @@ class Reporter:
         self._shown_at = 0.0
         self._seen: OrderedDict[tuple[str | None, str], None] = OrderedDict()
         self._uploaded: OrderedDict[str, None] = OrderedDict()
-        self._faults: dict[str, str] = {}
+        self._faults: set[str] = set()
 
     def stored(self, epoch: int, *, taken: bool) -> None:
         """An override set came; it was put on disk, or its epoch was not higher than the last."""
@@ -106,13 +106,12 @@ class Reporter:
         self._seen.clear()
 
     def faults(self, present: Mapping[str, str]) -> None:
-        """Raise what is new, clear what has gone."""
-        for fault, detail in present.items():
-            if self._faults.get(fault) != detail:
-                self._fault(fault, active=True, detail=short(detail))
-        for fault in self._faults.keys() - present.keys():
+        """Raise what is new, clear what has gone; a fault whose sentence changes is the same fault."""
+        for fault in present.keys() - self._faults:
+            self._fault(fault, active=True, detail=short(present[fault]))
+        for fault in self._faults - present.keys():
             self._fault(fault, active=False)
-        self._faults = dict(present)
+        self._faults = set(present)
 
     def _fault(self, fault: Any, *, active: bool, detail: str | None = None) -> None:
         self._emit(events.DISPLAY_FAULT, DisplayFault(fault=fault, active=active, detail=detail))
