@@ -1,0 +1,149 @@
+"""Dockerfile.agent, Dockerfile.hub and compose.yaml, as far as a machine without Docker can show."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+IMAGES = pytest.mark.parametrize("program", ["agent", "hub"])
+
+
+def instructions(dockerfile: Path) -> list[tuple[str, str]]:
+    """(instruction, arguments) of each line, continuations joined."""
+    text = re.sub(r"\\\n\s*", "", dockerfile.read_text())
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [(line.split()[0], line.partition(" ")[2].strip()) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("images")
+
+
+def build(root: Path, clean: Path, program: str) -> Path:
+    """Run the Dockerfile's own install step on copies of what it copies; the new environment."""
+    target = clean / program / "opt"
+    if target.exists():
+        return target
+    source = clean / program / "src"
+    steps = instructions(root / f"Dockerfile.{program}")
+    for what, arguments in steps[: steps.index(("FROM", steps[0][1].partition(" AS ")[0]))]:
+        if what == "COPY":
+            origin, goal = arguments.split()
+            tracked = subprocess.run(
+                ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", origin],
+                cwd=root, capture_output=True, text=True, check=True,
+            ).stdout.split("\0")  # fmt: skip
+            assert origin == goal
+            for name in filter(None, tracked):
+                (source / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(root / name, source / name)
+        elif what == "RUN":
+            command = arguments.replace("/opt/prahari", str(target)).replace(
+                "/tmp/build", str(clean / program / "build")
+            )
+            keep = {
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("VIRTUAL_ENV", "PYTHON"))
+            }
+            done = subprocess.run(
+                command, shell=True, cwd=source, env=keep, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+    return target
+
+
+def python(target: Path, code: str) -> str:
+    done = subprocess.run([target / "bin/python", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+MODULES = "import importlib.util as u; print(*[m for m in {modules!r} if u.find_spec(m)])"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("program", "has", "has_not"),
+    [
+        pytest.param("agent", ["prahari_agent", "paho", "cv2", "av"], ["prahari_hub", "fastapi", "sqlalchemy", "nats"], id="agent"),
+        pytest.param("hub", ["prahari_hub", "fastapi", "nats"], ["prahari_agent", "cv2", "numpy", "av", "paho"], id="hub"),
+    ],
+)  # fmt: skip
+def test_a_programs_image_holds_that_program_alone(
+    root: Path, clean: Path, program: str, has: list[str], has_not: list[str]
+):
+    target = build(root, clean, program)
+    assert python(target, MODULES.format(modules=[*has, *has_not])).split() == has
+    said = subprocess.run(
+        [target / f"bin/prahari-{program}", "--help"], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stderr
+    assert "Usage" in said.stdout
+    package = Path(python(target, f"import prahari_{program} as p; print(p.__path__[0])"))
+    assert target in package.parents
+    built = {"agent": "display/fonts/*.ttf", "hub": "web/static/dist/**/*.js"}[program]
+    assert list(package.glob(built)), f"the wheel lacks {built}"
+
+
+@IMAGES
+def test_an_image_is_pinned_staged_and_runs_as_nobody_special(root: Path, program: str):
+    steps = instructions(root / f"Dockerfile.{program}")
+    bases = [arguments for what, arguments in steps if what == "FROM"]
+    assert len(bases) == 2
+    assert all(re.fullmatch(r"python:\d+\.\d+\.\d+-slim-\w+( AS build)?", base) for base in bases)
+    final = steps[[what for what, _ in steps].index("FROM", 1) :]
+    names = [what for what, _ in final]
+    assert {"USER", "HEALTHCHECK", "ENTRYPOINT"} <= set(names)
+    user = dict(final)["USER"]
+    assert int(user.split(":")[0]) > 0
+    assert not any("pip install" in arguments for _, arguments in final)
+
+
+@IMAGES
+def test_an_image_copies_what_its_install_step_reads(root: Path, program: str):
+    ignored = (root / ".dockerignore").read_text()
+    for what, arguments in instructions(root / f"Dockerfile.{program}"):
+        if what == "COPY" and "--from" not in arguments:
+            assert f"!{arguments.split()[0]}" in ignored.splitlines()
+
+
+def services(root: Path) -> dict[str, dict[str, object]]:
+    found = yaml.safe_load((root / "compose.yaml").read_text())["services"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_every_container_is_read_only_unprivileged_and_watched(root: Path):
+    found = services(root)
+    assert {"hub", "nats", "postgres", "agent"} <= set(found)
+    for name, service in found.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name  # type: ignore[operator]
+        assert str(service.get("user", "")) != "0", name
+        if service.get("restart") != "no":
+            assert "healthcheck" in service or "build" in service, name
+
+
+def test_what_a_container_keeps_lies_in_a_named_volume(root: Path):
+    document = yaml.safe_load((root / "compose.yaml").read_text())
+    for name, service in document["services"].items():
+        for volume in service.get("volumes", []):
+            assert volume.split(":")[0] in document["volumes"], name
+
+
+def test_compose_knows_no_password(root: Path):
+    text = (root / "compose.yaml").read_text()
+    for line in re.findall(r"^.*(?:PASSWORD|password|secret|token).*$", text, re.MULTILINE):
+        if not line.strip().startswith("#"):
+            assert ":?" in line or "_FILE" in line, line
+    assert "0.0.0.0" not in text
