@@ -106,6 +106,12 @@ async def test_the_enrolment_page_gives_what_a_seed_needs(api) -> None:
     }
 
 
+async def test_the_authority_is_given_as_pem(api) -> None:
+    found = (await api.ask("GET", "/ca")).json()
+    assert found["pem"].encode() == api.desk.identity.authority.ca_file.read_bytes()
+    assert found["spki_sha256"] == api.desk.identity.authority.root_spki_sha256
+
+
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.ADVERTISER, Role.AUDITOR])
 async def test_only_technicians_and_admins_make_claims(api, role: Role) -> None:
     assert (await api.ask("POST", "/claims", role, json={"device": A})).status_code == 403

@@ -16,6 +16,7 @@ from prahari_hub.http.auth import require
 from prahari_hub.http.paging import Cursor, Limit, Page, checked_text, decode, encode
 from prahari_hub.http.state import store_of
 from prahari_hub.identity import certificates, claims
+from prahari_hub.identity.ca import pem
 from prahari_hub.identity.claims import Claim, ClaimState, Purpose
 from prahari_hub.identity.service import Identity
 from prahari_hub.settings import Settings
@@ -59,6 +60,13 @@ class EnrolmentOut(BaseModel):
     mqtt: str
     city: str
     ca_spki_sha256: str
+
+
+class AuthorityOut(BaseModel):
+    """``spki_sha256`` is the root key's hash, as seeds pin it."""
+
+    pem: str
+    spki_sha256: str
 
 
 class NewClaim(BaseModel):
@@ -164,6 +172,13 @@ async def revoke_device(
 async def list_certificates(request: Request, device_id: DevicePath, actor: Reader) -> CertificateList:
     rows = await store_of(request).read(lambda conn: certificates.history(conn, device_id))
     return CertificateList(items=[CertificateOut.model_validate(row) for row in rows])
+
+
+@router.get("/ca")
+async def authority(request: Request, actor: Reader) -> AuthorityOut:
+    """The certificates that devices trust: every issuing authority and the root."""
+    found = _identity(request).authority
+    return AuthorityOut(pem=pem(found.chain).decode(), spki_sha256=found.root_spki_sha256)
 
 
 @router.get("/enrolment")
