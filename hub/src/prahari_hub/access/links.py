@@ -14,9 +14,11 @@ from prahari_hub.access.sessions import LogInRefused, SignedIn, fingerprint, ope
 from prahari_hub.access.tables import setup_tokens
 from prahari_hub.access.users import User
 from prahari_hub.errors import Conflict
-from prahari_hub.http.actor import Actor, Role, system
+from prahari_hub.http.actor import Role, system
 from prahari_hub.store import Unit
 
+SETUP_PATH, LOGIN_PATH = "/setup", "/login/link"
+"""Pages that take ``?token=…``."""
 SETUP_LIFE, LOGIN_LIFE = timedelta(days=7), timedelta(hours=12)
 
 
@@ -78,7 +80,3 @@ def _live(unit: Unit, token: str, *, login: bool) -> Any:
 
 def _spend(unit: Unit, row: Any) -> None:
     unit.conn.execute(setup_tokens.update().where(setup_tokens.c.hash == row.hash).values(used_at=unit.now))
-
-
-def actor_of(signed_in: SignedIn) -> Actor:
-    return Actor(signed_in.user, signed_in.role, csrf=signed_in.csrf)

@@ -20,6 +20,7 @@ from prahari_hub.store import Unit
 
 NAME = r"^[a-z][a-z0-9._-]{1,31}$"
 LOCALES = ("en", "hi")
+NO_PASSWORD = "!"  # noqa: S105 - matches no password
 _COLUMNS = [column for column in users.c if column.name != "password_hash"]
 
 
@@ -41,15 +42,16 @@ def _user(row: Any) -> User:
     return User(**(row._asdict() | {"role": Role(row.role)}))
 
 
-def add(unit: Unit, actor: Actor, name: str, *, password: str, role: Role, locale: str = "en") -> User:
-    """Make an account; Invalid for a bad name or password, Conflict if the name is taken."""
+def add(unit: Unit, actor: Actor, name: str, *, password: str | None, role: Role, locale: str = "en") -> User:
+    """Make an account; without a password it signs in by link alone. Invalid for a bad name or password, Conflict if taken."""
     if not re.fullmatch(NAME, name):
         raise Invalid(
             "A user name has 2 to 32 of a-z, 0-9, '.', '_' and '-', and begins with a letter.", ("name", NAME)
         )
     if locale not in LOCALES:
         raise Invalid(f"The language is one of {', '.join(LOCALES)}.", ("locale", "not known"))
-    passwords.check(password, name=name)
+    if password is not None:
+        passwords.check(password, name=name)
     if find(unit.conn, name) is not None:
         raise Conflict(f"There is already a user {name}; choose another name.")
     values = {
@@ -61,7 +63,11 @@ def add(unit: Unit, actor: Actor, name: str, *, password: str, role: Role, local
         "failures": 0,
     }
     unit.conn.execute(
-        users.insert().values(**values, password_hash=passwords.digest(password), created_at=unit.now)
+        users.insert().values(
+            **values,
+            password_hash=NO_PASSWORD if password is None else passwords.digest(password),
+            created_at=unit.now,
+        )
     )
     record(unit, actor, "user.add", f"user:{name}", detail={"role": str(role)})
     return get(unit.conn, name)
@@ -118,7 +124,7 @@ def change(
     if not values:
         return before
     _update(unit, before, **values)
-    if not has_admin(unit.conn):
+    if before.role is Role.ADMIN and not has_admin(unit.conn):
         raise Conflict(f"{name} is the last admin; make another user an admin first.")
     if "role" in values or "disabled" in values:
         _end_sessions(unit, before)

@@ -1,0 +1,273 @@
+"""prahari-hub: set up and run the hub, and do from a shell what the console does. Safe beside a running hub."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from prahari_hub import settings as configuration
+from prahari_hub.access import chain, links, tokens, users
+from prahari_hub.errors import HubError, Invalid, SetupError
+from prahari_hub.http.actor import Actor, Role
+from prahari_hub.settings import Settings
+from prahari_hub.store import Store, Unit
+
+T = TypeVar("T")
+SHELL = Actor("system:shell", Role.ADMIN, "system")
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, context_settings=CONTEXT, help=__doc__
+)
+user_app = typer.Typer(no_args_is_help=True, help="Accounts of people.")
+token_app = typer.Typer(no_args_is_help=True, help="API tokens of programs.")
+audit_app = typer.Typer(no_args_is_help=True, help="The audit log.")
+app.add_typer(user_app, name="user")
+app.add_typer(token_app, name="token")
+app.add_typer(audit_app, name="audit")
+
+Home = Annotated[
+    Path | None, typer.Option("--home", help="The hub's home; PRAHARI_HOME or .prahari/hub if left out.")
+]
+RoleOption = Annotated[Role, typer.Option("--role", help="What it may do.")]
+UserName = Annotated[str, typer.Argument(help="Name of the user.")]
+
+
+def load(home: Path | None) -> Settings:
+    return configuration.load(**({} if home is None else {"home": home}))
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """An error of the hub's own is one sentence on standard error and exit code 1."""
+    try:
+        yield
+    except HubError as error:
+        print(f"prahari-hub: {error}", file=sys.stderr)
+        if isinstance(error, Invalid):
+            for path, expected in error.fields:
+                print(f"  {path}: {expected}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+@contextmanager
+def opened(home: Path | None) -> Iterator[Store]:
+    """The store of a hub that ``init`` has made."""
+    with told():
+        settings = load(home)
+        if settings.database_url is None and not (settings.home / "hub.db").exists():
+            raise SetupError(f"there is no hub in {settings.home}; make one with prahari-hub init")
+        store = Store.open(settings.store_url)
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def write(home: Path | None, work: Callable[[Unit], T]) -> T:
+    with opened(home) as store:
+        return store.write_sync(work)
+
+
+def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table for people; lines with tabs where a program reads."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            print(*[cell(value) for value in row], sep="\t")
+        return
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*[cell(value) for value in row])
+    Console(markup=False, highlight=False).print(table)
+
+
+def cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%SZ")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(str(part) for part in value)
+    return str(value)
+
+
+@app.command()
+def init(home: Home = None) -> None:
+    """Make the hub's home, keys and database, and print the first admin's one-time set-up token. Again does no harm."""
+    from prahari_hub.identity.service import open_identity
+    from prahari_hub.store.migrate import migrate
+
+    with told():
+        settings = load(home)
+        store = Store.open(settings.store_url)
+        try:
+            migrate(store.engine)
+            open_identity(settings.home, store, city=settings.city)
+            token = None
+            if not store.read_sync(users.has_admin):
+                token = store.write_sync(links.make_setup_token)
+        finally:
+            store.close()
+    print(f"The hub in {settings.home} is ready: start it with prahari-hub serve.")
+    if token is not None:
+        print("Make the first admin, once, within 7 days, at:")
+        print(f"http://localhost:{settings.console_port}{links.SETUP_PATH}?token={token}")
+
+
+@app.command()
+def serve(home: Home = None) -> None:
+    """Run the hub until Ctrl-C."""
+    from prahari_hub.main import serve as run
+
+    with told():
+        run(load(home))
+
+
+@user_app.command("add")
+def add_user(
+    name: UserName,
+    role: RoleOption,
+    locale: Annotated[str, typer.Option(help="en or hi")] = "en",
+    password_file: Annotated[
+        Path | None, typer.Option(help="Read the password from this file; asked for if left out.")
+    ] = None,
+    no_password: Annotated[
+        bool, typer.Option("--no-password", help="Signs in by one-time links alone.")
+    ] = False,
+    home: Home = None,
+) -> None:
+    """Make an account."""
+    password = None if no_password else read_password(password_file)
+    write(home, lambda unit: users.add(unit, SHELL, name, password=password, role=role, locale=locale))
+    print(f"{name} can sign in as {role}.")
+
+
+@user_app.command("list")
+def list_users(home: Home = None) -> None:
+    """All accounts."""
+    with opened(home) as store:
+        found = store.read_sync(users.listed)
+    rows = [(u.name, u.role, u.locale, u.disabled, u.locked_until, u.created_at) for u in found]
+    show("Users", ("name", "role", "language", "disabled", "locked until", "made"), rows)
+
+
+@user_app.command("disable")
+def disable_user(name: UserName, home: Home = None) -> None:
+    """Keep somebody out, at once; the history stays."""
+    write(home, lambda unit: users.change(unit, SHELL, name, disabled=True))
+    print(f"{name} is signed out and cannot sign in.")
+
+
+@user_app.command("enable")
+def enable_user(name: UserName, home: Home = None) -> None:
+    """Let somebody in again."""
+    write(home, lambda unit: users.change(unit, SHELL, name, disabled=False))
+    print(f"{name} can sign in again.")
+
+
+@user_app.command("role")
+def change_role(
+    name: UserName, role: Annotated[Role, typer.Argument(help="The new role.")], home: Home = None
+) -> None:
+    """Change what somebody may do."""
+    write(home, lambda unit: users.change(unit, SHELL, name, role=role))
+    print(f"{name} is {role} from the next log-in on.")
+
+
+@user_app.command("password")
+def set_password(
+    name: UserName,
+    password_file: Annotated[Path | None, typer.Option(help="Read it from this file.")] = None,
+    home: Home = None,
+) -> None:
+    """Set a new password; it also unlocks the account and ends its sessions."""
+    password = read_password(password_file)
+    write(home, lambda unit: users.set_password(unit, SHELL, name, password))
+    print(f"{name} has a new password.")
+
+
+@user_app.command("login-link")
+def login_link(
+    name: UserName,
+    base: Annotated[str | None, typer.Option(help="Address of the console.")] = None,
+    home: Home = None,
+) -> None:
+    """Print an address that signs the user in once, within 12 hours."""
+    token = write(home, lambda unit: links.make_login_link(unit, name))
+    address = base or f"http://localhost:{load(home).console_port}"
+    print(f"{address.rstrip('/')}{links.LOGIN_PATH}?token={token}")
+
+
+@token_app.command("create")
+def create_token(
+    name: Annotated[str, typer.Argument(help="What it is for.")],
+    role: RoleOption,
+    days: Annotated[int, typer.Option(min=1, max=366, help="How long it lives.")] = 90,
+    read_only: Annotated[bool, typer.Option("--read-only", help="May read, may change nothing.")] = False,
+    home: Home = None,
+) -> None:
+    """Make a token and print it, this once."""
+    scopes: tuple[Literal["read", "write"], ...] = ("read",) if read_only else tokens.SCOPES
+    _, text = write(
+        home,
+        lambda unit: tokens.create(unit, SHELL, name, role=role, scopes=scopes, life=timedelta(days=days)),
+    )
+    print(text)
+
+
+@token_app.command("list")
+def list_tokens(home: Home = None) -> None:
+    """All tokens that were ever made, without their secrets."""
+    with opened(home) as store:
+        found = store.read_sync(tokens.listed)
+    columns = ("id", "name", "role", "scopes", "created_by", "expires_at", "last_used_at", "revoked_at")
+    show("API tokens", columns, [[getattr(token, column) for column in columns] for token in found])
+
+
+@token_app.command("revoke")
+def revoke_token(token: Annotated[str, typer.Argument(help="Id of the token.")], home: Home = None) -> None:
+    """Void a token at once."""
+    write(home, lambda unit: tokens.revoke(unit, SHELL, token))
+    print(f"The token {token} opens nothing any more.")
+
+
+@audit_app.command("verify")
+def verify_audit(
+    head: Annotated[str | None, typer.Option(help="A hash noted earlier that must still be there.")] = None,
+    home: Home = None,
+) -> None:
+    """Check the audit log's hash chain; exit code 1 names the first row that is not as it was."""
+    with opened(home) as store:
+        found = store.read_sync(lambda conn: chain.verify(conn, head))
+    if found.broken is not None:
+        print(
+            f"BROKEN at row {found.broken}: {found.reason}. {found.sealed} rows before it are as they were."
+        )
+        raise typer.Exit(1)
+    print(f"{found.sealed} rows are as they were sealed. Note this hash elsewhere: {found.head or '-'}")
+    if found.unsealed:
+        print(f"{found.unsealed} newer rows are not sealed yet; a running hub seals them within 2 seconds.")
+
+
+def read_password(file: Path | None) -> str:
+    """From a file (its first line), or asked for twice without showing it."""
+    if file is None:
+        answer: Any = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        return str(answer)
+    try:
+        return file.read_text().splitlines()[0]
+    except (OSError, IndexError, UnicodeDecodeError) as error:
+        print(f"prahari-hub: no password can be read from {file}: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
