@@ -58,6 +58,33 @@ def press(
 
 
 @typer_app.command()
+def lamp(home: Home = DEFAULT_HOME) -> None:
+    """Say what the lamp of a simulated call box shows: off, blinking or steady."""
+    try:
+        lamps = ask(home, "lamps")["lamps"]
+    except AgentError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    for pin, shown in lamps.items():
+        typer.echo(shown if len(lamps) == 1 else f"pin {pin}: {shown}")
+
+
+@typer_app.command()
+def clip(
+    file: Annotated[Path, typer.Argument(help="Where the clip is written, e.g. street.mp4.")],
+    seed: Annotated[int, typer.Option(help="The same seed draws the same clip.")] = 1,
+) -> None:
+    """Draw a street scene as a video file, for a camera that has no source."""
+    from prahari_agent.camera.clip import ensure_clip
+
+    try:
+        ensure_clip(file, seed)
+    except AgentError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+
+
+@typer_app.command()
 def enrol(home: Home = DEFAULT_HOME) -> None:
     """Get this box's certificate with the seed in its home, then stop; running does the same by itself."""
     from prahari_agent.clock import Clock, saved_floor

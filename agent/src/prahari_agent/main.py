@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import random
@@ -29,7 +30,7 @@ from prahari_agent.commands import Commands
 from prahari_agent.control import Control
 from prahari_agent.delivery import Delivery
 from prahari_agent.enrolment import Keeper, prepare
-from prahari_agent.errors import HubUnreachable, Rejected
+from prahari_agent.errors import HubUnreachable, Rejected, SetupError
 from prahari_agent.hardware import detect
 from prahari_agent.hardware.port import Board
 from prahari_agent.hardware.simulated import SimulatedBoard
@@ -37,6 +38,7 @@ from prahari_agent.health.checks import Probes
 from prahari_agent.health.monitor import Monitor
 from prahari_agent.identity import Hub as HubRecord
 from prahari_agent.identity import Identity, UnknownKey
+from prahari_agent.lean import give_back, one_heap
 from prahari_agent.link import Link
 from prahari_agent.outbox import Outbox
 from prahari_agent.peripheral import Peripheral, Surroundings
@@ -96,6 +98,7 @@ class Box(NamedTuple):
 
 def run(home: Path) -> int:
     """Serve the peripherals until SIGTERM or SIGINT; the exit status. SetupError where the box is not set up."""
+    one_heap()
     stop = _Stop()
     box = open_box(home, stop.event)
     if box is None:
@@ -165,6 +168,7 @@ def run(home: Path) -> int:
 def open_box(home: Path, stop: threading.Event) -> Box | None:
     """Everything that must stand before the first connection, enrolment included; None if asked to stop meanwhile."""
     settings = load(open_home(home))
+    _only_agent(home)
     logging.configure(device="unknown", level=settings.log_level, as_json=settings.log_format == "json")
     state, identity = State(home), Identity(home)
     floor = saved_floor(state)
@@ -186,6 +190,18 @@ def open_box(home: Path, stop: threading.Event) -> Box | None:
         board = detect.build(settings.board if settings.board != "auto" else record.board)
         return Box(home, settings, state, clock, identity, record, board)
     return None
+
+
+def _only_agent(home: Path) -> None:
+    """Hold the home until this process ends; SetupError where another agent does."""
+    lock = os.open(home / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise SetupError(
+            f"Another agent runs in {home}: stop it first, or give this one a home of its own."
+        ) from None
 
 
 class _Stop:
@@ -325,6 +341,7 @@ def _keep(stop: _Stop, keeper: Keeper, box: Box, pulses: Pulses) -> None:
             keeper.step()
             if time.monotonic() >= next_floor_s:
                 box.clock.save_floor(box.state)
+                give_back()
                 next_floor_s = time.monotonic() + FLOOR_EVERY_S
         except Exception:
             log.exception("keeping the identity failed once and carries on")

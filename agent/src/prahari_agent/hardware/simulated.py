@@ -26,6 +26,7 @@ class SimulatedBoard:
         self._lock = threading.Lock()
         self._factory: Any = None
         self._buttons: list[int] = []
+        self._lamps: dict[int, PinLamp] = {}
         self._broken: set[int] = set()
         self.celsius: float | None = 45.0
         self.supply = Power(under_voltage=False, throttled=False, under_voltage_since_boot=False)
@@ -48,7 +49,15 @@ class SimulatedBoard:
         return button
 
     def lamp(self, pin: int) -> LampPort:
-        return _Lamp(PinLamp(self._pins(), pin), lambda: pin in self._broken)
+        lamp = PinLamp(self._pins(), pin)
+        with self._lock:
+            self._lamps[pin] = lamp
+        return _Lamp(lamp, lambda: pin in self._broken)
+
+    def lamps(self) -> dict[int, Lamp]:
+        """What each lamp shows, by pin."""
+        with self._lock:
+            return {pin: lamp.shown() for pin, lamp in self._lamps.items()}
 
     def press(self, *, hold_s: float = HOLD_S, pin: int | None = None) -> int:
         """Hold the button down for ``hold_s``; the pin that was pressed. Rejected without a button there."""
@@ -69,7 +78,7 @@ class SimulatedBoard:
 
     def requests(self) -> Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
         """What the agent's control socket offers on this board."""
-        return {"press": self._press_request, "fault": self._fault_request}
+        return {"press": self._press_request, "lamps": self._lamps_request, "fault": self._fault_request}
 
     def _press_request(self, request: Mapping[str, Any]) -> dict[str, Any]:
         hold_s = float(request.get("hold_s", HOLD_S))
@@ -77,6 +86,9 @@ class SimulatedBoard:
             raise Rejected(f"a button can be held for 0 to {LONGEST_HOLD_S:.0f} seconds")
         pin = request.get("pin")
         return {"pin": self.press(hold_s=hold_s, pin=None if pin is None else int(pin))}
+
+    def _lamps_request(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"lamps": {str(pin): str(lamp) for pin, lamp in self.lamps().items()}}
 
     def _fault_request(self, request: Mapping[str, Any]) -> dict[str, Any]:
         self.fault(int(request["pin"]), broken=bool(request.get("broken", True)))
