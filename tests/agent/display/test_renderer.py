@@ -29,8 +29,7 @@ def picture(
     content: Content, width: int = WIDTH, height: int = HEIGHT, fetch: Any = nothing_to_fetch
 ) -> Image.Image:
     frame = render(content, width, height, fetch)
-    image = Image.open(io.BytesIO(frame.png))
-    image.load()
+    image = Image.open(io.BytesIO(frame.png)).convert("RGB")
     assert image.size == (frame.width, frame.height) == (width, height)
     return image
 
@@ -144,8 +143,19 @@ def test_the_same_content_gives_the_same_bytes_in_another_process() -> None:
     assert done.stdout.strip() == frame.sha256
 
 
+def test_text_needs_no_pillow() -> None:
+    script = (
+        "import sys\nfrom prahari_agent.display.renderer import render\nfrom prahari_wire.display import TextContent\n"
+        "render(TextContent(text='आगे'), 192, 96, None)\nprint('PIL' in sys.modules, 'numpy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == ["False", "False"]
+
+
 def test_a_blank_frame_is_dark() -> None:
-    assert Image.open(io.BytesIO(blank(20, 10).png)).getextrema() == ((0, 0), (0, 0), (0, 0))
+    assert Image.open(io.BytesIO(blank(20, 10).png)).convert("RGB").getextrema() == ((0, 0), (0, 0), (0, 0))
 
 
 def test_contain_shows_the_whole_picture_on_the_background(bench: Any) -> None:

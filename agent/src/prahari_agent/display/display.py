@@ -42,6 +42,7 @@ class Display:
         mpv_vo: str | None = None,
     ) -> None:
         self._id, self._surroundings, self._mpv_vo = peripheral, surroundings, mpv_vo
+        surroundings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._config: DisplayConfig | None = None
         self._player: Player | None = None
         book = OverrideBook(surroundings.home / OVERRIDES_FILE, boot or str(boot_id(surroundings.home)))

@@ -1,6 +1,6 @@
 """Content becomes a frame: the same content gives the same bytes on every machine.
 
-Pillow is imported when the first frame is drawn, because a box without a display never needs it.
+Pillow is imported when the first picture is drawn: a display of texts does without its 5 MB.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import io
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from prahari_wire.display import Align, Content, ImageContent, TextContent
 
-from prahari_agent.display import layout, shaping
+from prahari_agent.display import layout, png, shaping
 from prahari_agent.errors import Rejected
 
 if TYPE_CHECKING:
@@ -41,15 +41,14 @@ def render(content: Content, width: int, height: int, fetch: Fetch) -> Frame:
     """
     match content:
         case TextContent():
-            picture = _text(content, width, height)
+            return _text(content, width, height)
         case ImageContent():
-            picture = _image(content, width, height, fetch(content.sha256, content.size))
-    return encode(picture)
+            return _image(content, width, height, fetch(content.sha256, content.size))
 
 
 def blank(width: int, height: int) -> Frame:
     """A dark sign."""
-    return encode(_canvas(width, height, "#000000"))
+    return _frame(png.indexed(width, height, [bytes(width)] * height, [(0, 0, 0)]), width, height)
 
 
 def check_text(content: TextContent, width: int, height: int) -> None:
@@ -57,21 +56,8 @@ def check_text(content: TextContent, width: int, height: int) -> None:
     _laid_out(content, width, height)
 
 
-def encode(picture: Picture) -> Frame:
-    """As PNG.
-
-    Run-length compression: it finds the same matches in every build of zlib, which the usual search does not.
-    """
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_type=zlib.Z_RLE)
-    png = buffer.getvalue()
-    return Frame(png, hashlib.sha256(png).hexdigest(), picture.width, picture.height)
-
-
-def _canvas(width: int, height: int, colour: str) -> Picture:
-    from PIL import Image
-
-    return Image.new("RGB", (width, height), colour)
+def _frame(data: bytes, width: int, height: int) -> Frame:
+    return Frame(data, hashlib.sha256(data).hexdigest(), width, height)
 
 
 def _laid_out(content: TextContent, width: int, height: int) -> layout.Block:
@@ -79,20 +65,18 @@ def _laid_out(content: TextContent, width: int, height: int) -> layout.Block:
     return layout.lay_out(content.text, width - 2 * margin, height - 2 * margin, size_px=content.size_px)
 
 
-def _text(content: TextContent, width: int, height: int) -> Picture:
-    block = _laid_out(content, width, height)
-    picture = _canvas(width, height, content.background)
-    picture.paste(content.colour, (0, 0, width, height), _mask(block, content.align, width, height))
-    return picture
+def _text(content: TextContent, width: int, height: int) -> Frame:
+    rows = _coverage(_laid_out(content, width, height), content.align, width, height)
+    palette = png.blend(png.rgb(content.background), png.rgb(content.colour))
+    return _frame(png.indexed(width, height, rows, palette), width, height)
 
 
-def _mask(block: layout.Block, align: Align, width: int, height: int) -> Picture:
-    """How far each pixel is covered by ink, 0 to 255.
+def _coverage(block: layout.Block, align: Align, width: int, height: int) -> Iterator[bytes]:
+    """How far each pixel is covered by ink, 0 to 255, row by row from the top.
 
     HarfBuzz rasterises outlines by glyph id; its y axis points up, and it gives rows from the bottom.
     """
     import uharfbuzz
-    from PIL import Image
 
     raster = uharfbuzz.RasterDraw()
     raster.extents = uharfbuzz.RasterExtents(0, 0, width, height, width)
@@ -100,17 +84,12 @@ def _mask(block: layout.Block, align: Align, width: int, height: int) -> Picture
     for line, baseline_px in zip(block.lines, block.baselines_px(height), strict=True):
         left_px = _left_px(line.width * scale, align, width, layout.margin_px(width, height))
         for glyph in line.glyphs:
-            raster.transform = (
-                scale,
-                0,
-                0,
-                scale,
-                left_px + glyph.x * scale,
-                height - baseline_px + glyph.y * scale,
-            )
+            x_px, y_px = left_px + glyph.x * scale, height - baseline_px + glyph.y * scale
+            raster.transform = (scale, 0, 0, scale, x_px, y_px)
             raster.draw_glyph(shaping.font(glyph.face), glyph.id)
     image = raster.render()
-    return Image.frombytes("L", (width, height), image.buffer, "raw", "L", image.extents.stride, -1)
+    pixels, stride = image.buffer, image.extents.stride
+    return (pixels[row * stride : row * stride + width] for row in range(height - 1, -1, -1))
 
 
 def _left_px(line_px: float, align: Align, width: int, margin: int) -> int:
@@ -124,7 +103,7 @@ def _left_px(line_px: float, align: Align, width: int, margin: int) -> int:
             return round(width - margin - line_px)
 
 
-def _image(content: ImageContent, width: int, height: int, path: Path) -> Picture:
+def _image(content: ImageContent, width: int, height: int, path: Path) -> Frame:
     from PIL import Image, ImageOps
 
     picture = _decoded(path)
@@ -137,10 +116,12 @@ def _image(content: ImageContent, width: int, height: int, path: Path) -> Pictur
         picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
     elif content.fit == "contain":
         picture = ImageOps.contain(picture, (width, height), Image.Resampling.LANCZOS)
-    canvas = _canvas(width, height, content.background)
+    canvas = Image.new("RGB", (width, height), content.background)
     corner = ((width - picture.width) // 2, (height - picture.height) // 2)
     canvas.paste(picture, corner, picture if picture.mode == "RGBA" else None)
-    return canvas
+    buffer = io.BytesIO()
+    canvas.save(buffer, "PNG", compress_type=zlib.Z_RLE)
+    return _frame(buffer.getvalue(), width, height)
 
 
 def _decoded(path: Path) -> Picture:
