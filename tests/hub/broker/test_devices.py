@@ -237,3 +237,23 @@ async def test_a_message_above_the_limit_ends_the_connection_and_reaches_nobody(
     device.publish(up(A, Up.EVENT), b"x" * 80_000)
     assert await asyncio.to_thread(device.lost.wait, 5)
     assert not heard
+
+
+@pytest.mark.parametrize(
+    ("topic", "qos", "retain"),
+    [("x{}", 0, True), ("event", 1, False), ("event", 1, True)],
+    ids=["retained-under-any-name", "qos-1", "retained"],
+)
+async def test_a_device_cannot_fill_the_brokers_store_and_lock_others_out(
+    site, topic: str, qos: int, retain: bool
+) -> None:
+    heard = await listen(site)
+    hostile = await asyncio.to_thread(site.fleet.online, A, site.issue(A))
+    for number in range(1300):
+        hostile.client.publish(f"prahari/v1/{A}/up/{topic.format(number)}", b"x" * 60_000, qos, retain)
+    await asyncio.to_thread(hostile.publish, up(A, Up.HEALTH), b"last")
+    assert await settled(lambda: (mapped_subject(A, Up.HEALTH), b"last") in heard, within_s=30)
+    other = await asyncio.to_thread(site.fleet.online, B, site.issue(B))
+    other.publish(up(B, Up.GONE), b"bye", qos=1)
+    await fence(site, other, B, heard)
+    assert (mapped_subject(B, Up.GONE), b"bye") in heard

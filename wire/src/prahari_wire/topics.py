@@ -130,10 +130,11 @@ def mapping() -> tuple[str, str]:
 def device_permissions(device: str) -> tuple[list[str], list[str]]:
     """(publish, subscribe) subjects of one device, as the auth callout grants them.
 
-    Permissions are checked on the mapped subject; the last will is not mapped. The broker needs both forms
-    ``x`` and ``x.>`` to let an MQTT client subscribe to ``x/#``.
+    Permissions are checked on the mapped subject; the last will is not mapped. Each channel is named, because a device that may
+    publish under any name can fill the broker's store with retained messages and so lock all others out. The broker needs
+    both forms ``x`` and ``x.>`` to let an MQTT client subscribe to ``x/#``.
     """
-    publish = [f"prahari.in.{partition(_checked(device))}.{device}.>", gone_subject(device)]
+    publish = [*(mapped_subject(device, channel) for channel in Up), gone_subject(device)]
     subscribe = [f"prahari.v1.{device}.down", f"prahari.v1.{device}.down.>"]
     return publish, subscribe
 
