@@ -54,7 +54,7 @@ def create(
     name: str,
     *,
     role: Role,
-    scopes: Sequence[Scope] = SCOPES,
+    scopes: Sequence[str] = SCOPES,
     life: timedelta = timedelta(days=90),
 ) -> tuple[Token, str]:
     """The token and its text, which cannot be shown again."""

@@ -1,0 +1,290 @@
+"""Who is told when nobody acknowledges: a real HTTP receiver and a real mail server."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
+from prahari_hub.errors import SetupError
+from prahari_hub.fleet.facts import Fact, Transition
+from prahari_hub.fleet.tables import devices
+from prahari_hub.http.actor import Actor, Role
+from prahari_hub.incidents import actions, queries, service
+from prahari_hub.incidents.queries import Filter
+from prahari_hub.incidents.tables import notifications
+from prahari_hub.scheduler.escalation import ATTEMPTS, Escalation
+from prahari_hub.settings import Settings
+from prahari_hub.store import Store
+from prahari_hub.store.migrate import load_tables
+from prahari_wire.callbox import Press
+from prahari_wire.ids import ulid
+
+SECRET = "a secret of the receiver's"
+ASHA = Actor("asha", Role.OPERATOR)
+
+
+class Clock:
+    now = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class Receiver(ThreadingHTTPServer):
+    """Keeps (path, headers, body) of what it gets and answers ``status``."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.got: list[tuple[str, dict[str, str], bytes]] = []
+        self.status = 200
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/hook/path-secret"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        self.send_response(self.server.status)
+        if self.server.status == 302:
+            self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/elsewhere")
+        self.end_headers()
+
+    do_GET = do_POST
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
+    opened = Store.open(f"sqlite:///{tmp_path / 'hub.db'}", clock=clock)
+    load_tables()
+    opened.create_all()
+    opened.write_sync(
+        lambda unit: unit.conn.execute(
+            devices.insert().values(id="pune-ecb-01", service="active", created_at=clock.now)
+        )
+    )
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def hook(store: Store, receiver: Receiver, tmp_path: Path) -> Escalation:
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET + "\n")
+    return Escalation(store, Settings(home=tmp_path, webhook_url=receiver.url, webhook_secret_file=secret))
+
+
+def press(store: Store) -> str:
+    now = store.clock()
+    fact = Fact(
+        "pune-ecb-01",
+        None,
+        "box1",
+        "callbox",
+        "callbox.press",
+        Press(press=ulid(), count=1),
+        now,
+        False,
+        ulid(),
+        now,
+    )
+    store.write_sync(lambda unit: service.on_event(unit, fact))
+    return store.read_sync(lambda conn: queries.page(conn, Filter())).items[0].id
+
+
+def offline(store: Store, before: str, after: str) -> None:
+    told = Transition(1, "pune-ecb-01", None, None, "presence", before, after, store.clock(), None)
+    store.write_sync(lambda unit: service.on_transition(unit, told))
+
+
+def rows(store: Store) -> list:
+    query = sa.select(notifications).order_by(notifications.c.id)
+    return store.read_sync(lambda conn: conn.execute(query).all())
+
+
+async def round_(escalation: Escalation) -> None:
+    await escalation.plan()
+    for name in escalation.channels:
+        await escalation.deliver(name)
+
+
+async def test_an_unacknowledged_call_is_told_step_by_step(store: Store, hook, receiver, clock) -> None:
+    incident = press(store)
+    await round_(hook)
+    assert receiver.got == []
+    for seconds, expected in ((60, [1]), (100, [1]), (140, [1, 2]), (600, [1, 2, 3]), (3600, [1, 2, 3])):
+        clock.pass_(seconds)
+        await round_(hook)
+        await round_(hook)
+        assert [json.loads(body)["step"] for _, _, body in receiver.got] == expected
+    assert json.loads(receiver.got[0][2])["incident"]["id"] == incident
+    log = store.read_sync(lambda conn: queries.log_of(conn, incident))
+    assert [entry.action for entry in log] == ["opened", "told", "told", "told"]
+
+
+async def test_the_receiver_can_check_who_called(store: Store, hook, receiver, clock) -> None:
+    press(store)
+    clock.pass_(61)
+    await round_(hook)
+    _, headers, body = receiver.got[0]
+    at, signature = (part.split("=")[1] for part in headers["prahari-signature"].split(","))
+    assert int(at) == int(clock.now.timestamp())
+    assert signature == hmac.new(SECRET.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+    assert headers["prahari-delivery"] == str(json.loads(body)["delivery"])
+
+
+async def test_a_receiver_that_fails_is_tried_again_with_back_off_and_given_up_at_last(
+    store: Store, hook, receiver, clock
+) -> None:
+    receiver.status = 500
+    incident = press(store)
+    clock.pass_(61)
+    hook.delays = {"critical": [60]}
+    await round_(hook)
+    await round_(hook)
+    assert len(receiver.got) == 1
+    first = rows(store)[0]
+    assert first.state == "waiting" and first.attempts == 1
+    assert timedelta(seconds=4) < first.due_at - clock.now < timedelta(seconds=6)
+    for _ in range(ATTEMPTS):
+        clock.pass_(400)
+        await round_(hook)
+    assert len(receiver.got) == ATTEMPTS
+    assert rows(store)[0].state == "failed" and "answered 500" in rows(store)[0].error
+    assert len({headers["prahari-delivery"] for _, headers, _ in receiver.got}) == 1
+    log = store.read_sync(lambda conn: queries.log_of(conn, incident))
+    assert "given up" in log[-1].text
+
+
+async def test_redirects_are_not_followed_and_the_paths_secret_is_kept(
+    store: Store, hook, receiver, clock
+) -> None:
+    receiver.status = 302
+    press(store)
+    clock.pass_(61)
+    await round_(hook)
+    assert [path for path, _, _ in receiver.got] == ["/hook/path-secret"]
+    assert rows(store)[0].attempts == 1
+    assert "path-secret" not in str(rows(store))
+
+
+@pytest.mark.parametrize("action", [actions.acknowledge, actions.resolve], ids=["acknowledged", "resolved"])
+async def test_what_somebody_has_is_told_no_further(store: Store, hook, receiver, clock, action) -> None:
+    receiver.status = 503
+    incident = press(store)
+    clock.pass_(61)
+    await round_(hook)
+    store.write_sync(lambda unit: action(unit, ASHA, incident, comment="on it"))
+    receiver.status = 200
+    clock.pass_(3600)
+    await round_(hook)
+    assert len(receiver.got) == 1 and [row.state for row in rows(store)] == ["dropped"]
+
+
+async def test_a_fault_that_is_over_before_its_time_is_not_told(store: Store, hook, receiver, clock) -> None:
+    offline(store, "suspect", "offline")
+    clock.pass_(200)
+    offline(store, "offline", "online")
+    clock.pass_(200)
+    await round_(hook)
+    assert receiver.got == []
+    offline(store, "suspect", "offline")
+    await round_(hook)
+    assert len(receiver.got) == 1
+
+
+async def test_a_dead_receiver_costs_a_try_and_nothing_else(
+    store: Store, tmp_path: Path, clock, free_port
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
+    url = f"http://127.0.0.1:{free_port()}/"
+    escalation = Escalation(store, Settings(home=tmp_path, webhook_url=url, webhook_secret_file=secret))
+    press(store)
+    clock.pass_(61)
+    await round_(escalation)
+    assert "does not answer (ConnectError)" in rows(store)[0].error
+
+
+class Inbox:
+    def __init__(self) -> None:
+        self.mails: list[tuple[list[str], str]] = []
+
+    async def handle_DATA(self, server: SMTP, session: object, envelope) -> str:
+        self.mails.append((list(envelope.rcpt_tos), envelope.content.decode()))
+        return "250 OK"
+
+
+async def test_each_step_mails_its_own_people(store: Store, tmp_path: Path, clock, free_port) -> None:
+    inbox = Inbox()
+    server = Controller(inbox, hostname="127.0.0.1", port=free_port())
+    server.start()
+    try:
+        settings = Settings(
+            home=tmp_path,
+            smtp_url=f"smtp://127.0.0.1:{server.port}",
+            mail_from="prahari@city.example",
+            mail_to=[["asha@city.example"], ["chief@city.example", "duty@city.example"]],
+        )
+        escalation = Escalation(store, settings)
+        press(store)
+        for _ in range(3):
+            clock.pass_(300)
+            await round_(escalation)
+    finally:
+        server.stop()
+    chiefs = ["chief@city.example", "duty@city.example"]
+    assert [people for people, _ in inbox.mails] == [["asha@city.example"], chiefs, chiefs]
+    assert "Subject: [critical] Emergency call: pune-ecb-01" in inbox.mails[0][1]
+    assert [row.state for row in rows(store)] == ["sent"] * 3
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"webhook_url": "https://x.example"}, "webhook_secret_file"),
+        ({"webhook_url": "file:///etc/passwd"}, "https://"),
+        ({"smtp_url": "imap://x.example"}, "smtp://"),
+    ],
+    ids=["no-secret", "no-http", "no-smtp"],
+)
+def test_settings_that_cannot_work_are_refused_at_start(store: Store, tmp_path: Path, given, said) -> None:
+    with pytest.raises(SetupError, match=said):
+        Escalation(store, Settings(home=tmp_path, **given))
