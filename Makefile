@@ -64,11 +64,13 @@ check: setup ## style, types, layers, dependencies, generated files
 	$(BIN)/lint-imports --no-cache
 	@for member in $(MEMBERS); do echo "deptry $$member"; (cd $$member && ../$(BIN)/deptry src) || exit 1; done
 	$(BIN)/python -m prahari_wire.schemas --check
+	$(BIN)/python docs/reference.py --check
 
 fix: setup ## what can be put right by itself: format, simple lint, generated files
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 	$(BIN)/python -m prahari_wire.schemas
+	$(BIN)/python docs/reference.py
 
 bench: setup ## the figures of docs/performance.md
 	$(BIN)/python -m bench

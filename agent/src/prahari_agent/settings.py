@@ -31,15 +31,25 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", env_prefix="PRAHARI_AGENT_", frozen=True)
 
-    board: Literal["auto", "pi", "jetson", "simulated"] = "auto"
-    hub: Annotated[str, Field(pattern=r"^https://[^/\s@]+$")] | None = None
-    mqtt: Annotated[str, Field(pattern=r"^[^/\s@]+:\d{1,5}$")] | None = None
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "plain"] = "json"
-    outbox_max_mb: Annotated[float, Field(gt=0, le=100_000)] = 128
-    outbox_max_events: Annotated[int, Field(ge=100, le=10_000_000)] = 200_000
-    spool_max_mb: Annotated[float, Field(gt=0, le=100_000)] = 256
-    cache_max_mb: Annotated[float, Field(gt=0, le=100_000)] = 512
+    board: Literal["auto", "pi", "jetson", "simulated"] = Field(
+        "auto", description="pi, jetson or simulated; found out if left out"
+    )
+    hub: Annotated[str, Field(pattern=r"^https://[^/\s@]+$")] | None = Field(
+        None, description="device HTTPS of the hub, instead of the seed's"
+    )
+    mqtt: Annotated[str, Field(pattern=r"^[^/\s@]+:\d{1,5}$")] | None = Field(
+        None, description="host:port of the broker, instead of the seed's"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged"
+    )
+    log_format: Literal["json", "plain"] = Field("json", description="json for journald, plain for a person")
+    outbox_max_mb: float = Field(
+        128, gt=0, le=100_000, description="size of the outbox; beyond it low classes are shed"
+    )
+    outbox_max_events: int = Field(200_000, ge=100, le=10_000_000, description="most events in the outbox")
+    spool_max_mb: float = Field(256, gt=0, le=100_000, description="most that waits for upload")
+    cache_max_mb: float = Field(512, gt=0, le=100_000, description="most that is kept of what was fetched")
 
     @classmethod
     def settings_customise_sources(

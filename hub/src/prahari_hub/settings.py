@@ -24,9 +24,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PRAHARI_", extra="forbid", frozen=True)
 
-    home: Path = Path(".prahari/hub")
+    home: Path = Field(Path(".prahari/hub"), description="folder of keys, database and blobs")
     city: str = Field("city", max_length=60, description="the O of every certificate")
-    port_offset: int = Field(0, ge=0, le=50000)
+    port_offset: int = Field(0, ge=0, le=50000, description="added to every port")
     listen: str = Field(
         "127.0.0.1", description="address of console, device HTTPS and MQTT; 0.0.0.0 or :: for all"
     )
@@ -38,17 +38,17 @@ class Settings(BaseSettings):
     blobs_url: str | None = Field(None, description="obstore URL; a folder in the home if left out")
     nats_url: str | None = Field(None, description="an external NATS instead of the embedded server")
     nats_seed_file: Path | None = Field(None, description="nkey seed of the hub's user at an external NATS")
-    heartbeat_s: int = Field(30, ge=1)
+    heartbeat_s: int = Field(30, ge=1, description="how often devices report, as presence counts it")
     suspect_after_s: float | None = Field(
         None, description="silence until SUSPECT; 1.5 heartbeats if left out"
     )
     offline_after_s: float | None = Field(None, description="silence until OFFLINE; 3 heartbeats if left out")
     flush_s: float = Field(5, gt=0, description="how often heartbeats are written")
     cookie_secure: bool = Field(False, description="set it when a TLS proxy stands before the console")
-    webhook_url: str | None = None
-    webhook_secret_file: Path | None = None
+    webhook_url: str | None = Field(None, description="where incidents that wait too long are posted")
+    webhook_secret_file: Path | None = Field(None, description="holds the key that signs a webhook")
     smtp_url: str | None = Field(None, description="smtp://[user:password@]host:port or smtps://")
-    mail_from: str = "prahari@localhost"
+    mail_from: str = Field("prahari@localhost", description="sender of mails")
     escalation: dict[str, list[float]] = Field(
         {"critical": [60, 300, 900], "major": [300, 900], "minor": [1800], "warning": []},
         description="seconds without acknowledgement until each step tells people, by severity",
