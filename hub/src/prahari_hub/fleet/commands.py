@@ -23,6 +23,7 @@ from sqlalchemy import Connection
 
 from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict, Invalid, NotFound
+from prahari_hub.fleet import uploads
 from prahari_hub.fleet.command_args import NoArgs, SnapshotArgs
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.outgoing import Outgoing, back_off_s, reachable
@@ -110,6 +111,7 @@ def issue(
             next_send_at=unit.now,
         )
     )
+    uploads.grant(unit, device, checked.get("content"), until=unit.now + life)
     record(
         unit,
         actor,
@@ -171,6 +173,11 @@ def list_commands(
     rows = conn.execute(query.order_by(commands.c.id.desc()).limit(limit + 1)).all()
     items = [dict(row._mapping) for row in rows[:limit]]
     return Page(items, paging.encode(items[-1]["id"]) if len(rows) > limit else None)
+
+
+def count_open(conn: Connection, device: str) -> int:
+    where = (commands.c.device_id == device) & commands.c.state.in_(_words(OPEN))
+    return conn.scalar(sa.select(sa.func.count()).select_from(commands).where(where)) or 0
 
 
 def reported(unit: Unit, fact: Fact) -> None:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from prahari_wire.health import HEARTBEAT_S
+
 SUPERSEDED = 4
 """How many earlier boot ids are remembered: a box never returns to one, a clone does."""
 CLONE_QUIET_S = 3600.0
 """A clone alarm ends when no earlier boot id has spoken for so long."""
-SILENT_HEARTBEATS_SUSPECT = 1.5
-SILENT_HEARTBEATS_OFFLINE = 3.0
 
 
 class Presence(StrEnum):
@@ -37,18 +37,16 @@ class Session(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Silence in seconds until SUSPECT and until OFFLINE."""
+    """Silence in seconds until SUSPECT and until OFFLINE, for a device that speaks every ``heartbeat_s``."""
 
     suspect_s: float
     offline_s: float
+    heartbeat_s: float = HEARTBEAT_S
 
     def for_heartbeat(self, heartbeat_s: float | None) -> Limits:
-        """No device is judged faster than its own heartbeat allows."""
-        beat = heartbeat_s or 0
-        return Limits(
-            max(self.suspect_s, SILENT_HEARTBEATS_SUSPECT * beat),
-            max(self.offline_s, SILENT_HEARTBEATS_OFFLINE * beat),
-        )
+        """Those of a slower device, in proportion. One that has not reported its twin speaks as agents do by default."""
+        slower = max(1.0, (heartbeat_s or HEARTBEAT_S) / self.heartbeat_s)
+        return Limits(self.suspect_s * slower, self.offline_s * slower, self.heartbeat_s * slower)
 
 
 class Step(NamedTuple):

@@ -222,6 +222,14 @@ expected_uploads = Table(
     Column("stored_at", UtcDateTime),
 )
 
+granted_files = Table(
+    "granted_files",
+    metadata,
+    Column("device_id", String, primary_key=True),
+    Column("sha256", String, primary_key=True),
+    Column("until", UtcDateTime, nullable=False),  # a device may fetch what its overrides and commands name
+)
+
 map_layers = Table(
     "map_layers",
     metadata,

@@ -28,9 +28,10 @@ from sqlalchemy import Connection, Row
 
 from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict, Invalid, NotFound
+from prahari_hub.fleet import uploads
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.outgoing import Outgoing, back_off_s, reachable
-from prahari_hub.fleet.tables import devices, expected_uploads, peripherals
+from prahari_hub.fleet.tables import devices, peripherals
 from prahari_hub.http.actor import Actor, system
 from prahari_hub.signage.tables import displays, overrides
 from prahari_hub.store import Unit
@@ -101,6 +102,7 @@ def create(unit: Unit, actor: Actor, display: tuple[str, str], wanted: Wanted) -
             }
         )
     )
+    uploads.grant(unit, device, content.model_dump(mode="json"), until=wanted.expires_at)
     _bump(unit, device, peripheral)
     record(
         unit,
@@ -136,10 +138,7 @@ def _check(unit: Unit, display: tuple[str, str], wanted: Wanted) -> None:
 
 
 def _check_picture(unit: Unit, sha256: str) -> None:
-    stored = sa.select(sa.func.count()).where(
-        expected_uploads.c.sha256 == sha256, expected_uploads.c.stored_at.is_not(None)
-    )
-    if not unit.conn.scalar(stored):
+    if not uploads.is_stored(unit.conn, sha256):
         raise Invalid(
             "the picture is not in the hub's store; upload it first",
             ("content.sha256", "the hash of an uploaded picture"),

@@ -132,6 +132,12 @@ def upgrade() -> None:
     sa.Column('stored_at', UtcDateTime(), nullable=True),
     sa.PrimaryKeyConstraint('device_id', 'sha256', name=op.f('pk_expected_uploads'))
     )
+    op.create_table('granted_files',
+    sa.Column('device_id', sa.String(), nullable=False),
+    sa.Column('sha256', sa.String(), nullable=False),
+    sa.Column('until', UtcDateTime(), nullable=False),
+    sa.PrimaryKeyConstraint('device_id', 'sha256', name=op.f('pk_granted_files'))
+    )
     op.create_table('health_blocks',
     sa.Column('device_id', sa.String(), nullable=False),
     sa.Column('hour', UtcDateTime(), nullable=False),
@@ -520,6 +526,7 @@ def downgrade() -> None:
     op.drop_table('map_layers')
     op.drop_table('journals')
     op.drop_table('health_blocks')
+    op.drop_table('granted_files')
     op.drop_table('expected_uploads')
     with op.batch_alter_table('events', schema=None) as batch_op:
         batch_op.drop_index('ix_events_device_received')

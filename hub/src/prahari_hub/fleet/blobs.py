@@ -1,0 +1,89 @@
+"""Files by their SHA-256 in an object store: a folder by default, S3-compatible at scale."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import LocalStore, from_url
+
+from prahari_hub.errors import Invalid, NotFound, SetupError, Unavailable
+from prahari_hub.fleet.uploads import is_sha256
+from prahari_hub.settings import Settings
+
+MOST_BYTES = 16 * 1024 * 1024
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+)
+
+
+class Blobs:
+    """``put`` keeps nothing whose hash is not its name."""
+
+    def __init__(self, store: obstore.store.ObjectStore) -> None:
+        self._store = store
+
+    async def put(self, sha256: str, chunks: AsyncIterator[bytes], *, size: int | None = None) -> int:
+        """Store a file and return its size; Invalid if it is not what its name, or ``size``, says."""
+        limit = MOST_BYTES if size is None else min(size, MOST_BYTES)
+        content = bytearray()
+        async for chunk in chunks:
+            content += chunk
+            if len(content) > limit:
+                raise Invalid(
+                    f"the file has more than the {limit} bytes that were announced", ("body", "size")
+                )
+        if size is not None and len(content) != size:
+            raise Invalid(f"the file has {len(content)} bytes, {size} were announced", ("body", "size"))
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise Invalid("the content does not match its SHA-256; send it again", ("body", "sha256"))
+        try:
+            await obstore.put_async(self._store, _path(sha256), bytes(content))
+        except (OSError, BaseError) as error:
+            raise Unavailable(f"the file could not be stored: {error}") from error
+        return len(content)
+
+    async def get(self, sha256: str) -> bytes:
+        """The whole file; NotFound if there is none."""
+        try:
+            found = await obstore.get_async(self._store, _path(sha256))
+            return bytes(await found.bytes_async())
+        except (NotFoundError, FileNotFoundError) as error:
+            raise NotFound(f"there is no file {sha256}") from error
+
+    async def has(self, sha256: str) -> bool:
+        try:
+            await obstore.head_async(self._store, _path(sha256))
+        except (NotFoundError, FileNotFoundError):
+            return False
+        return True
+
+
+def open_blobs(settings: Settings) -> Blobs:
+    """The store of the settings; SetupError if its URL is not one."""
+    if settings.blobs_url is None:
+        return Blobs(local(settings.home / "blobs"))
+    try:
+        return Blobs(from_url(settings.blobs_url))
+    except (BaseError, ValueError) as error:
+        raise SetupError(f"the setting blobs_url is not usable: {error}") from error
+
+
+def local(folder: Path) -> LocalStore:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return LocalStore(prefix=folder)
+
+
+def media_type(content: bytes) -> str:
+    """By its first bytes, and only what a browser may show."""
+    return next((kind for magic, kind in _MAGIC if content.startswith(magic)), "application/octet-stream")
+
+
+def _path(sha256: str) -> str:
+    if not is_sha256(sha256):
+        raise NotFound("a file is named by its SHA-256: 64 of 0-9 and a-f")
+    return f"{sha256[:2]}/{sha256}"

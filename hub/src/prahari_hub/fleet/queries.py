@@ -1,0 +1,313 @@
+"""What pages and the API read of the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from prahari_hub.errors import Invalid, NotFound
+from prahari_hub.fleet import commands, registry, twins
+from prahari_hub.fleet import tables as t
+from prahari_hub.fleet.presence import Presence
+from prahari_hub.fleet.twins import Twin
+from prahari_hub.fleet.verdict import Situation, Verdict, verdict
+from prahari_hub.http import paging
+from prahari_hub.http.paging import Page
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+HEALTH_STATES = ("ok", "warn", "fail", "unknown")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Devices that fulfil all of it. ``q`` is looked for in id, name and site; ``zone`` includes the zones below."""
+
+    q: str | None = None
+    presence: Sequence[Presence] = ()
+    health_state: Sequence[str] = ()
+    site: str | None = None
+    zone: str | None = None
+    type: str | None = None
+    service: str | None = None
+
+
+@dataclass(frozen=True)
+class Site:
+    id: str
+    name: str
+    zone_id: str | None
+    lat: float
+    lon: float
+
+
+@dataclass(frozen=True)
+class Peripheral:
+    id: str
+    type: str
+    name: str | None
+    state: str
+    faults: list[str]
+    note: str | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Device:
+    """One row of the fleet."""
+
+    id: str
+    name: str | None
+    service: str
+    site: Site | None
+    presence: Presence
+    presence_since: datetime | None
+    last_seen: datetime | None
+    health_state: str
+    twin_version: int
+    applied_version: int | None
+    verdict: Verdict
+    health: dict[str, Any] | None = None
+    peripherals: list[Peripheral] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Detail(Device):
+    """All that is known of one device, but its lists."""
+
+    created_at: datetime | None = None
+    born_at: datetime | None = None
+    boot: str | None = None
+    conn: int | None = None
+    clock: str | None = None
+    clock_offset_ms: float | None = None
+    birth: dict[str, Any] | None = None
+    heartbeat_s: int | None = None
+    twin: Twin | None = None
+    open_commands: int = 0
+
+
+def _rank(column: sa.ColumnElement[str], *words: str) -> sa.ColumnElement[int]:
+    return sa.case({word: index for index, word in enumerate(words)}, value=column, else_=len(words))
+
+
+SORTS: dict[str, tuple[sa.ColumnElement[Any], type]] = {
+    "id": (t.devices.c.id, str),
+    "name": (sa.func.coalesce(t.devices.c.name, ""), str),
+    "site": (sa.func.coalesce(t.sites.c.name, ""), str),
+    "presence": (_rank(t.devices.c.presence, "offline", "suspect", "unknown", "online"), int),
+    "health_state": (_rank(t.devices.c.health_state, "fail", "warn", "unknown", "ok"), int),
+    "last_seen": (sa.func.coalesce(t.devices.c.last_seen, EPOCH, type_=t.devices.c.last_seen.type), datetime),
+}
+
+
+def list_devices(
+    conn: Connection, wanted: Filter, *, sort: str = "id", cursor: str | None = None, limit: int = 50
+) -> Page[Device]:
+    """``sort`` is one of SORTS, with '-' before it for descending."""
+    descending, name = sort.startswith("-"), sort.removeprefix("-")
+    if name not in SORTS:
+        raise Invalid(
+            f"devices are not sorted by {name[:40]!r}", ("query.sort", f"one of {', '.join(SORTS)}")
+        )
+    column, kind = SORTS[name]
+    query = _devices(conn, wanted).add_columns(column.label("sort_value"))
+    if cursor:
+        said, value, last = paging.decode(cursor, str, kind, str)
+        if said != sort:
+            raise Invalid("the cursor belongs to another order", ("query.cursor", "a value of next"))
+        query = query.where(paging.after(column, t.devices.c.id, value, last, descending=descending))
+    query = query.order_by(*paging.order(column, t.devices.c.id, descending=descending)).limit(limit + 1)
+    rows = conn.execute(query).all()
+    page, more = rows[:limit], len(rows) > limit
+    served = _peripherals(conn, [row.id for row in page])
+    items = [Device(**_common(row, served.get(row.id, []), 0)) for row in page]
+    end = paging.encode(sort, _sortable(page[-1].sort_value), page[-1].id) if more else None
+    return Page(items, end)
+
+
+def _sortable(value: Any) -> Any:
+    return value if isinstance(value, str | int | datetime) else str(value)
+
+
+def counts(conn: Connection, wanted: Filter) -> dict[str, dict[str, int]]:
+    """How many devices by presence and by health state, without a list."""
+    chosen = _devices(conn, wanted).subquery()
+    found: dict[str, dict[str, int]] = {
+        "presence": dict.fromkeys((str(presence) for presence in Presence), 0),
+        "health_state": dict.fromkeys(HEALTH_STATES, 0),
+    }
+    query = sa.select(chosen.c.presence, chosen.c.health_state, sa.func.count()).group_by(
+        chosen.c.presence, chosen.c.health_state
+    )
+    for presence, health_state, count in conn.execute(query):
+        found["presence"][presence] += count
+        found["health_state"][health_state] += count
+    return found
+
+
+def device(conn: Connection, wanted: str) -> Detail:
+    """NotFound if there is no such device."""
+    query = _devices(conn, Filter(service="*")).where(t.devices.c.id == wanted)
+    row = conn.execute(query.add_columns(*_DETAIL)).first()
+    if row is None:
+        raise NotFound(f"there is no device {wanted}")
+    open_commands = commands.count_open(conn, wanted)
+    served = _peripherals(conn, [wanted]).get(wanted, [])
+    more = {column.name: getattr(row, column.name) for column in _DETAIL}
+    return Detail(
+        **_common(row, served, open_commands),
+        **more,
+        twin=twins.get(conn, wanted),
+        open_commands=open_commands,
+    )
+
+
+_DETAIL = [
+    t.devices.c[name]
+    for name in (
+        "created_at",
+        "born_at",
+        "boot",
+        "conn",
+        "clock",
+        "clock_offset_ms",
+        "birth",
+        "heartbeat_s",
+    )
+]
+
+
+def _devices(conn: Connection, wanted: Filter) -> sa.Select[Any]:
+    query = (
+        sa.select(
+            t.devices.c.id,
+            t.devices.c.name,
+            t.devices.c.service,
+            t.devices.c.presence,
+            t.devices.c.presence_since,
+            t.devices.c.last_seen,
+            t.devices.c.health_state,
+            t.devices.c.health,
+            t.devices.c.site_id,
+            t.sites.c.name.label("site_name"),
+            t.sites.c.zone_id,
+            t.sites.c.lat,
+            t.sites.c.lon,
+            sa.func.coalesce(t.twins.c.version, 0).label("twin_version"),
+            t.twins.c.applied_version,
+            t.twins.c.reported_outcome,
+            t.twins.c.reported_version,
+        )
+        .outerjoin(t.sites, t.sites.c.id == t.devices.c.site_id)
+        .outerjoin(t.twins, t.twins.c.device_id == t.devices.c.id)
+    )
+    for condition in _conditions(conn, wanted):
+        query = query.where(condition)
+    return query
+
+
+def _conditions(conn: Connection, wanted: Filter) -> list[sa.ColumnElement[bool]]:
+    found: list[sa.ColumnElement[bool]] = []
+    if wanted.service is None:
+        found.append(t.devices.c.service != "retired")
+    elif wanted.service != "*":
+        found.append(t.devices.c.service == wanted.service)
+    if wanted.q:
+        columns = (t.devices.c.id, t.devices.c.name, t.sites.c.name)
+        found.append(sa.or_(*(column.icontains(wanted.q, autoescape=True) for column in columns)))
+    if wanted.presence:
+        found.append(t.devices.c.presence.in_([str(presence) for presence in wanted.presence]))
+    if wanted.health_state:
+        found.append(t.devices.c.health_state.in_(list(wanted.health_state)))
+    if wanted.site:
+        found.append(t.devices.c.site_id == wanted.site)
+    if wanted.zone:
+        found.append(t.sites.c.zone_id.in_(registry.below(conn, wanted.zone)))
+    if wanted.type:
+        serves = sa.select(t.peripherals.c.device_id).where(t.peripherals.c.type == wanted.type)
+        found.append(t.devices.c.id.in_(serves))
+    return found
+
+
+def _common(row: Any, served: list[Peripheral], open_commands: int) -> dict[str, Any]:
+    site = Site(row.site_id, row.site_name, row.zone_id, row.lat, row.lon) if row.site_id else None
+    return {
+        "id": row.id,
+        "name": row.name,
+        "service": row.service,
+        "site": site,
+        "presence": Presence(row.presence),
+        "presence_since": row.presence_since,
+        "last_seen": row.last_seen,
+        "health_state": row.health_state,
+        "health": row.health,
+        "twin_version": row.twin_version,
+        "applied_version": row.applied_version,
+        "peripherals": served,
+        "verdict": verdict(_situation(row, served, open_commands)),
+    }
+
+
+def _situation(row: Any, served: list[Peripheral], open_commands: int) -> Situation:
+    checks = (row.health or {}).get("checks", [])
+    return Situation(
+        service=row.service,
+        presence=Presence(row.presence),
+        ever_seen=row.last_seen is not None,
+        faults=[(item.name or item.id, fault) for item in served for fault in item.faults],
+        checks=[(c["name"], c["state"], c.get("text")) for c in checks if c["state"] in ("warn", "fail")],
+        twin_version=row.twin_version,
+        applied_version=row.applied_version,
+        twin_outcome=row.reported_outcome,
+        reported_version=row.reported_version,
+        open_commands=open_commands,
+    )
+
+
+def _peripherals(conn: Connection, ids: Sequence[str]) -> dict[str, list[Peripheral]]:
+    query = (
+        sa.select(t.peripherals)
+        .where(t.peripherals.c.device_id.in_(ids))
+        .order_by(t.peripherals.c.device_id, t.peripherals.c.id)
+    )
+    found: dict[str, list[Peripheral]] = {}
+    for row in conn.execute(query):
+        item = Peripheral(row.id, row.type, row.name, row.state, list(row.faults), row.note, row.updated_at)
+        found.setdefault(row.device_id, []).append(item)
+    return found
+
+
+def list_sites(
+    conn: Connection, *, zone: str | None = None, cursor: str | None = None, limit: int = 50
+) -> Page[dict[str, Any]]:
+    query = sa.select(t.sites)
+    if zone is not None:
+        query = query.where(t.sites.c.zone_id.in_(registry.below(conn, zone)))
+    return _by_id(conn, query, t.sites.c.id, cursor, limit)
+
+
+def list_zones(conn: Connection, *, cursor: str | None = None, limit: int = 50) -> Page[dict[str, Any]]:
+    return _by_id(conn, sa.select(t.zones), t.zones.c.id, cursor, limit)
+
+
+def _by_id(
+    conn: Connection, query: sa.Select[Any], key: sa.ColumnElement[str], cursor: str | None, limit: int
+) -> Page[dict[str, Any]]:
+    if cursor:
+        (last,) = paging.decode(cursor, str)
+        query = query.where(key > last)
+    rows = conn.execute(query.order_by(key).limit(limit + 1)).all()
+    items = [dict(row._mapping) for row in rows[:limit]]
+    return Page(items, paging.encode(items[-1]["id"]) if len(rows) > limit else None)
+
+
+def transitions(conn: Connection, wanted: str, *, limit: int = 50) -> list[dict[str, Any]]:
+    """The newest first."""
+    query = sa.select(t.transitions).where(t.transitions.c.device_id == wanted)
+    rows = conn.execute(query.order_by(t.transitions.c.id.desc()).limit(limit))
+    return [dict(row._mapping) for row in rows]
