@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,7 +17,10 @@ from rich.table import Table
 from prahari_hub import settings as configuration
 from prahari_hub.access import chain, links, tokens, users
 from prahari_hub.errors import HubError, Invalid, SetupError
+from prahari_hub.fleet import queries as fleet
+from prahari_hub.fleet import registry
 from prahari_hub.http.actor import Actor, Role
+from prahari_hub.http.paging import Page
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store, Unit
 
@@ -30,9 +34,15 @@ app = typer.Typer(
 user_app = typer.Typer(no_args_is_help=True, help="Accounts of people.")
 token_app = typer.Typer(no_args_is_help=True, help="API tokens of programs.")
 audit_app = typer.Typer(no_args_is_help=True, help="The audit log.")
+zone_app = typer.Typer(no_args_is_help=True, help="Administrative areas.")
+site_app = typer.Typer(no_args_is_help=True, help="Places where devices stand.")
+device_app = typer.Typer(no_args_is_help=True, help="Devices: the boxes at the sites.")
 app.add_typer(user_app, name="user")
 app.add_typer(token_app, name="token")
 app.add_typer(audit_app, name="audit")
+app.add_typer(zone_app, name="zone")
+app.add_typer(site_app, name="site")
+app.add_typer(device_app, name="device")
 
 Home = Annotated[
     Path | None, typer.Option("--home", help="The hub's home; PRAHARI_HOME or .prahari/hub if left out.")
@@ -104,8 +114,17 @@ def cell(value: object) -> str:
 
 
 @app.command()
-def init(home: Home = None) -> None:
+def init(
+    home: Home = None,
+    broker_config: Annotated[
+        bool,
+        typer.Option(
+            help="Also write broker/nats.conf, for a nats-server that is started apart from the hub."
+        ),
+    ] = False,
+) -> None:
     """Make the hub's home, keys and database, and print the first admin's one-time set-up token. Again does no harm."""
+    from prahari_hub.broker.role import write_configuration
     from prahari_hub.identity.service import open_identity
     from prahari_hub.store.migrate import migrate
 
@@ -114,7 +133,11 @@ def init(home: Home = None) -> None:
         store = Store.open(settings.store_url)
         try:
             migrate(store.engine)
-            open_identity(settings.home, store, city=settings.city)
+            authority = open_identity(settings.home, store, city=settings.city).authority
+            if broker_config:
+                authority.server_certificate(settings.hosts, now=store.clock())
+                certificate, key = authority.server_files
+                write_configuration(settings, certificate=certificate, key=key, ca=authority.ca_file)
             token = None
             if not store.read_sync(users.has_admin):
                 token = store.write_sync(links.make_setup_token)
@@ -259,6 +282,95 @@ def verify_audit(
     print(f"{found.sealed} rows are as they were sealed. Note this hash elsewhere: {found.head or '-'}")
     if found.unsealed:
         print(f"{found.unsealed} newer rows are not sealed yet; a running hub seals them within 2 seconds.")
+
+
+@zone_app.command("add")
+def add_zone(
+    zone: Annotated[str, typer.Argument(help="Its id, such as kasba-peth.")],
+    name: Annotated[str, typer.Argument(help="Its name for people.")],
+    parent: Annotated[str | None, typer.Option(help="Id of the zone that it is part of.")] = None,
+    home: Home = None,
+) -> None:
+    """Add a zone."""
+    write(home, lambda unit: registry.create_zone(unit, SHELL, zone, name, parent=parent))
+    print(f"Zone {zone} is there.")
+
+
+@zone_app.command("list")
+def list_zones(home: Home = None) -> None:
+    """All zones."""
+    rows = all_of(home, fleet.list_zones)
+    show("Zones", ("id", "name", "part of"), [(row["id"], row["name"], row["parent_id"]) for row in rows])
+
+
+@site_app.command("add")
+def add_site(
+    site: Annotated[str, typer.Argument(help="Its id, such as shaniwar-wada.")],
+    name: Annotated[str, typer.Argument(help="Its name for people.")],
+    lat: Annotated[float, typer.Option(help="Latitude in degrees.")],
+    lon: Annotated[float, typer.Option(help="Longitude in degrees.")],
+    zone: Annotated[str | None, typer.Option(help="Id of its zone.")] = None,
+    home: Home = None,
+) -> None:
+    """Add a site."""
+    write(home, lambda unit: registry.create_site(unit, SHELL, site, name, lat=lat, lon=lon, zone=zone))
+    print(f"Site {site} is there.")
+
+
+@site_app.command("list")
+def list_sites(home: Home = None) -> None:
+    """All sites."""
+    columns = ("id", "name", "zone_id", "lat", "lon")
+    rows = all_of(home, fleet.list_sites)
+    show("Sites", columns, [[row[column] for column in columns] for row in rows])
+
+
+@device_app.command("add")
+def add_device(
+    device: Annotated[str, typer.Argument(help="Its id: 3 to 32 of a-z, 0-9 and '-'.")],
+    name: Annotated[str | None, typer.Option(help="Its name for people.")] = None,
+    site: Annotated[str | None, typer.Option(help="Id of the site where it stands.")] = None,
+    home: Home = None,
+) -> None:
+    """Register a device; prahari-provision claim then lets it enrol."""
+    write(home, lambda unit: registry.create_device(unit, SHELL, device, name=name, site=site))
+    print(f"Device {device} is registered; make its claim with prahari-provision claim {device}.")
+
+
+@device_app.command("set")
+def change_device(
+    device: Annotated[str, typer.Argument(help="Its id.")],
+    name: Annotated[str | None, typer.Option(help="A new name.")] = None,
+    site: Annotated[str | None, typer.Option(help="Id of the site where it stands now.")] = None,
+    service: Annotated[str | None, typer.Option(help=f"One of {', '.join(registry.SERVICES)}.")] = None,
+    home: Home = None,
+) -> None:
+    """Change a device's name, site or state of service."""
+    given = {"name": name, "site": site, "service": service}
+    changes = {key: value for key, value in given.items() if value is not None}
+    write(home, lambda unit: registry.change_device(unit, SHELL, device, changes))
+    print(f"Device {device} is changed.")
+
+
+@device_app.command("list")
+def list_devices(home: Home = None) -> None:
+    """All devices with their presence."""
+    rows = all_of(home, partial(fleet.list_devices, wanted=fleet.Filter()))
+    found = [(d.id, d.name, d.site.id if d.site else None, d.service, d.presence, d.last_seen) for d in rows]
+    show("Devices", ("id", "name", "site", "service", "presence", "last seen"), found)
+
+
+def all_of(home: Path | None, listed: Callable[..., Page[T]]) -> list[T]:
+    """Every page of a list."""
+    found: list[T] = []
+    with opened(home) as store:
+        cursor: str | None = None
+        while True:
+            page = store.read_sync(partial(listed, cursor=cursor, limit=500))
+            found += page.items
+            cursor = page.next
+            if cursor is None:
+                return found
 
 
 def read_password(file: Path | None) -> str:

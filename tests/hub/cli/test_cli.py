@@ -111,3 +111,19 @@ def test_audit_verify_names_the_unsealed_tail_and_a_broken_row(ready, tmp_path: 
     finally:
         store.close()
     assert "BROKEN at row 1" in ready("audit", "verify", code=1).stdout
+
+
+def test_zones_sites_and_devices_from_the_shell(ready) -> None:
+    ready("zone", "add", "kasba", "Kasba Peth")
+    ready("site", "add", "wada", "Shaniwar Wada", "--lat", "18.5195", "--lon", "73.8553", "--zone", "kasba")
+    ready("device", "add", "pune-cam-01", "--site", "wada", "--name", "Wada camera")
+    assert ready("zone", "list").stdout == "kasba\tKasba Peth\t-\n"
+    assert ready("site", "list").stdout == "wada\tShaniwar Wada\tkasba\t18.5195\t73.8553\n"
+    ready("device", "set", "pune-cam-01", "--service", "maintenance")
+    assert ready("device", "list").stdout == "pune-cam-01\tWada camera\twada\tmaintenance\tunknown\t-\n"
+    assert "already" in ready("device", "add", "pune-cam-01", code=1).stderr
+    assert "not a device id" in ready("device", "add", "Pune Cam", code=1).stderr
+    assert (
+        "no zone"
+        in ready("site", "add", "x", "X", "--lat", "1", "--lon", "1", "--zone", "nowhere", code=1).stderr
+    )
