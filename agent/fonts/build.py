@@ -32,10 +32,13 @@ class Font(NamedTuple):
         return PACKAGES / self.package / "files" / f"{self.package}-{self.subset}-{WEIGHT}-normal.woff2"
 
 
+SCRIPTS = (
+    "devanagari", "bengali", "gurmukhi", "gujarati", "oriya", "tamil", "telugu", "kannada", "malayalam", "arabic",
+)  # fmt: skip
 FONTS = {
     "latin.ttf": Font("noto-sans", "latin"),
     "latin-ext.ttf": Font("noto-sans", "latin-ext"),
-    "devanagari.ttf": Font("noto-sans-devanagari", "devanagari"),
+    **{f"{script}.ttf": Font(f"noto-sans-{script}", script) for script in SCRIPTS},
     "arrows.ttf": Font("noto-sans-symbols", "symbols", range(0x2190, 0x219A)),
 }
 

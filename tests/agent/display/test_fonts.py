@@ -69,4 +69,4 @@ def test_missing_fonts_say_how_to_build_them(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(shaping, "_FONTS", tmp_path)
     with pytest.raises(Rejected, match="run make setup"):
-        shaping.font(shaping.Face("absent.ttf", "Absent", 10))
+        shaping.font(shaping.Face("absent.ttf", "Absent", range(1), 10))

@@ -128,3 +128,53 @@ def test_a_script_with_signs_above_and_below_needs_larger_type() -> None:
 def test_direction_is_that_of_the_first_letter() -> None:
     assert not is_rtl("60 km")
     assert is_rtl("60 اردو")
+
+
+@pytest.mark.parametrize(
+    ("script", "word", "glyphs"),
+    [
+        ("Bengali", "ক্ষ", 1),
+        ("Gurmukhi", "ਸ੍ਰੀ", 3),
+        ("Gujarati", "ક્ષ", 1),
+        ("Odia", "କ୍ଷ", 1),
+        ("Tamil", "க்ஷ", 1),
+        ("Telugu", "క్ష", 1),
+        ("Kannada", "ಕ್ಷ", 1),
+        ("Malayalam", "ക്ഷ", 1),
+    ],
+)
+def test_letters_of_the_other_indian_scripts_join(script: str, word: str, glyphs: int) -> None:
+    line = shape(word)
+    assert {glyph.face.script for glyph in line.glyphs} == {script}
+    assert len(line.glyphs) == glyphs < len(word)
+
+
+def test_urdu_letters_take_the_form_of_their_place_and_run_from_the_right() -> None:
+    assert len({*ids("ححح"), *ids("ح")}) == 4
+    latin, urdu = shape("Delhi", rtl=True), shape("اردو")
+    both = shape("اردو Delhi")
+    assert both.width >= latin.width + urdu.width
+    assert [glyph.id for glyph in both.glyphs][:5] == [glyph.id for glyph in latin.glyphs]
+    assert [glyph.id for glyph in shape("Delhi اردو").glyphs][:5] == [glyph.id for glyph in latin.glyphs]
+
+
+def test_numbers_in_urdu_keep_their_digits_in_order() -> None:
+    digits = [glyph.id for glyph in shape("1984").glyphs]
+    line = [glyph.id for glyph in shape("سال 1984 تھا").glyphs]
+    assert any(line[start : start + 4] == digits for start in range(len(line)))
+
+
+def test_the_danda_keeps_to_the_script_before_it() -> None:
+    assert {glyph.face.script for glyph in shape("চলুন।").glyphs} == {"Bengali"}
+
+
+def test_only_the_fonts_of_the_text_s_scripts_are_loaded() -> None:
+    script = (
+        "from prahari_agent.display.renderer import render\nfrom prahari_wire.display import TextContent\n"
+        "render(TextContent(text='முன்னால்'), 192, 96, None)\n"
+        "print(*sorted({line.split('/')[-1].strip() for line in open('/proc/self/maps') if '.ttf' in line}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == ["latin-ext.ttf", "latin.ttf", "tamil.ttf"]

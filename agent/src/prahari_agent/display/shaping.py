@@ -16,13 +16,15 @@ from prahari_agent.errors import Rejected
 UNITS = 1000
 _FONTS = Path(__file__).parent / "fonts"
 _JOINERS = "\u200c\u200d"
+_SHARED = " \u0964\u0965"
+"""The space, and the dandas that all Indian scripts write."""
 _JOINERS_AS_MARKS = {ord(joiner): "\u0300" for joiner in _JOINERS}
 """python-bidi drops joiners from its result; a mark takes the level of its letter, as a joiner should."""
 _DOTTED_CIRCLE = 0x25CC
 
 
 class Face(NamedTuple):
-    """``least_px`` is the smallest size at which the script is read from a sign.
+    """``block`` is the part of Unicode that the font is for; ``least_px`` the smallest size read from a sign.
 
     Latin: capitals of 7 pixels, the 5 x 7 letter of traffic signs. Scripts with signs above and below the
     letter need the same for the letter's body, which is a smaller part of the type size.
@@ -30,16 +32,27 @@ class Face(NamedTuple):
 
     file: str
     script: str
+    block: range
     least_px: int
 
 
+_ALL = range(0x110000)
 FACES = (
-    Face("latin.ttf", "Latin", 10),
-    Face("latin-ext.ttf", "Latin", 10),
-    Face("devanagari.ttf", "Devanagari", 13),
-    Face("arrows.ttf", "arrows", 10),
+    Face("latin.ttf", "Latin", _ALL, 10),
+    Face("latin-ext.ttf", "Latin", _ALL, 10),
+    Face("devanagari.ttf", "Devanagari", range(0x0900, 0x0980), 13),
+    Face("bengali.ttf", "Bengali", range(0x0980, 0x0A00), 13),
+    Face("gurmukhi.ttf", "Gurmukhi", range(0x0A00, 0x0A80), 13),
+    Face("gujarati.ttf", "Gujarati", range(0x0A80, 0x0B00), 13),
+    Face("oriya.ttf", "Odia", range(0x0B00, 0x0B80), 13),
+    Face("tamil.ttf", "Tamil", range(0x0B80, 0x0C00), 13),
+    Face("telugu.ttf", "Telugu", range(0x0C00, 0x0C80), 13),
+    Face("kannada.ttf", "Kannada", range(0x0C80, 0x0D00), 13),
+    Face("malayalam.ttf", "Malayalam", range(0x0D00, 0x0D80), 13),
+    Face("arabic.ttf", "Arabic", range(0x0600, 0x0700), 13),
+    Face("arrows.ttf", "arrows", range(0x2190, 0x2200), 10),
 )
-SCRIPTS = "Latin, Devanagari, digits and arrows"
+"""In the order in which a character is looked for."""
 
 
 class Glyph(NamedTuple):
@@ -67,7 +80,9 @@ def paragraphs(text: str) -> list[str]:
         raise Rejected("The message is empty: type at least one character.")
     for character in sorted({character for line in found for character in line}):
         if character not in _JOINERS and _face_of(character) is None:
-            raise Rejected(f"{_named(character)} cannot be drawn: the display has {SCRIPTS}.")
+            raise Rejected(
+                f"{_named(character)} cannot be drawn: the display has the scripts of India, digits and arrows."
+            )
     return found
 
 
@@ -118,7 +133,11 @@ def font(face: Face) -> Any:
 @cache
 def _face_of(character: str) -> Face | None:
     """The first face that has the character."""
-    return next((face for face in FACES if font(face).get_nominal_glyph(ord(character)) is not None), None)
+    return next((face for face in FACES if ord(character) in face.block and _has(face, character)), None)
+
+
+def _has(face: Face, character: str) -> bool:
+    return font(face).get_nominal_glyph(ord(character)) is not None
 
 
 def _visual_runs(text: str, rtl: bool) -> list[tuple[Face, int, str]]:
@@ -138,14 +157,10 @@ def _faces(text: str) -> list[Face]:
     """A face for each character: marks, joiners and spaces keep to that of the character before them."""
     chosen: list[Face] = []
     for character in text:
-        clings = character == " " or character in _JOINERS or unicodedata.category(character).startswith("M")
+        clings = character in _SHARED or unicodedata.category(character).startswith("M")
+        stays = character in _JOINERS or (clings and chosen and _has(chosen[-1], character))
         own = _face_of(character) or FACES[0]
-        stays = (
-            clings
-            and chosen
-            and (character in _JOINERS or font(chosen[-1]).get_nominal_glyph(ord(character)) is not None)
-        )
-        chosen.append(chosen[-1] if stays else own)
+        chosen.append(chosen[-1] if chosen and stays else own)
     return chosen
 
 
