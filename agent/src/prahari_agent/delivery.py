@@ -144,6 +144,9 @@ class Delivery:
         elif self._outbox.acked(ack) or batch:
             self._forget(batch)
             self._on_progress()
+            if batch and self._outbox.trouble and self._still_held(batch):
+                batch.due_s = self._now_s() + LONGEST_REPEAT_S
+                self._state.batches[batch.id] = batch
 
     def _forget(self, batch: Batch | None) -> None:
         for entry in batch.entries if batch else ():
@@ -151,6 +154,11 @@ class Delivery:
         if not self._outbox.held():
             self._state.late.clear()
             self._state.alone.clear()
+
+    def _still_held(self, batch: Batch) -> bool:
+        """The hub has it, but the disk does not let us forget it: it must not be sent again at once."""
+        low, _ = self._outbox.pick(batch.journal, skip=(), limit=0, classes=())
+        return any(entry.seq >= low for entry in batch.entries)
 
     def _unreadable(self, batch: Batch, problem: str) -> None:
         """The hub could not read the batch: each event is tried alone, and one that fails alone is put aside."""
@@ -171,7 +179,7 @@ class Delivery:
 
     def _fill(self, journal: UUID) -> bool:
         """Send one more batch of ``journal`` if it may be sent; whether it was."""
-        classes = self._allowed()
+        classes = self._allowed(journal)
         if not classes:
             return False
         skip = {e.seq for b in self._state.batches.values() if b.journal == journal for e in b.entries}
@@ -183,9 +191,9 @@ class Delivery:
         self._state.batches[batch.id] = batch
         return self._send(batch, low)
 
-    def _allowed(self) -> range:
+    def _allowed(self, journal: UUID) -> range:
         """Classes that may be sent now: presses always while a place is free, the rest once the hub has said welcome."""
-        flying = len(self._state.batches)
+        flying = sum(batch.journal == journal for batch in self._state.batches.values())
         held_back = not self._sender.welcomed or self._now_s() < self._state.hold_until_s
         if flying < IN_FLIGHT - 1 and not held_back:
             return range(5)

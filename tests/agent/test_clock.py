@@ -1,0 +1,193 @@
+"""Time and its doubt; session and boot; pulses. All pure: the test is the clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prahari_agent.clock import EARLIEST, FLOOR_MARGIN, Clock, kernel_synced, saved_floor
+from prahari_agent.pulse import Pulses
+from prahari_agent.session import Sessions, boot_id, watchdog_reset
+from prahari_agent.state import State
+from prahari_wire.base import Clock as Quality
+from prahari_wire.presence import BootReason
+
+TODAY = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+class Hands:
+    """The hands of the clock."""
+
+    def __init__(self, at: datetime = TODAY) -> None:
+        self.at, self.mono_ms, self.ntp = at, 5_000, False
+
+    def clock(self, floor: datetime = EARLIEST) -> Clock:
+        return Clock(floor, wall=lambda: self.at, mono_ms=lambda: self.mono_ms, os_synced=lambda: self.ntp)
+
+    def passes(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+        self.mono_ms += int(seconds * 1000)
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+def test_a_box_that_wakes_in_1970_stamps_with_its_floor_and_says_so(hands: Hands) -> None:
+    hands.at = datetime(1970, 1, 1, tzinfo=UTC)
+    clock = hands.clock(floor=TODAY)
+    hands.passes(60)
+    stamp = clock.stamp()
+    assert (stamp.at, stamp.clock, stamp.mono_ms) == (TODAY + timedelta(seconds=60), Quality.FLOOR, 65_000)
+    assert not clock.plausible()
+
+
+def test_a_plausible_clock_without_ntp_or_hub_is_unsynced(hands: Hands) -> None:
+    assert hands.clock().quality() is Quality.UNSYNCED
+
+
+def test_ntp_makes_it_synced(hands: Hands) -> None:
+    hands.ntp = True
+    assert hands.clock().quality() is Quality.SYNCED
+
+
+@pytest.mark.parametrize(
+    ("off_s", "quality"),
+    [
+        pytest.param(0.5, Quality.SYNCED, id="half-a-second"),
+        pytest.param(-1.5, Quality.SYNCED, id="slow"),
+        pytest.param(3.0, Quality.UNSYNCED, id="three-seconds"),
+        pytest.param(-7200.0, Quality.UNSYNCED, id="wrong-zone"),
+    ],
+)
+def test_the_hub_is_a_measure_of_the_clock(hands: Hands, off_s: float, quality: Quality) -> None:
+    clock = hands.clock()
+    clock.hub_said(hands.at - timedelta(seconds=off_s), sent_mono_ms=5_000, received_mono_ms=5_000)
+    assert clock.quality() is quality
+    assert clock.offset_ms() == pytest.approx(off_s * 1000)
+
+
+def test_the_hub_outweighs_what_the_kernel_says_of_ntp(hands: Hands) -> None:
+    hands.ntp = True
+    clock = hands.clock()
+    clock.hub_said(hands.at - timedelta(hours=1), sent_mono_ms=5_000, received_mono_ms=5_000)
+    assert clock.quality() is Quality.UNSYNCED
+
+
+def test_half_of_the_round_trip_counts(hands: Hands) -> None:
+    clock = hands.clock()
+    hands.passes(1)
+    clock.hub_said(hands.at - timedelta(seconds=0.5), sent_mono_ms=5_000, received_mono_ms=6_000)
+    assert clock.offset_ms() == pytest.approx(0)
+
+
+def test_a_jump_of_the_wall_clock_shows_although_the_hub_was_asked_before(hands: Hands) -> None:
+    clock = hands.clock()
+    clock.hub_said(hands.at, sent_mono_ms=5_000, received_mono_ms=5_000)
+    hands.passes(60)
+    hands.at += timedelta(days=365)
+    assert clock.quality() is Quality.UNSYNCED
+
+
+def test_the_floor_rises_with_trusted_time_and_never_with_a_clock_in_2099(
+    hands: Hands, tmp_path: Path
+) -> None:
+    state, clock = State(tmp_path), hands.clock()
+    hands.at = datetime(2099, 1, 1, tzinfo=UTC)
+    clock.save_floor(state)
+    assert saved_floor(State(tmp_path)) == EARLIEST
+    hands.at, hands.ntp = TODAY, True
+    clock.save_floor(state)
+    assert saved_floor(State(tmp_path)) == TODAY - FLOOR_MARGIN
+
+
+def test_a_small_step_back_by_ntp_is_no_reason_for_doubt(hands: Hands, tmp_path: Path) -> None:
+    hands.ntp = True
+    clock = hands.clock()
+    clock.save_floor(State(tmp_path))
+    hands.at -= timedelta(seconds=20)
+    assert clock.quality() is Quality.SYNCED
+
+
+def test_floor_time_goes_on_over_reboots_without_a_clock(hands: Hands, tmp_path: Path) -> None:
+    hands.at = datetime(1970, 1, 1, tzinfo=UTC)
+    clock = hands.clock(floor=TODAY)
+    hands.passes(3600)
+    clock.save_floor(State(tmp_path))
+    assert saved_floor(State(tmp_path)) == TODAY + timedelta(hours=1)
+
+
+@pytest.mark.parametrize("kept", [None, 5, "yesterday"])
+def test_a_floor_that_cannot_be_read_is_the_earliest(tmp_path: Path, kept: object) -> None:
+    state = State(tmp_path)
+    state.put(clock_floor=kept)
+    assert saved_floor(state) == EARLIEST
+
+
+def test_the_kernel_can_be_asked() -> None:
+    assert kernel_synced() in (True, False)
+
+
+def test_a_broken_state_file_counts_as_empty(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_bytes(b"{")
+    state = State(tmp_path)
+    assert state.get("conn", 0) == 0
+    state.put(conn=3)
+    assert State(tmp_path).get("conn") == 3
+
+
+def test_agents_that_share_a_machine_have_boots_of_their_own_that_outlast_a_restart(tmp_path: Path) -> None:
+    source = tmp_path / "boot_id"
+    source.write_text("11111111-1111-1111-1111-111111111111\n")
+    first, second = boot_id(tmp_path / "a", source=source), boot_id(tmp_path / "b", source=source)
+    assert first != second
+    assert boot_id(tmp_path / "a", source=source) == first
+    source.write_text("22222222-2222-2222-2222-222222222222\n")
+    assert boot_id(tmp_path / "a", source=source) != first
+
+
+def sessions(home: Path, boot: int, *, watchdog: bool = False) -> Sessions:
+    return Sessions(State(home), UUID(int=boot), by_watchdog=lambda: watchdog)
+
+
+def test_connections_count_on_over_restarts_and_begin_anew_with_a_boot(tmp_path: Path) -> None:
+    first = sessions(tmp_path, 1)
+    assert [first.next().conn, first.next().conn] == [1, 2]
+    assert sessions(tmp_path, 1).next().conn == 3
+    assert sessions(tmp_path, 2).next().conn == 1
+
+
+def test_the_boot_reason_follows_from_how_the_last_run_ended(tmp_path: Path) -> None:
+    first = sessions(tmp_path, 1)
+    assert first.boot_reason is BootReason.POWER_ON
+    assert sessions(tmp_path, 1).boot_reason is BootReason.AGENT_CRASH
+    stopped = sessions(tmp_path, 1)
+    stopped.stopped_clean()
+    restarted = sessions(tmp_path, 1)
+    assert restarted.boot_reason is BootReason.AGENT_RESTART
+    restarted.stopped_clean()
+    assert sessions(tmp_path, 2).boot_reason is BootReason.REBOOT
+    assert sessions(tmp_path, 3).boot_reason is BootReason.POWER_ON
+    assert sessions(tmp_path, 4, watchdog=True).boot_reason is BootReason.WATCHDOG
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("32\n", True), ("0x20", True), ("0", False), ("nonsense", False)]
+)
+def test_the_watchdog_bit_is_read(tmp_path: Path, text: str, found: bool) -> None:
+    (tmp_path / "bootstatus").write_text(text)
+    assert watchdog_reset(source=tmp_path / "bootstatus") is found
+
+
+def test_a_loop_that_hangs_is_named() -> None:
+    now_s = [0.0]
+    pulses = Pulses(now_s=lambda: now_s[0])
+    pulses.beat("link", limit_s=10)
+    pulses.beat("health", limit_s=100)
+    now_s[0] = 11
+    assert pulses.silent() == ["link"]
+    pulses.end("link")
+    assert pulses.silent() == []
