@@ -298,6 +298,17 @@ async def test_a_replacement_takes_the_old_box_out_at_once(desk, box) -> None:
     assert desk.identity.admission.refusal(Peer.of(old)) is not None
 
 
+async def test_a_box_that_was_taken_out_of_service_and_speaks_again_is_written_down_once(desk, box) -> None:
+    _, file = await enrolled(desk, box(A))
+    await desk.enrol(box(A), await desk.claim(A, purpose=Purpose.REPLACE), key="new-box")
+    for _ in range(3):
+        assert (
+            await desk.curl("/device/v1/keys", "--cert", str(file), "--key", str(box(A).key()))
+        ).status == 403
+    await desk.identity.close()
+    assert (await desk.audited()).count("device.stranger") == 1
+
+
 async def test_a_certificate_of_another_authority_dies_in_the_handshake(desk, box, tmp_path: Path) -> None:
     key = box(A).key("self")
     file = tmp_path / "self.crt"

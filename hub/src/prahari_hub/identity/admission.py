@@ -25,10 +25,13 @@ Serials = dict[str, Standing]
 
 
 class AdmissionTable:
-    """Implements the callout's port. ``on_first`` is called when a ``next`` certificate connects for the first time."""
+    """Implements the callout's port. ``on_first`` is called when a ``next`` certificate connects for the first time,
+    ``on_stranger`` when a certificate of ours is shown that is not good any more.
+    """
 
     def __init__(self) -> None:
         self.on_first: Callable[[Peer], None] = lambda peer: None
+        self.on_stranger: Callable[[Peer], None] = lambda peer: None
         self._devices: dict[str, Serials] = {}
 
     def replace_all(self, devices: dict[str, Serials]) -> None:
@@ -45,12 +48,13 @@ class AdmissionTable:
         return self._devices.get(device, {})
 
     def refusal(self, peer: Peer) -> str | None:
-        serials = self._devices.get(peer.device)
-        if not serials:
-            return "the device is not in service"
-        if peer.serial not in serials:
-            return "the certificate is revoked or has been replaced"
-        return None
+        serials = self.serials(peer.device)
+        if peer.serial in serials:
+            return None
+        self.on_stranger(peer)
+        return (
+            "the certificate is revoked or has been replaced" if serials else "the device is not in service"
+        )
 
     def connected(self, peer: Peer) -> None:
         if self.serials(peer.device).get(peer.serial) is Standing.NEXT:

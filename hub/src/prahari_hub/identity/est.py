@@ -46,7 +46,7 @@ class RecoverIn(BaseModel):
     signature: str = Field(max_length=400)
 
 
-def limited(request: Request) -> None:
+async def limited(request: Request) -> None:
     """429 for an address that tries too often."""
     limit: RateLimit = request.app.state.enrolment_limit
     wait_s = limit.take(request.client.host if request.client else "")

@@ -51,7 +51,7 @@ def device_listener(app: FastAPI, authority: Authority, *, host: str, port: int,
     )
 
 
-def current_peer(request: Request) -> Peer:
+async def current_peer(request: Request) -> Peer:
     """Who asks, checked as the broker's callout does; 401 without a certificate, 403 with one that is not good any more."""
     raw: bytes | None = getattr(request.state, "peer_certificate", None)
     if raw is None:
@@ -68,6 +68,6 @@ def current_peer(request: Request) -> Peer:
     return peer
 
 
-def client_device(request: Request) -> str:
+async def client_device(request: Request) -> str:
     """A dependency: the id of the device that asks."""
-    return current_peer(request).device
+    return (await current_peer(request)).device

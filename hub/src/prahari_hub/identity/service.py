@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ from prahari_hub.store import Store, Unit
 NONCE_LIFE = timedelta(minutes=5)
 RECOVERY = timedelta(days=90)
 """So long after its certificate's end a device recovers by itself."""
+STRANGER_EVERY = timedelta(hours=1)
+MAX_STRANGERS = 1000
 CLAIM_REFUSED = "the claim is not valid for this device: check the device id and the token, or ask the command centre for a new claim"
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,9 @@ class Identity:
         self.notify: Callable[[str], Awaitable[None]] | None = None
         self._pepper = pepper
         self._tasks: set[asyncio.Task[None]] = set()
+        self._strangers: dict[str, datetime] = {}
         self.admission.on_first = self._on_first
+        self.admission.on_stranger = self._on_stranger
 
     async def load(self) -> None:
         """Fill the admission table; call it before the broker's callout begins to answer."""
@@ -258,9 +262,7 @@ class Identity:
                 loop = asyncio.get_running_loop()
             except RuntimeError:
                 return  # a command line: its caller announces the change to the running hub
-            task = loop.create_task(self._spread(device, cut=cut), name=f"identity.spread {device}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._later(loop, self._spread(device, cut=cut))
 
         unit.after(after)
 
@@ -274,11 +276,36 @@ class Identity:
                 log.warning("the change of %s was not spread: %s", device, error)
 
     def _on_first(self, peer: Peer) -> None:
-        task = asyncio.get_running_loop().create_task(
-            self._promote(peer), name=f"identity.promote {peer.device}"
-        )
+        self._later(asyncio.get_running_loop(), self._promote(peer))
+
+    def _later(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
+        task = loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _on_stranger(self, peer: Peer) -> None:
+        """A certificate that was taken out of service speaks: written down once in STRANGER_EVERY, however often it tries."""
+        now = self.store.clock()
+        if now - self._strangers.get(peer.serial, now - STRANGER_EVERY) < STRANGER_EVERY:
+            return
+        if len(self._strangers) >= MAX_STRANGERS:
+            self._strangers.clear()
+        self._strangers[peer.serial] = now
+        self._later(asyncio.get_running_loop(), self._write_stranger(peer))
+
+    async def _write_stranger(self, peer: Peer) -> None:
+        def work(unit: Unit) -> None:
+            row = certificates.by_serial(unit.conn, peer.serial)
+            if row is not None and row.state in (Standing.SUPERSEDED, Standing.REVOKED):
+                detail = {"serial": peer.serial, "state": row.state}
+                subject = f"device:{peer.device}"
+                record(unit, system("identity"), "device.stranger", subject, reason=row.reason, detail=detail)
+                unit.tell("alarms", kind="device.stranger", device=peer.device)
+
+        try:
+            await self.store.write(work)
+        except Unavailable as error:
+            log.warning("that %s spoke with an old certificate was not noted: %s", peer.device, error)
 
     async def _promote(self, peer: Peer) -> None:
         def work(unit: Unit) -> None:
