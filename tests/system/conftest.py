@@ -111,6 +111,7 @@ class Town:
 
     def build(self) -> None:
         self.do("prahari-hub", "init")
+        self.token_file.touch(mode=0o600)
         self.token_file.write_text(
             self.do("prahari-hub", "token", "create", "tests", "--role", "admin", "--days", "1")
         )

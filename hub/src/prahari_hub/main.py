@@ -62,9 +62,9 @@ async def run(settings: Settings) -> None:
 
         ingest = Ingest(
             store,
-            lambda device, channel, ack: broker.downlink.send(device, channel, ack),
+            lambda device, channel, ack: broker.downlink.send(device, channel, ack),  # noqa: PLW0108 - broker comes later
             handlers=table(incidents.on_event),
-            limits=Limits(heartbeat_s=settings.heartbeat_s, suspect_s=settings.suspect_s, offline_s=settings.offline_s),
+            limits=Limits(settings.suspect_s, settings.offline_s, settings.heartbeat_s),
             flush_s=settings.flush_s,
             birth_hooks=(*BIRTH_HOOKS, lamp.on_birth),
         )

@@ -138,8 +138,9 @@ class Demo:
 
     def _start_device(self, device: Device) -> None:
         home = self.agent_home(device.id)
-        if not (home / "identity").exists():
-            home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        identity = home / "identity"
+        if not (identity.is_dir() and any(identity.iterdir())):
             where = ["--hub", self.console, "--token-file", str(self.token_file), "--out", str(home)]
             self._do([installed("prahari-provision"), "seed", device.id, "--board", "simulated", *where])
         self._launch(device.id, [installed("prahari-agent"), "run", "--home", str(home)])
