@@ -1,8 +1,8 @@
 """Who this box is: its key, its certificate, the hub that it trusts, and the hub's signing keys.
 
-Key store: two slots (``identity/a``, ``identity/b``), each a key made here and the certificate for it. ``identity/current`` names
-the slot that has connected; a newer slot is on trial until it has connected too, so a power cut or a bad certificate
-never leaves the box without a pair that works.
+Key store: two slots (``identity/a``, ``identity/b``), each a key made here and the certificate for it. The file ``current`` names
+the slot that has connected, ``trial`` a newer one until it has connected too, so a power cut or a bad certificate never
+leaves the box without a pair that works.
 """
 
 from __future__ import annotations
@@ -123,15 +123,13 @@ class Identity:
 
     def current(self) -> Pair | None:
         """The pair that has connected before, or the only one there is."""
-        slot = self._current_slot()
+        slot = self._slot("current")
         return self.pair(slot) if slot else None
 
     def trial(self) -> Pair | None:
         """A newer pair that has not connected yet."""
-        current = self._current_slot()
-        other = self.pair("b" if current == "a" else "a")
-        mine = self.pair(current) if current else None
-        return other if other and (mine is None or other.not_after > mine.not_after) else None
+        slot = self._slot("trial")
+        return self.pair(slot) if slot and slot != self._slot("current") else None
 
     def choose(self, attempt: int) -> Pair | None:
         """The pair for the ``attempt``-th try since the last connection (from 0): the trial and the old one take turns."""
@@ -141,13 +139,14 @@ class Identity:
     def connected(self, pair: Pair) -> None:
         """``pair`` has been accepted by the hub: from now on it is the current one."""
         with self._lock:
-            if self._current_slot() != pair.slot:
+            if self._slot("current") != pair.slot:
                 write_atomic(self._folder / "current", pair.slot.encode())
-                log.info("the new certificate has connected and replaces the old one", serial=pair.serial)
+                (self._folder / "trial").unlink(missing_ok=True)
+                log.info("the new certificate has connected and is the current one", serial=pair.serial)
 
-    def _current_slot(self) -> str | None:
+    def _slot(self, name: str) -> str | None:
         try:
-            slot = (self._folder / "current").read_text().strip()
+            slot = (self._folder / name).read_text().strip()
         except OSError:
             return None
         return slot if slot in {"a", "b"} else None
@@ -184,6 +183,7 @@ class Identity:
             chain = [leaf, *(c for c in certificates + self._issuers() if c.subject == leaf.issuer)][:2]
             pem = b"".join(c.public_bytes(serialization.Encoding.PEM) for c in chain)
             write_atomic(folder / "cert.pem", pem)
+            write_atomic(self._folder / "trial", slot.encode())
         pair = self.pair(slot)
         if pair is None or pair.device != device:
             (folder / "cert.pem").unlink(missing_ok=True)
@@ -196,7 +196,7 @@ class Identity:
         return _load_key(pair.key).sign(data, ec.ECDSA(hashes.SHA256()))
 
     def _free_slot(self) -> str:
-        return "b" if self._current_slot() == "a" else "a"
+        return "b" if self._slot("current") == "a" else "a"
 
     def _issuers(self) -> list[x509.Certificate]:
         try:

@@ -1,0 +1,302 @@
+"""Getting and keeping an identity, against EST over a real TLS socket."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prahari_agent import enrolment
+from prahari_agent.clock import Clock
+from prahari_agent.enrolment import Keeper, prepare
+from prahari_agent.errors import HubUnreachable, Rejected, SetupError
+from prahari_agent.identity import Identity, UnknownKey
+from prahari_agent.settings import Settings
+from prahari_agent.transfer import Hub
+from prahari_wire.command import Command, CommandName
+from prahari_wire.ids import ulid
+from prahari_wire.seed import SEED_FILE
+
+DEVICE = "test-ecb-01"
+Make = Callable[..., bytes]
+
+
+class Box:
+    """A home with a clock that the test sets."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.identity, self.settings = home, Identity(home), Settings()
+        self.at, self.mono_ms, self.new_pairs = datetime.now(UTC), 0, 0
+        self.clock = Clock(wall=lambda: self.at, mono_ms=lambda: self.mono_ms, os_synced=lambda: True)
+
+    def put(self, seed: bytes) -> Path:
+        (self.home / SEED_FILE).write_bytes(seed)
+        return self.home / SEED_FILE
+
+    def prepare(self) -> Any:
+        return prepare(self.home, self.identity, self.settings, self.clock)
+
+    def keeper(self) -> Keeper:
+        record = self.prepare()
+        hub = Hub(record.hub, self.identity)
+        return Keeper(self.identity, hub, self.clock, record, on_new_pair=self._new_pair)
+
+    def _new_pair(self) -> None:
+        self.new_pairs += 1
+
+
+@pytest.fixture
+def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
+    monkeypatch.setattr("prahari_agent.settings.BOOT_FOLDERS", (tmp_path / "boot",))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "boot").mkdir()
+    return Box(tmp_path / "home")
+
+
+def test_a_seed_becomes_an_identity_and_its_token_is_gone(box: Box, seed: Make, https: Any) -> None:
+    raw = seed()
+    path = box.put(raw)
+    record = box.prepare()
+    assert (record.device, record.seed_sha256) == (DEVICE, hashlib.sha256(raw).hexdigest())
+    assert not path.exists()
+    pair = box.identity.trial()
+    assert pair is not None
+    assert pair.device == DEVICE
+    assert pair.key.stat().st_mode & 0o077 == 0
+    assert not any(https.token.encode() in f.read_bytes() for f in box.home.rglob("*") if f.is_file())
+    assert box.prepare() == record, "and nothing is asked for a second time"
+    assert [path for _, path, _ in https.asked].count("/.well-known/est/simpleenroll") == 1
+
+
+def test_a_seed_on_the_boot_partition_is_found(box: Box, seed: Make, tmp_path: Path) -> None:
+    (tmp_path / "boot" / SEED_FILE).write_bytes(seed())
+    assert box.prepare().device == DEVICE
+    assert not (tmp_path / "boot" / SEED_FILE).exists()
+
+
+def test_another_hub_is_not_trusted_and_gets_nothing(box: Box, seed: Make, https: Any) -> None:
+    box.put(seed(ca_spki_sha256="0" * 64))
+    with pytest.raises(Rejected, match="not the one in the seed"):
+        box.prepare()
+    assert [path for _, path, _ in https.asked] == ["/.well-known/est/cacerts"]
+
+
+def test_a_spent_claim_is_said_in_a_sentence(box: Box, seed: Make, https: Any) -> None:
+    raw = seed()
+    https.token = "another"
+    box.put(raw)
+    with pytest.raises(SetupError, match="make a new claim and seed for test-ecb-01"):
+        box.prepare()
+
+
+def test_a_lost_answer_is_asked_for_again_with_the_same_key(box: Box, seed: Make, https: Any) -> None:
+    box.put(seed())
+    https.fail_with = 503
+    with pytest.raises(HubUnreachable):
+        box.prepare()
+    https.fail_with, token = None, https.token
+    https.token = "not yet"
+    with pytest.raises(SetupError):
+        box.prepare()
+    key = (box.home / "identity" / "a" / "key.pem").read_bytes()
+    https.token = token
+    box.prepare()
+    assert (box.home / "identity" / "a" / "key.pem").read_bytes() == key
+
+
+def test_no_hub_is_a_reason_to_try_again(box: Box, seed: Make) -> None:
+    box.put(seed(hub="https://127.0.0.1:1"))
+    with pytest.raises(HubUnreachable, match="Nothing answers"):
+        box.prepare()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        pytest.param(b"{", "not valid", id="not-json"),
+        pytest.param(b'{"v": 1}', "Field required", id="fields-missing"),
+        pytest.param(None, "no identity yet", id="no-seed"),
+    ],
+)
+def test_a_box_without_a_good_seed_says_what_to_do(box: Box, content: bytes | None, says: str) -> None:
+    if content is not None:
+        box.put(content)
+    with pytest.raises(SetupError, match=says) as caught:
+        box.prepare()
+    assert "prahari-provision seed" in str(caught.value)
+
+
+def test_a_seed_for_another_device_is_refused_in_this_home(box: Box, seed: Make) -> None:
+    box.put(seed())
+    box.prepare()
+    box.put(seed(device="test-ecb-02"))
+    with pytest.raises(SetupError, match="belongs to test-ecb-01"):
+        box.prepare()
+
+
+def test_a_fresh_seed_enrols_again_and_a_bad_one_leaves_the_box_as_it_was(
+    box: Box, seed: Make, https: Any
+) -> None:
+    box.put(seed())
+    first = box.prepare()
+    pair = box.identity.trial()
+    assert pair is not None
+    box.identity.connected(pair)
+    box.put(seed(city="again"))
+    token, https.token = https.token, "spent"
+    assert box.prepare() == first
+    https.token = token
+    assert box.prepare().city == "again"
+    trial = box.identity.trial()
+    assert trial is not None
+    assert trial.serial != pair.serial
+
+
+def test_settings_replace_the_seeds_addresses(box: Box, seed: Make) -> None:
+    box.put(seed())
+    box.settings = Settings(mqtt="broker.example:8883")
+    assert box.prepare().broker == ("broker.example", 8883)
+
+
+def enrolled(box: Box, seed: Make) -> Keeper:
+    box.put(seed())
+    keeper = box.keeper()
+    pair = box.identity.trial()
+    assert pair is not None
+    box.identity.connected(pair)
+    return keeper
+
+
+def test_renewal_at_two_thirds_keeps_the_old_pair_until_the_new_one_has_connected(
+    box: Box, seed: Make
+) -> None:
+    keeper = enrolled(box, seed)
+    old = box.identity.current()
+    assert old is not None
+    keeper.step()
+    assert box.new_pairs == 0
+    box.at = old.renew_at() + timedelta(minutes=1)
+    keeper.step()
+    trial = box.identity.trial()
+    assert trial is not None
+    assert (box.new_pairs, box.identity.current()) == (1, old)
+    assert trial.key.read_bytes() != old.key.read_bytes()
+    assert [box.identity.choose(n).serial for n in range(3)] == [trial.serial, old.serial, trial.serial]  # type: ignore[union-attr]
+    keeper.step()
+    assert box.new_pairs == 1, "one renewal at a time"
+    box.identity.connected(trial)
+    assert (box.identity.current(), box.identity.trial()) == (trial, None)
+
+
+def test_renewal_is_spread_by_no_more_than_five_days_of_ninety(box: Box, seed: Make) -> None:
+    enrolled(box, seed)
+    pair = box.identity.current()
+    assert pair is not None
+    moments = {pair._replace(serial=str(n)).renew_at() for n in range(200)}
+    middle = pair.not_before + (pair.not_after - pair.not_before) * 2 / 3
+    assert all(abs(moment - middle) <= timedelta(days=5) for moment in moments)
+    assert max(moments) - min(moments) > timedelta(days=8)
+
+
+def test_a_failed_renewal_is_told_and_tried_again_with_growing_pauses(
+    box: Box, seed: Make, https: Any
+) -> None:
+    keeper = enrolled(box, seed)
+    pair = box.identity.current()
+    assert pair is not None
+    box.at = pair.renew_at() + timedelta(days=1)
+    https.fail_with = 503
+    keeper.step()
+    assert keeper.trouble
+    asked = len(https.asked)
+    keeper.step()
+    assert len(https.asked) == asked, "not at once"
+    https.fail_with = None
+    box.mono_ms += 61_000
+    keeper.step()
+    assert (keeper.trouble, box.new_pairs) == (None, 1)
+
+
+def test_an_expired_box_recovers_with_its_old_key(box: Box, seed: Make, https: Any) -> None:
+    https.device_since, https.device_life = datetime.now(UTC) - timedelta(days=100), timedelta(days=90)
+    keeper = enrolled(box, seed)
+    https.device_since = None
+    keeper.step()
+    trial = box.identity.trial()
+    assert trial is not None
+    assert trial.not_after > datetime.now(UTC)
+    paths = [path for _, path, _ in https.asked]
+    assert paths[-1] == "/device/v1/keys" or paths[-2:] == [
+        "/device/v1/enrol/nonce",
+        "/device/v1/enrol/recover",
+    ]
+    assert "/.well-known/est/simplereenroll" not in paths
+
+
+def test_a_clock_in_1970_starts_no_renewal(box: Box, seed: Make) -> None:
+    keeper = enrolled(box, seed)
+    box.at = datetime(1970, 1, 1, tzinfo=UTC)
+    keeper.step()
+    assert box.new_pairs == 0
+
+
+def test_in_1970_the_hub_is_still_trusted_by_its_root_alone(
+    box: Box, seed: Make, https: Any, pki: Any
+) -> None:
+    keeper = enrolled(box, seed)
+    https.pki.server_files = pki.leaf("server", server=True)
+    keeper.refresh_keys()
+    context = box.identity.tls(box.identity.current(), check_time=False)
+    assert context.verify_flags & 0x200000
+
+
+def test_the_hubs_keys_are_kept_and_judge_signatures(box: Box, seed: Make, signer: Any) -> None:
+    keeper = enrolled(box, seed)
+    now = datetime.now(UTC)
+    command = Command(
+        id=ulid(), name=CommandName.RESTART, issued_at=now, expires_at=now + timedelta(minutes=1)
+    )
+    signed = signer.signed(command)
+    with pytest.raises(UnknownKey):
+        box.identity.verify(DEVICE, signed)
+    keeper.refresh_keys()
+    box.identity.verify(DEVICE, signed)
+    Identity(box.home).verify(DEVICE, signed)
+    for wrong in (
+        signed.model_copy(update={"safe": True}),
+        signed.model_copy(update={"sig": "AAAA"}),
+        signed.model_copy(update={"sig": "é"}),
+        signer.signed(command, device="test-ecb-02"),
+    ):
+        with pytest.raises(Rejected):
+            box.identity.verify(DEVICE, wrong)
+
+
+@pytest.mark.parametrize("lost", ["cert.pem", "key.pem"])
+def test_a_half_written_slot_is_no_pair(box: Box, seed: Make, lost: str) -> None:
+    enrolled(box, seed)
+    pair = box.identity.current()
+    assert pair is not None
+    box.identity.new_request(DEVICE, "city")
+    assert box.identity.trial() is None
+    assert box.identity.current() == pair
+    (box.home / "identity" / "a" / lost).unlink()
+    assert box.identity.current() is None
+    with pytest.raises(SetupError, match="no identity yet"):
+        box.prepare()
+
+
+def test_a_read_only_boot_partition_is_reported_not_fatal(
+    box: Box, seed: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "boot" / SEED_FILE).write_bytes(seed())
+    monkeypatch.setattr(enrolment, "discard", lambda _path: False)
+    assert box.prepare().device == DEVICE
+    assert box.prepare().device == DEVICE, "the spent token is not tried again"
+    assert json.loads((box.home / "identity" / "hub.json").read_text())["device"] == DEVICE
+    assert os.access(tmp_path / "boot" / SEED_FILE, os.R_OK)
