@@ -315,8 +315,20 @@ def renew(unit: Unit) -> int:
     return count
 
 
+def get(conn: Connection, override: str) -> dict[str, Any]:
+    row = conn.execute(sa.select(overrides).where(overrides.c.id == override)).first()
+    if row is None:
+        raise NotFound(f"there is no override {override}")
+    return dict(row._mapping)
+
+
 def list_overrides(
-    conn: Connection, *, display: tuple[str, str] | None = None, active_only: bool = True, limit: int = 100
+    conn: Connection,
+    *,
+    display: tuple[str, str] | None = None,
+    active_only: bool = True,
+    before: str | None = None,
+    limit: int = 100,
 ) -> Sequence[dict[str, Any]]:
     """Newest first."""
     query = sa.select(overrides)
@@ -324,4 +336,6 @@ def list_overrides(
         query = query.where(overrides.c.device_id == display[0], overrides.c.peripheral == display[1])
     if active_only:
         query = query.where(overrides.c.ended_at.is_(None))
+    if before is not None:
+        query = query.where(overrides.c.id < before)
     return [dict(row._mapping) for row in conn.execute(query.order_by(overrides.c.id.desc()).limit(limit))]

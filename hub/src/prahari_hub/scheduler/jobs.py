@@ -1,0 +1,49 @@
+"""What runs by the clock: one row a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NamedTuple
+
+from prahari_hub.access import chain
+from prahari_hub.fleet import commands, history, journal, uploads
+from prahari_hub.scheduler.transitions import tell_incidents
+from prahari_hub.settings import Settings
+from prahari_hub.signage import overrides
+from prahari_hub.store import Unit
+
+KEEP_REFUSALS = timedelta(days=30)
+HOUR_S = 3600.0
+
+
+class Job(NamedTuple):
+    """``run`` is one transaction; a true result says that there is more to do at once. ``wakes``: topics of changes that
+    do not wait for the clock."""
+
+    name: str
+    every_s: float
+    run: Callable[[Unit], object]
+    wakes: frozenset[str] = frozenset()
+
+
+def jobs(_settings: Settings | None = None) -> list[Job]:
+    return [
+        Job("transitions", 1.0, tell_incidents, frozenset({"transitions"})),
+        Job("commands.overdue", 2.0, _once(commands.conclude_overdue)),
+        Job("overrides.expire", 0.5, _once(overrides.expire)),
+        Job("overrides.renew", 1.0, _once(overrides.renew)),
+        Job("audit.seal", 1.0, _once(chain.seal)),
+        Job("refusals.forget", HOUR_S, _once(lambda unit: journal.forget_refusals(unit, before=unit.now - KEEP_REFUSALS))),
+        Job("history.forget", HOUR_S, _once(lambda unit: history.forget(unit, before=unit.now - history.KEEP))),
+        Job("grants.forget", HOUR_S, _once(uploads.forget_grants)),
+    ]  # fmt: skip
+
+
+def _once(work: Callable[[Unit], object]) -> Callable[[Unit], object]:
+    """The work, whose result says how much it did, not that there is more."""
+
+    def run(unit: Unit) -> None:
+        work(unit)
+
+    return run

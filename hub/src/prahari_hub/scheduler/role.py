@@ -1,0 +1,67 @@
+"""The scheduler: every job at its interval, each in a transaction of its own, none able to stop another."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from prahari_hub import metrics
+from prahari_hub.errors import Unavailable
+from prahari_hub.scheduler.jobs import Job
+from prahari_hub.store import Change, Store
+
+log = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """``on_changes`` wakes the jobs that do not wait for the clock."""
+
+    def __init__(
+        self, store: Store, jobs: Sequence[Job], *, mono: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = store
+        self._jobs = tuple(jobs)
+        self._mono = mono
+        self._due_s = {job.name: mono() for job in jobs}
+        self._wake = asyncio.Event()
+
+    def on_changes(self, changes: Iterable[Change]) -> None:
+        topics = {change.topic for change in changes}
+        for job in self._jobs:
+            if job.wakes & topics:
+                self._due_s[job.name] = self._mono()
+                self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.run_due()
+            await self._sleep()
+
+    async def run_due(self) -> None:
+        """Every job whose time has come, in the order of the table."""
+        for job in self._jobs:
+            now_s = self._mono()
+            if self._due_s[job.name] <= now_s:
+                self._due_s[job.name] = now_s + job.every_s
+                await self._run(job)
+
+    async def _run(self, job: Job) -> None:
+        try:
+            if await self._store.write(job.run) is True:
+                self._due_s[job.name] = self._mono()
+        except Unavailable as error:
+            log.warning("%s waits: %s", job.name, error)
+        except Exception:
+            metrics.WORKER_FAILURES.labels(f"scheduler.{job.name}").inc()
+            log.exception("the job %s failed", job.name)
+
+    async def _sleep(self) -> None:
+        wait_s = max(0.0, min(self._due_s.values()) - self._mono())
+        try:
+            await asyncio.wait_for(self._wake.wait(), wait_s)
+        except TimeoutError:
+            return
+        self._wake.clear()
