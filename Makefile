@@ -78,5 +78,5 @@ bench: setup ## the figures of docs/performance.md
 lock: $(STAMP)-uv ## pin every dependency again, with hashes and without any index address
 	$(BIN)/python requirements/lock.py
 
-clean: demo-clean ## the environment too
+clean: demo-clean ## forget the environment too
 	rm -rf $(VENV)

@@ -6,7 +6,11 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import yaml
@@ -147,3 +151,42 @@ def test_compose_knows_no_password(root: Path):
         if not line.strip().startswith("#"):
             assert ":?" in line or "_FILE" in line, line
     assert "0.0.0.0" not in text
+
+
+def ready(address: str, hub: subprocess.Popen[bytes], *, within_s: float = 60) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline and hub.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}/readyz", timeout=3) as answer:
+                return bool(answer.status == 200)
+        except (URLError, OSError):
+            time.sleep(0.2)
+    return False
+
+
+@pytest.mark.system
+def test_a_hub_serves_beside_a_broker_that_compose_started_apart(
+    root: Path, tmp_path: Path, port_offset: int
+):
+    """The three commands of compose.yaml's services prepare, nats and hub, with one home, as there."""
+    found = services(root)
+    home = Path(str(tmp_path / "home"))
+    here = Path(sys.executable).parent
+    env = {**os.environ, "PRAHARI_HOME": str(home), "PRAHARI_PORT_OFFSET": str(port_offset)}
+    env["PRAHARI_NATS_URL"] = f"nats://127.0.0.1:{4222 + port_offset}"
+    prepare = [str(here / "prahari-hub"), *found["prepare"]["command"]]  # type: ignore[misc]
+    subprocess.run(prepare, env=env, check=True, capture_output=True)
+    program, *options = (
+        str(part).replace("/var/lib/prahari", str(home)) for part in found["nats"]["entrypoint"]
+    )  # type: ignore[attr-defined]
+    with (
+        subprocess.Popen([here / program, *options], env=env, stderr=subprocess.DEVNULL) as nats,
+        (tmp_path / "hub.log").open("wb") as log,
+        subprocess.Popen([here / "prahari-hub", "serve"], env=env, stdout=log, stderr=log) as hub,
+    ):
+        try:
+            served = ready(f"http://127.0.0.1:{8080 + port_offset}", hub)
+        finally:
+            for process in (hub, nats):
+                process.terminate()
+    assert served, (tmp_path / "hub.log").read_text()

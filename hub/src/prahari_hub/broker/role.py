@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prahari_hub.broker.callout import Admission, Callout
-from prahari_hub.broker.config import LOOPBACK, Plan
+from prahari_hub.broker.config import LOOPBACK, Plan, write
 from prahari_hub.broker.connection import Bus, Sight, unseen
 from prahari_hub.broker.downlink import Downlink
 from prahari_hub.broker.keys import Keys, open_keys
@@ -72,10 +72,21 @@ def open_broker(
     on_sight: Sight = unseen,
 ) -> Broker:
     """The broker that the settings describe: embedded, or external with the keys in ``nats_seed_file``."""
+    plan, keys = _plan(settings, certificate, key, ca)
+    return Broker(plan, keys, admission, external_url=settings.nats_url, external_ca=ca, on_sight=on_sight)
+
+
+def write_configuration(settings: Settings, *, certificate: Path, key: Path, ca: Path) -> Path:
+    """The configuration of a server that somebody else starts, beside the hub on the same machine; its file."""
+    plan, keys = _plan(settings, certificate, key, ca)
+    write(plan, keys)
+    return plan.config_file
+
+
+def _plan(settings: Settings, certificate: Path, key: Path, ca: Path) -> tuple[Plan, Keys]:
     folder = settings.home / "broker"
     plan = Plan(folder, settings.mqtt_port, settings.nats_port, certificate, key, ca, settings.listen)
-    keys = open_keys(settings.nats_seed_file or folder / "keys.json")
-    return Broker(plan, keys, admission, external_url=settings.nats_url, external_ca=ca, on_sight=on_sight)
+    return plan, open_keys(settings.nats_seed_file or folder / "keys.json")
 
 
 async def hub_bus(settings: Settings, *, within_s: float) -> Bus:
