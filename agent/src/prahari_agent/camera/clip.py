@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+import tempfile
 from pathlib import Path
 
 import av
@@ -25,18 +25,16 @@ def ensure_clip(path: Path, seed: int) -> Path:
     """The clip of ``seed`` at ``path``, drawn if it is not there yet. The same seed gives the same file."""
     if path.exists():
         return path
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _draw(beside, seed)
-        beside.replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            _draw(Path(folder) / path.name, seed)
+            (Path(folder) / path.name).replace(path)
     except OSError as error:
         said = error.strerror or type(error).__name__
         raise SetupError(
             f"the clip {path} cannot be written ({said}): choose another place or free space."
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)
     return path
 
 

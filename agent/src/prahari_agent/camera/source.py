@@ -30,8 +30,8 @@ from prahari_agent.errors import SourceError
 Pixels = NDArray[np.uint8]
 
 LUMA_ROWS = 180
-OPEN_TIMEOUT_S = 10.0
-READ_TIMEOUT_S = 10.0
+TIMEOUT_S = 10.0
+"""For opening a source, and for each read from it."""
 DRIFT_S = 2.0
 """A live stream whose own time differs this much from ours is anchored anew."""
 BAD_PACKETS = 100
@@ -170,8 +170,10 @@ class Source:
         realtime: bool = True,
         clock: Clock | None = None,
         wait: Callable[[float], bool] | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.address = address
+        self._timeout_s = timeout_s
         self._period_s = 1 / fps
         self._loop = loop and address.kind is Kind.FILE
         self._paced = realtime and address.kind is Kind.FILE
@@ -201,7 +203,8 @@ class Source:
             placed_s = self._timeline.place(stamp_s, time.monotonic())
             if placed_s < self._due_s - 0.002:
                 continue
-            self._due_s = max(self._due_s, placed_s - self._period_s) + self._period_s
+            late = placed_s - self._due_s >= self._period_s
+            self._due_s = (placed_s if late else self._due_s) + self._period_s
             if self._paced and self._wait(max(0.0, placed_s - time.monotonic())):
                 return
             yield Frame(self._clock.utc(placed_s), placed_s, image)
@@ -223,7 +226,7 @@ class Source:
             except av.error.FFmpegError as error:
                 bad += 1
                 if bad >= BAD_PACKETS:
-                    raise _refusal(self.address, error, 0.0) from None
+                    raise self._refusal(error, time.monotonic()) from None
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
         began_s = time.monotonic()
@@ -232,7 +235,7 @@ class Source:
             try:
                 packet = next(packets, None)
             except (av.error.FFmpegError, OSError) as error:
-                raise _refusal(self.address, error, time.monotonic() - began_s, reading=True) from None
+                raise self._refusal(error, began_s, reading=True) from None
             if packet is None:
                 return
             yield packet
@@ -248,34 +251,32 @@ class Source:
                 self.address.opened,
                 format="v4l2" if self.address.kind is Kind.DEVICE else None,
                 options=options,
-                timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S),
+                timeout=(self._timeout_s, self._timeout_s),
             )
         except (av.error.FFmpegError, OSError) as error:
             # the chained error's text would carry the address with its password into logs
-            raise _refusal(self.address, error, time.monotonic() - began_s) from None
+            raise self._refusal(error, began_s) from None
+
+    def _refusal(self, error: Exception, began_s: float, *, reading: bool = False) -> SourceError:
+        """One sentence about what PyAV said; never the text of ``error``, which carries the address with its password."""
+        address, after_s = self.address, time.monotonic() - began_s
+        timed_out = isinstance(error, (av.error.ExitError, TimeoutError))
+        if timed_out or (address.kind is Kind.STREAM and after_s >= self._timeout_s * 0.95):
+            return SourceError(
+                f"{address.shown} sends nothing for {after_s:.0f} s: check the camera's power, cable and address."
+            )
+        for kinds, error_type, sentence in _SENTENCES:
+            if address.kind in kinds and isinstance(error, error_type):
+                return SourceError(sentence.format(shown=address.shown, host=urlsplit(address.shown).netloc))
+        said = getattr(error, "strerror", None) or type(error).__name__
+        doing = "reading" if reading else "opening"
+        return SourceError(f"{doing} {address.shown} failed ({said}): check the camera and its address.")
 
 
 def _video(container: InputContainer, address: Address) -> VideoStream:
     if not container.streams.video:
         raise SourceError(f"{address.shown} has no video in it: give another source.")
     return container.streams.video[0]
-
-
-def _refusal(address: Address, error: Exception, after_s: float, *, reading: bool = False) -> SourceError:
-    """One sentence about what PyAV said; never the text of ``error``, which carries the address with its password."""
-    timed_out = isinstance(error, (av.error.ExitError, TimeoutError)) or (
-        address.kind is Kind.STREAM and after_s >= min(OPEN_TIMEOUT_S, READ_TIMEOUT_S) * 0.95
-    )
-    if timed_out:
-        return SourceError(
-            f"{address.shown} sends nothing for {after_s:.0f} s: check the camera's power, cable and address."
-        )
-    for kinds, error_type, sentence in _SENTENCES:
-        if address.kind in kinds and isinstance(error, error_type):
-            return SourceError(sentence.format(shown=address.shown, host=urlsplit(address.shown).netloc))
-    said = getattr(error, "strerror", None) or type(error).__name__
-    doing = "reading" if reading else "opening"
-    return SourceError(f"{doing} {address.shown} failed ({said}): check the camera and its address.")
 
 
 _ANY = frozenset(Kind)
