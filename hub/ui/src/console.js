@@ -3,6 +3,7 @@ import htmx from "htmx.org/dist/htmx.esm.js";
 import * as keys from "./keys.js";
 import * as live from "./live.js";
 import * as patch from "./patch.js";
+import * as say from "./say.js";
 import * as sound from "./sound.js";
 import { notice } from "./notice.js";
 import { t } from "./strings.js";
@@ -44,6 +45,7 @@ document.body.addEventListener("click", (event) => {
 live.start(document.body.dataset.topics.split(" ").filter(Boolean));
 patch.start();
 keys.start();
+say.start();
 sound.start();
 setInterval(clock, 1000);
 window.prahari.ready = true;

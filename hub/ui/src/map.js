@@ -1,1 +1,91 @@
-console.log("map");
+// The map: where the devices stand, the worst first in the list beside it. Also works as a list alone where there is no WebGL.
+import * as maplibre from "maplibre-gl";
+import { Devices } from "./map-devices.js";
+import { baseStyle, graticule } from "./map-style.js";
+import { addLayers } from "./map-layers.js";
+import { marks } from "./map-marks.js";
+import { t } from "./strings.js";
+
+const INDIA = [[68, 6.5], [97.5, 37.2]];
+const box = document.getElementById("map");
+const devices = new Devices(document.getElementById("in-view"), document.getElementById("in-view-count"));
+
+async function start() {
+  await devices.load();
+  devices.follow();
+  document.getElementById("only-abnormal").addEventListener("change", (event) => devices.filter(event.target.checked));
+  let map;
+  try {
+    map = await draw();
+  } catch (error) {
+    fail(error);
+    return;
+  }
+  window.prahari.map = map;
+}
+
+async function draw() {
+  maplibre.setWorkerUrl(box.dataset.worker);
+  await Promise.all([document.fonts.load('600 16px "Prahari Devanagari"', "क"), document.fonts.load('16px "Prahari Devanagari"', "क"), document.fonts.load('16px "Prahari Sans"')]);
+  const [india, cities] = await Promise.all([box.dataset.india, box.dataset.cities].map((url) => fetch(url).then((answer) => answer.json())));
+  const around = devices.bounds() ?? INDIA;
+  const map = new maplibre.Map({
+    container: box,
+    style: baseStyle(india, cities, document.documentElement.lang),
+    bounds: around,
+    fitBoundsOptions: { padding: 70, maxZoom: 14 },
+    hash: "at",
+    maxZoom: 19,
+    minZoom: 2.5,
+    attributionControl: false,
+    dragRotate: false,
+    pitchWithRotate: false,
+    fadeDuration: 0,
+    locale: { "NavigationControl.ZoomIn": t("Zoom in"), "NavigationControl.ZoomOut": t("Zoom out"), "Map.Title": t("Map") },
+  });
+  map.touchZoomRotate.disableRotation();
+  map.on("error", ({ error }) => console.warn("map:", error?.message));
+  map.addControl(new maplibre.NavigationControl({ showCompass: false }), "top-left");
+  map.addControl(new maplibre.ScaleControl({ maxWidth: 140 }), "bottom-left");
+  map.addControl(new maplibre.AttributionControl({ compact: false }), "bottom-right");
+  await new Promise((resolve) => map.once("load", resolve));
+  marks(map);
+  await addLayers(map, document.getElementById("layers"));
+  devices.show(map);
+  const grid = () => map.getSource("grid").setData(graticule(map));
+  map.on("moveend", grid);
+  grid();
+  map.on("click", "clusters", ({ features: [cluster] }) => expand(map, cluster));
+  map.on("click", "devices", ({ features }) => choose(map, features));
+  for (const layer of ["clusters", "devices"]) {
+    map.on("mouseenter", layer, () => { map.getCanvas().style.cursor = "pointer"; });
+    map.on("mouseleave", layer, () => { map.getCanvas().style.cursor = ""; });
+  }
+  document.getElementById("fit-devices")?.addEventListener("click", () => map.fitBounds(devices.bounds() ?? INDIA, { padding: 70, maxZoom: 15 }));
+  document.getElementById("fit-india")?.addEventListener("click", () => map.fitBounds(INDIA, { padding: 20 }));
+  return map;
+}
+
+async function expand(map, cluster) {
+  const zoom = await map.getSource("devices").getClusterExpansionZoom(cluster.properties.cluster_id);
+  if (zoom <= map.getMaxZoom()) map.easeTo({ center: cluster.geometry.coordinates, zoom: zoom + 0.3 });
+  else choose(map, await map.getSource("devices").getClusterLeaves(cluster.properties.cluster_id, 50, 0));
+}
+
+/** One device: its page. Several at one pole: a list to choose from. */
+function choose(map, features) {
+  const ids = [...new Set(features.map((feature) => feature.properties.id))];
+  if (ids.length === 1) location.assign(`/devices/${ids[0]}`);
+  else new maplibre.Popup({ maxWidth: "320px" }).setLngLat(features[0].geometry.coordinates).setDOMContent(devices.list(ids)).addTo(map);
+}
+
+function fail(error) {
+  console.warn("map:", error?.message);
+  const note = document.createElement("p");
+  note.className = "map-fail";
+  note.textContent = t("This browser cannot draw the map (WebGL is missing). The list beside it shows every device.");
+  box.replaceChildren(note);
+  document.body.classList.add("no-map");
+}
+
+start();

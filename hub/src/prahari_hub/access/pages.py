@@ -241,7 +241,7 @@ async def audit_page(
     return page(
         request,
         actor,
-        "access/audit-rows.html" if is_fragment(request) and cursor else "access/audit.html",
+        "access/audit-more.html" if is_fragment(request) and cursor else "access/audit.html",
         items=found.items,
         next=f"{following.path}?{following.query}" if following else None,
         wanted={"by": by, "action": action, "subject": subject},

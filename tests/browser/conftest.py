@@ -1,0 +1,308 @@
+"""The real console on a real store in a real browser; devices are played by writing what they would have said."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import math
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import uvicorn
+from PIL import Image, ImageDraw
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from prahari_hub.access import users
+from prahari_hub.fleet import history, registry, twins, uploads
+from prahari_hub.fleet.blobs import open_blobs
+from prahari_hub.fleet.facts import Fact
+from prahari_hub.fleet.tables import devices, peripherals
+from prahari_hub.http.actor import Role, system
+from prahari_hub.identity.service import open_identity
+from prahari_hub.incidents import service as incidents
+from prahari_hub.live.feed import Feed
+from prahari_hub.settings import Settings, load
+from prahari_hub.signage import displays
+from prahari_hub.store import Store, Unit
+from prahari_hub.store.migrate import migrate
+from prahari_hub.web.app import Parts, console_app
+from prahari_wire import events
+from prahari_wire.callbox import CallboxConfig, Press
+from prahari_wire.camera import CameraConfig, CameraFault, ContentFault
+from prahari_wire.display import DisplayConfig, Shown, ShownSource
+from prahari_wire.ids import ulid
+from prahari_wire.twin import Desired, TwinOutcome, TwinReport
+
+T = TypeVar("T")
+PASSWORD = "a lamp in every street"
+FLAGS = [
+    "--no-sandbox",
+    "--enable-unsafe-swiftshader",
+    "--use-angle=swiftshader",
+    "--disable-background-networking",
+    "--no-first-run",
+]
+
+
+class Console:
+    """The console app in a thread of its own; ``do`` writes as the hub would, so that browsers are told."""
+
+    def __init__(self, settings: Settings, port: int) -> None:
+        self.settings = settings
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.store = Store.open(settings.store_url)
+        migrate(self.store.engine)
+        self.blobs = open_blobs(settings)
+
+    def start(self) -> None:
+        self.feed = Feed(tick_s=0.2)
+        self.store.on_changes = self.feed.publish
+        self.identity = open_identity(self.settings.home, self.store, city="Pune")
+        state = {"feed": self.feed, "blobs": self.blobs, "identity": self.identity}
+        app = console_app(Parts(self.settings, self.store, state=state))
+        config = uvicorn.Config(
+            app, host="127.0.0.1", port=self.port, log_level="warning", timeout_graceful_shutdown=1
+        )
+        self.server = uvicorn.Server(config)
+        ready: Future[asyncio.AbstractEventLoop] = Future()
+
+        async def serve() -> None:
+            ready.set_result(asyncio.get_running_loop())
+            await self.server.serve()
+
+        self.thread = threading.Thread(target=asyncio.run, args=(serve(),), name="console")
+        self.thread.start()
+        self.loop = ready.result(10)
+        while not self.server.started:
+            threading.Event().wait(0.02)
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.feed.close)
+        self.server.should_exit = True
+        self.thread.join(15)
+
+    def do(self, work: Callable[[Unit], T]) -> T:
+        return asyncio.run_coroutine_threadsafe(self.store.write(work), self.loop).result(10)
+
+    def keep(self, sha256: str, content: bytes) -> None:
+        async def chunks() -> Any:
+            yield content
+
+        asyncio.run_coroutine_threadsafe(self.blobs.put(sha256, chunks()), self.loop).result(10)
+
+
+@pytest.fixture
+def console(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Console]:
+    found = Console(load(home=tmp_path / "hub"), free_port())
+    found.start()
+    try:
+        found.do(_people)
+        yield found
+    finally:
+        found.stop()
+        found.store.close()
+
+
+def _people(unit: Unit) -> None:
+    for role in (Role.ADMIN, Role.OPERATOR, Role.TECHNICIAN, Role.AUDITOR):
+        users.add(unit, system("test"), str(role), password=PASSWORD, role=role)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        try:
+            yield found
+        finally:
+            found.close()
+
+
+@contextmanager
+def open_page(browser: Browser, console: Console, *, locale: str = "en-IN", **options: Any) -> Iterator[Page]:
+    """A page that fails the test for a request to another origin, a broken rule of the CSP or an error in our code."""
+    context = browser.new_context(
+        base_url=console.url, locale=locale, viewport={"width": 1440, "height": 900}, **options
+    )
+    page = context.new_page()
+    wrong: list[str] = []
+
+    def watch(request: Request) -> None:
+        if not request.url.startswith((console.url, "data:", "blob:")):
+            wrong.append(f"request to {request.url}")
+
+    context.on("request", watch)
+    page.on("pageerror", lambda error: wrong.append(f"error in the page: {error}"))
+    page.on(
+        "console",
+        lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None,
+    )
+    try:
+        yield page
+        assert wrong == []
+    finally:
+        context.close()
+
+
+def log_in(page: Page, name: str = "admin") -> None:
+    page.goto("/login")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator("#link")).to_have_attribute("data-state", "live", timeout=15_000)
+
+
+@pytest.fixture
+def page(browser: Browser, console: Console) -> Iterator[Page]:
+    """Signed in as the admin."""
+    with open_page(browser, console) as found:
+        log_in(found)
+        yield found
+
+
+# A small city
+
+
+SITES = {
+    "shaniwar-wada": ("Shaniwar Wada Chowk", 18.51950, 73.85530),
+    "deccan": ("Deccan Gymkhana", 18.51670, 73.84110),
+    "swargate": ("Swargate Chowk", 18.50180, 73.86360),
+    "station": ("Pune Station", 18.52860, 73.87420),
+}
+DEVICES = {
+    "pune-cam-01": (
+        "shaniwar-wada",
+        "Wada camera",
+        {"cam1": CameraConfig(name="Wada gate", source="clip.mp4")},
+    ),
+    "pune-ecb-01": ("deccan", "Deccan help point", {"box1": CallboxConfig(name="Help point")}),
+    "pune-vms-01": ("swargate", "Swargate sign", {"sign1": DisplayConfig(name="Swargate sign")}),
+    "pune-cam-02": ("station", "Station camera", {"cam1": CameraConfig(source="rtsp://10.0.0.7/main")}),
+}
+
+
+def fact(device: str, peripheral: str, kind: str, body: Any) -> Fact:
+    now = datetime.now(UTC)
+    site, _name, configs = DEVICES[device]
+    return Fact(device, site, peripheral, configs[peripheral].type, kind, body, now, False, ulid(), now)
+
+
+def press(unit: Unit) -> None:
+    """Somebody presses the call box."""
+    incidents.on_event(unit, fact("pune-ecb-01", "box1", events.PRESS, Press(press=ulid(), count=1)))
+
+
+def camera_fault(unit: Unit) -> None:
+    body = CameraFault(fault=ContentFault.SIGNAL_LOSS, active=True, since=datetime.now(UTC))
+    incidents.on_event(unit, fact("pune-cam-02", "cam1", events.CAMERA_FAULT, body))
+
+
+def a_frame(text: str) -> bytes:
+    image = Image.new("RGB", (192, 96), "#000000")
+    ImageDraw.Draw(image).text((96, 48), text, fill="#ffb000", anchor="mm", font_size=28)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def shows(console: Console, text: str) -> str:
+    """The sign reports what it shows and uploads the frame that it drew; its hash."""
+    frame = a_frame(text)
+    sha256 = hashlib.sha256(frame).hexdigest()
+    console.keep(sha256, frame)
+    body = Shown(source=ShownSource.SAFE, cls=0, epoch=0, frame_sha256=sha256, text=text)
+    said = fact("pune-vms-01", "sign1", events.SHOWN, body)
+    console.do(
+        lambda unit: (
+            uploads.announce(unit, said),
+            displays.shown(unit, said),
+            uploads.stored(unit, said.device, sha256),
+        )
+    )
+    return sha256
+
+
+def set_presence(unit: Unit, device: str, presence: str, health: str = "ok") -> None:
+    """What the flush of heartbeats and the sweep of silences write."""
+    values = {"presence": presence, "presence_since": unit.now, "last_seen": unit.now, "health_state": health}
+    unit.conn.execute(devices.update().where(devices.c.id == device).values(**values, born_at=unit.now))
+    unit.tell("devices", id=device, presence=presence)
+
+
+def _build(unit: Unit) -> None:
+    root = system("test")
+    registry.create_zone(unit, root, "pune", "Pune")
+    for site, (name, lat, lon) in SITES.items():
+        registry.create_site(unit, root, site, name, lat=lat, lon=lon, zone="pune")
+    for device, (site, name, configs) in DEVICES.items():
+        registry.create_device(unit, root, device, name=name, site=site)
+        registry.change_device(unit, root, device, {"service": "active"})
+        twins.put(unit, root, device, Desired(peripherals=configs), if_version=0)
+        twins.reported(
+            unit,
+            fact(
+                device,
+                next(iter(configs)),
+                events.TWIN_REPORT,
+                TwinReport(version=1, outcome=TwinOutcome.APPLIED),
+            ),
+        )
+        for peripheral, config in configs.items():
+            row = {"device_id": device, "id": peripheral, "type": config.type, "name": config.name}
+            row |= {"state": "ok", "faults": [], "note": None, "updated_at": unit.now}
+            unit.conn.execute(peripherals.insert().values(row))
+        set_presence(unit, device, "online")
+    unit.conn.execute(
+        peripherals.update()
+        .where(peripherals.c.device_id == "pune-cam-01")
+        .values(note="motion only: no model")
+    )
+    set_presence(unit, "pune-cam-02", "offline")
+    health = {
+        "uptime_s": 86400,
+        "checks": [
+            {"name": "cpu", "state": "ok", "value": 23.5},
+            {"name": "memory", "state": "ok", "value": 41.0},
+            {"name": "disk", "state": "warn", "value": 88.0, "text": "88 % used"},
+            {"name": "temperature", "state": "ok", "value": 51.2},
+        ],
+    }
+    unit.conn.execute(
+        devices.update()
+        .where(devices.c.id == "pune-cam-01")
+        .values(
+            health=health, health_state="warn", boot="6f1c9d1e-0000-4000-8000-000000000001", clock="synced"
+        )
+    )
+    _health(unit)
+
+
+def _health(unit: Unit) -> None:
+    """A day of measurements with an hour in which the device said nothing."""
+    for step in range(288):
+        at = unit.now - timedelta(minutes=5 * step)
+        if 60 <= step < 84:
+            continue
+        cpu = 25 + 15 * math.sin(step / 20)
+        sums = {
+            "cpu": [cpu - 5, cpu, cpu + 9, 1],
+            "temperature": [48.0, 50 + step % 7, 55.0, 1],
+            "memory": [40.0, 41.0, 43.0, 1],
+        }
+        history.add(unit, at, {"pune-cam-01": sums})
+
+
+@pytest.fixture
+def city(console: Console) -> Console:
+    """Four devices of Pune, one of them offline, one with a full disk; a sign with a frame; a camera without picture."""
+    console.do(_build)
+    console.do(camera_fault)
+    shows(console, "पुणे")
+    return console
