@@ -157,8 +157,13 @@ def test_the_protocol_page_names_every_topic_and_kind():
 
 
 def test_ci_has_every_program_that_a_test_needs():
-    needed = {need for text in TEXTS.values() for line in re.findall(r"^\s*(?:@|pytestmark = )pytest\.mark\.needs\((.+?)\)$", text, re.MULTILINE)
-              for need in re.findall(r"\"([\w-]+)\"", line)}  # fmt: skip
+    marker = re.compile(r"^\s*(?:@|pytestmark = )pytest\.mark\.needs\((.+?)\)$", re.MULTILINE)
+    needed = {
+        need
+        for text in TEXTS.values()
+        for arguments in marker.findall(text)
+        for need in re.findall(r"\"([\w-]+)\"", arguments)
+    }
     installed = set(re.findall(r"([\w-]+)=[a-z]", TEXTS[ROOT / ".ci/run"]))
     assert {"chronyd", "nft"} <= needed
     assert needed - {"media"} <= installed

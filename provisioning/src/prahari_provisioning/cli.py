@@ -6,18 +6,19 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
-from prahari_wire.seed import SEED_FILE
+from prahari_wire.seed import SEED_FILE, Seed
 from prahari_wire.topics import is_device_id
 
 from prahari_provisioning import boot as boots
 from prahari_provisioning.errors import ProvisioningError
-from prahari_provisioning.hub import Hub, read_token
+from prahari_provisioning.hub import Claim, Hub, read_token
 from prahari_provisioning.seeds import make_seed, seed_bytes, seed_path, sha256
 from prahari_provisioning.writing import check_writable, write_verified
 
@@ -54,10 +55,7 @@ def claim(
     """Make the one-time right of a device to enrol, and print its token once."""
     with _plain_failures(), _session(device, hub, token_file) as session:
         made = session.claim(device, site=site, ttl_s=_seconds(ttl))
-        print(
-            f"Token of {made.device}, good for one enrolment until {made.expires_at:%Y-%m-%d %H:%M %Z}:",
-            file=sys.stderr,
-        )
+        print(f"Token of {made.device}, good for one enrolment until {_when(made)}:", file=sys.stderr)
         print(made.token)
 
 
@@ -96,11 +94,7 @@ def seed(
     """Make a claim and write the seed of a device: to a file, or with everything else onto a card."""
     with _plain_failures(), _session(device, hub, token_file) as session:
         _check_zone(timezone)
-        if (out is None) == (boot is None):
-            raise ProvisioningError(
-                "Say where the seed goes: --out FILE for the seed alone, or --boot DIR for a card."
-            )
-        target = _prepared(boot, board) if boot else None
+        goal = _goal(out, boot, board)
         box = boots.Box(
             address=address,
             gateway=gateway,
@@ -111,23 +105,12 @@ def seed(
             package_servers=package_servers,
         )
         card = _wheels(wheels)
-        if out:
-            check_writable(seed_path(out).parent)
         enrolment = session.enrolment()
         made = session.claim(device, site=site, ttl_s=_seconds(ttl))
         content = make_seed(made, enrolment, board=board, timezone=timezone)
-        if out:
-            write_verified(seed_path(out), seed_bytes(content), mode=0o600)
-            written = [seed_path(out)]
-        else:
-            assert boot is not None and target is not None
-            written = _write_card(boot, target, boots.fill(content, target, box), card)
-        for path in written:
+        for path in goal.write(content, box, card):
             print(f"written and read back: {path}", file=sys.stderr)
-        print(
-            f"The claim holds until {made.expires_at:%Y-%m-%d %H:%M %Z}. SHA-256 of {SEED_FILE}:",
-            file=sys.stderr,
-        )
+        print(f"The claim holds until {_when(made)}. SHA-256 of {SEED_FILE}:", file=sys.stderr)
         print(sha256(seed_bytes(content)))
 
 
@@ -203,12 +186,45 @@ def _check_zone(name: str) -> None:
         raise ProvisioningError(f"There is no time zone {name!r}: write for instance Asia/Kolkata.") from None
 
 
-def _prepared(folder: Path, board: str) -> boots.Board:
-    """The board's profile, once the folder is known to be one that can be written; before any claim is made."""
-    profile = boots.board_named(board)
-    boots.check_target(folder, profile)
-    check_writable(folder)
-    return profile
+@dataclass(frozen=True)
+class _SeedFile:
+    """The seed alone."""
+
+    path: Path
+
+    def write(self, seed: Seed, _box: boots.Box, _wheels: dict[str, bytes]) -> list[Path]:
+        write_verified(self.path, seed_bytes(seed), mode=0o600)
+        return [self.path]
+
+
+@dataclass(frozen=True)
+class _Card:
+    """Everything that a card holds."""
+
+    folder: Path
+    board: boots.Board
+
+    def write(self, seed: Seed, box: boots.Box, wheels: dict[str, bytes]) -> list[Path]:
+        return _write_card(self.folder, self.board, boots.fill(seed, self.board, box), wheels)
+
+
+def _goal(out: Path | None, boot: Path | None, board: str) -> _SeedFile | _Card:
+    """Where the seed goes, once that is known to be writable and, for a card, the right place; before any claim is made."""
+    if out and not boot:
+        check_writable(seed_path(out).parent)
+        return _SeedFile(seed_path(out))
+    if boot and not out:
+        profile = boots.board_named(board)
+        boots.check_target(boot, profile)
+        check_writable(boot)
+        return _Card(boot, profile)
+    raise ProvisioningError(
+        "Say where the seed goes: --out FILE for the seed alone, or --boot DIR for a card."
+    )
+
+
+def _when(claim: Claim) -> str:
+    return f"{claim.expires_at:%Y-%m-%d %H:%M %Z}"
 
 
 def _ssh_keys(path: Path | None) -> tuple[str, ...]:
