@@ -109,6 +109,21 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_key(box: Box, seed: Make
     assert (box.home / "identity" / "a" / "key.pem").read_bytes() == key
 
 
+@pytest.mark.parametrize("lost", [["hub.json"], ["hub.json", "trial"]])
+def test_a_power_cut_after_the_certificate_came_spends_no_second_claim(
+    box: Box, seed: Make, https: Any, lost: list[str]
+) -> None:
+    raw = seed()
+    box.put(raw)
+    box.prepare()
+    key = (box.home / "identity" / "a" / "key.pem").read_bytes()
+    for name in lost:
+        (box.home / "identity" / name).unlink()
+    box.put(raw)
+    assert box.prepare().device == DEVICE
+    assert (box.home / "identity" / "a" / "key.pem").read_bytes() == key
+
+
 def test_no_hub_is_a_reason_to_try_again(box: Box, seed: Make) -> None:
     box.put(seed(hub="https://127.0.0.1:1"))
     with pytest.raises(HubUnreachable, match="Nothing answers"):

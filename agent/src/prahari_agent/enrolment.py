@@ -66,7 +66,10 @@ def prepare(home: Path, identity: Identity, settings: Settings, clock: Clock) ->
                 f"This home belongs to {kept.device}, the seed {path} is for {wanted.device}: give each device a home of its own."
             )
         sha256 = hashlib.sha256(raw).hexdigest()
-        if kept is None or usable is None:
+        if kept is None and usable is not None and usable.device == wanted.device:
+            kept = _record(wanted, sha256)  # the power went between the certificate and this file
+            identity.save_hub(kept)
+        elif kept is None or usable is None:
             kept = _enrol(identity, settings, clock, wanted, sha256)
         elif kept.seed_sha256 != sha256:
             kept = _enrol_again(identity, settings, clock, wanted, sha256) or kept
@@ -97,11 +100,16 @@ def _enrol_again(
         return None
 
 
-def _enrol(identity: Identity, settings: Settings, clock: Clock, seed: Seed, sha256: str) -> HubRecord:
-    record = HubRecord(
+def _record(seed: Seed, sha256: str) -> HubRecord:
+    """What is kept of a seed: all but its token."""
+    return HubRecord(
         device=seed.device, hub=seed.hub, mqtt=seed.mqtt, ca_spki_sha256=seed.ca_spki_sha256, city=seed.city,
         board=seed.board, timezone=seed.timezone, seed_sha256=sha256,
     )  # fmt: skip
+
+
+def _enrol(identity: Identity, settings: Settings, clock: Clock, seed: Seed, sha256: str) -> HubRecord:
+    record = _record(seed, sha256)
     hub = Hub(_with_settings(record, settings).hub, identity, check_time=clock.plausible)
     identity.save_roots(trust(hub, seed.ca_spki_sha256))
     request = identity.new_request(seed.device, seed.city)

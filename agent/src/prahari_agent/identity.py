@@ -141,7 +141,7 @@ class Identity:
         with self._lock:
             if self._slot("current") != pair.slot:
                 write_atomic(self._folder / "current", pair.slot.encode())
-                (self._folder / "trial").unlink(missing_ok=True)
+                self._empty(self._folder / self._free_slot())
                 log.info("the new certificate has connected and is the current one", serial=pair.serial)
 
     def _slot(self, name: str) -> str | None:
@@ -162,11 +162,9 @@ class Identity:
             folder = self._folder / self._free_slot()
             folder.mkdir(exist_ok=True, mode=0o700)
             path = folder / "key.pem"
-            if not path.exists() or (folder / "cert.pem").exists():
-                (folder / "cert.pem").unlink(missing_ok=True)
-                sync_folder(folder)
-                key = ec.generate_private_key(ec.SECP256R1())
-                write_atomic(path, _key_pem(key))
+            if not path.exists() or self._slot("trial") == folder.name:
+                self._empty(folder)
+                write_atomic(path, _key_pem(ec.generate_private_key(ec.SECP256R1())))
             return _request(_load_key(path), device, city)
 
     def take(self, certificates: list[x509.Certificate], device: str) -> Pair:
@@ -194,6 +192,14 @@ class Identity:
 
     def sign_with_old_key(self, pair: Pair, data: bytes) -> bytes:
         return _load_key(pair.key).sign(data, ec.ECDSA(hashes.SHA256()))
+
+    def _empty(self, folder: Path) -> None:
+        """Clear a slot that is of no use any more: its next key is a fresh one."""
+        (self._folder / "trial").unlink(missing_ok=True)
+        if folder.exists():
+            for name in ("cert.pem", "key.pem"):
+                (folder / name).unlink(missing_ok=True)
+                sync_folder(folder)
 
     def _free_slot(self) -> str:
         return "b" if self._slot("current") == "a" else "a"
