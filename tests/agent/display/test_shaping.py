@@ -102,6 +102,7 @@ def test_a_joiner_changes_the_form_and_stays_with_its_script(joiner: str) -> Non
         pytest.param("前方事故", "U+4E8B", id="Chinese"),
         pytest.param("a\u202eb", "U+202E right-to-left override", id="direction override"),
         pytest.param("a\x07b", "U+0007", id="control character"),
+        pytest.param("a\x00b", "U+0000", id="nul"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_by_name(text: str, named: str) -> None:
@@ -109,6 +110,10 @@ def test_what_cannot_be_drawn_is_refused_by_name(text: str, named: str) -> None:
         paragraphs(text)
     assert named in str(refused.value)
     assert len(str(refused.value)) <= 120
+
+
+def test_what_is_invisible_is_left_out() -> None:
+    assert paragraphs("\ufeffExit\u200b 12 \u2191\ufe0f") == ["Exit 12 ↑"]
 
 
 def test_a_vowel_sign_without_its_letter_is_refused() -> None:

@@ -16,6 +16,8 @@ from prahari_agent.errors import Rejected
 UNITS = 1000
 _FONTS = Path(__file__).parent / "fonts"
 _JOINERS = "\u200c\u200d"
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufe0e\ufe0f\ufeff"))
+"""What copying from a phone or a web page leaves in a text: soft hyphens, zero-width spaces, emoji selectors."""
 _SHARED = " \u0964\u0965"
 """The space, and the dandas that all Indian scripts write."""
 _JOINERS_AS_MARKS = {ord(joiner): "\u0300" for joiner in _JOINERS}
@@ -75,11 +77,12 @@ class Line(NamedTuple):
 
 def paragraphs(text: str) -> list[str]:
     """The lines that the author typed, normalised; Rejected names a character that cannot be drawn."""
-    found = [" ".join(line.split()) for line in unicodedata.normalize("NFC", text).strip().splitlines()]
+    visible = unicodedata.normalize("NFC", text).translate(_INVISIBLE).strip()
+    found = [" ".join(line.split()) for line in visible.splitlines()]
     if not any(found):
         raise Rejected("The message is empty: type at least one character.")
     for character in sorted({character for line in found for character in line}):
-        if character not in _JOINERS and _face_of(character) is None:
+        if character not in _JOINERS and (_face_of(character) is None or _is_control(character)):
             raise Rejected(
                 f"{_named(character)} cannot be drawn: the display has the scripts of India, digits and arrows."
             )
@@ -134,6 +137,10 @@ def font(face: Face) -> Any:
 def _face_of(character: str) -> Face | None:
     """The first face that has the character."""
     return next((face for face in FACES if ord(character) in face.block and _has(face, character)), None)
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) == "Cc"
 
 
 def _has(face: Face, character: str) -> bool:
