@@ -11,7 +11,7 @@ import structlog
 
 def configure() -> None:
     """PRAHARI_LOG_LEVEL (info) and PRAHARI_LOG_FORMAT (text or json) decide; libraries are heard from warnings on."""
-    shared = [
+    shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

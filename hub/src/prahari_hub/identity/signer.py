@@ -18,7 +18,7 @@ from prahari_wire.twin import TwinDown
 
 from prahari_hub.broker.files import private_folder, write_private
 
-S = TypeVar("S", TwinDown, Command, OverrideSet)
+S = TypeVar("S", bound=TwinDown | Command | OverrideSet)
 _RAW = serialization.Encoding.Raw, serialization.PublicFormat.Raw
 
 

@@ -30,4 +30,7 @@ def ready(demo: Demo, login: str, *, seconds: float) -> None:
     table.add_row(
         "3. Change the sign", "Displays, pune-vms-01: write a message, look at the preview, confirm"
     )
-    Console(soft_wrap=True).print(table)
+    # as wide as its longest line: a link that a terminal wraps can still be clicked and copied, one cut by a table cannot
+    console = Console(width=500)
+    console.width = console.measure(table).maximum
+    console.print(table)
