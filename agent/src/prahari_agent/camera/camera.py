@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -33,9 +34,10 @@ log = get_logger("camera")
 
 SCHEMES = ("", "rtsp", "rtsps", "http", "https")
 SNAPSHOT_S = 10.0
-WELL_AFTER_S = 10.0
+WELL_AFTER_S = 5.0
 """A process that has given facts for so long since its start ends the fault of the crash before."""
 _OPEN = "open.json"
+_NOT_STORED = (AgentError, OSError, sqlite3.Error)
 _PROCESS, _MODEL = "camera process", "camera model"
 
 
@@ -160,7 +162,7 @@ class Camera:
             self._around.emit(kind, message, peripheral=self._id)
             if blob:
                 self._around.upload(blob, "image/jpeg")
-        except (AgentError, OSError) as error:
+        except _NOT_STORED as error:
             log.error(
                 "an event of the camera could not be stored", camera=self._id, kind=kind, error=str(error)
             )
@@ -221,7 +223,7 @@ class Camera:
         fault = AgentFault(part=part, active=detail is not None, peripheral=self._id, detail=detail)
         try:
             self._around.emit(events.AGENT_FAULT, fault, peripheral=self._id)
-        except (AgentError, OSError) as error:
+        except _NOT_STORED as error:
             log.error("a fault of the camera could not be stored", camera=self._id, error=str(error))
             return
         (self._failing.add if detail is not None else self._failing.discard)(part)
