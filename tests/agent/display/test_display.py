@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -331,6 +332,25 @@ def test_a_preview_is_drawn_and_uploaded_but_not_shown(bench: Any, display: Any)
     }  # fmt: skip
     assert bench.uploads[-1] == png
     assert bench.frame() == frame_of("One")
+
+
+def test_a_preview_does_not_wait_for_a_slow_download(
+    bench: Any, display: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prahari_agent.display.display.PREVIEW_WAIT_S", 0.2)
+    here = threading.Event()
+    picture = bench.picture(Image.new("RGB", (10, 10), "red"))
+    fetch, bench.fetch = bench.fetch, lambda sha256, size: here.wait(20) and fetch(sha256, size)
+    slow = bench.display()
+    slow.configure(bench.playlist("One"))
+    preview = slow.commands()["display.preview"]
+    args = {"peripheral": "sign1", "content": picture.model_dump(mode="json")}
+    with pytest.raises(Rejected, match="still being fetched"):
+        preview(args)
+    here.set()
+    monkeypatch.setattr("prahari_agent.display.display.PREVIEW_WAIT_S", 20)
+    assert preview(args)["width"] == 192
+    slow.stop()
 
 
 @pytest.mark.parametrize(

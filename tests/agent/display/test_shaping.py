@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prahari_agent.display.renderer import render
 from prahari_agent.display.shaping import is_rtl, least_px, paragraphs, shape
 from prahari_agent.errors import Rejected
@@ -167,6 +169,24 @@ def test_numbers_in_urdu_keep_their_digits_in_order() -> None:
     digits = [glyph.id for glyph in shape("1984").glyphs]
     line = [glyph.id for glyph in shape("سال 1984 تھا").glyphs]
     assert any(line[start : start + 4] == digits for start in range(len(line)))
+
+
+MIXED = [
+    chr(number)
+    for part in (range(0x20, 0x250), range(0x600, 0x700), range(0x900, 0xD80), range(0x2000, 0x2070))
+    for number in part
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.sampled_from([*MIXED, "\u200d", " ", "\n"]), min_size=1, max_size=20))
+def test_any_mixture_of_scripts_is_laid_out_or_refused(text: str) -> None:
+    try:
+        lines = paragraphs(text)
+        shaped = [shape(line) for line in lines]
+    except Rejected:
+        return
+    assert all(line.width >= 0 for line in shaped)
 
 
 def test_the_danda_keeps_to_the_script_before_it() -> None:

@@ -17,17 +17,18 @@ from prahari_wire.presence import PeripheralType
 from prahari_wire.twin import PeripheralConfig
 
 from prahari_agent.display.follower import Follower, Sign
-from prahari_agent.display.frames import Frames
+from prahari_agent.display.frames import Frames, Refusal
 from prahari_agent.display.mpv import MpvPlayer
 from prahari_agent.display.overrides import OverrideBook
 from prahari_agent.display.player import FramePlayer, Player
-from prahari_agent.display.renderer import check_text, render
+from prahari_agent.display.renderer import Frame, check_text
 from prahari_agent.display.reports import Reporter, short
-from prahari_agent.errors import ConfigRefused, HubUnreachable, Rejected
+from prahari_agent.errors import ConfigRefused, Rejected
 from prahari_agent.peripheral import Surroundings
 from prahari_agent.session import boot_id
 
 OVERRIDES_FILE = "overrides.json"
+PREVIEW_WAIT_S, PREVIEW_POLL_S = 3.0, 0.02
 
 
 class Display:
@@ -44,6 +45,7 @@ class Display:
         self._id, self._surroundings, self._mpv_vo = peripheral, surroundings, mpv_vo
         surroundings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._config: DisplayConfig | None = None
+        self._frames: Frames | None = None
         self._player: Player | None = None
         book = OverrideBook(surroundings.home / OVERRIDES_FILE, boot or str(boot_id(surroundings.home)))
         reporter = Reporter(peripheral, surroundings, time.monotonic)
@@ -64,7 +66,7 @@ class Display:
         if self._player is None or self._config is None or self._config.player is not config.player:
             self._player = self._new_player(config.player)
         frames = Frames(config.width, config.height, self._surroundings.fetch, self.follower.wake)
-        self._config = config
+        self._config, self._frames = config, frames
         self.follower.configure(Sign(config, frames, self._player))
 
     def start(self) -> None:
@@ -102,18 +104,26 @@ class Display:
             wanted = validate(PreviewArgs, dict(args))
         except Refused as error:
             raise Rejected(f"The arguments of the preview are wrong: {error.detail}") from error
-        if self._config is None:
-            raise Rejected("The display has no configuration yet: try again when its twin is applied.")
-        try:
-            frame = render(wanted.content, self._config.width, self._config.height, self._surroundings.fetch)
-        except HubUnreachable as error:
-            raise Rejected(f"The picture could not be fetched, try again: {error}") from error
+        frame = self._drawn(wanted.content)
         sha256 = self._surroundings.upload(frame.png, "image/png")
         return {
             "frame": {"sha256": sha256, "size": len(frame.png)},
             "width": frame.width,
             "height": frame.height,
         }
+
+    def _drawn(self, content: Content) -> Frame:
+        """Waits a little for a picture, never long: an override may stand behind this command."""
+        if self._frames is None:
+            raise Rejected("The display has no configuration yet: try again when its twin is applied.")
+        deadline_s = time.monotonic() + PREVIEW_WAIT_S
+        while (found := self._frames.look(content)) is None and time.monotonic() < deadline_s:
+            time.sleep(PREVIEW_POLL_S)
+        if found is None:
+            raise Rejected("The picture is still being fetched: ask for the preview again in a moment.")
+        if isinstance(found, Refusal):
+            raise Rejected(found.reason)
+        return found
 
     def _new_player(self, kind: PlayerKind) -> Player:
         match kind:

@@ -82,7 +82,7 @@ def paragraphs(text: str) -> list[str]:
     if not any(found):
         raise Rejected("The message is empty: type at least one character.")
     for character in sorted({character for line in found for character in line}):
-        if character not in _JOINERS and (_face_of(character) is None or _is_control(character)):
+        if character not in _JOINERS and (_face_of(character) is None or _has_no_properties(character)):
             raise Rejected(
                 f"{_named(character)} cannot be drawn: the display has the scripts of India, digits and arrows."
             )
@@ -139,8 +139,9 @@ def _face_of(character: str) -> Face | None:
     return next((face for face in FACES if ord(character) in face.block and _has(face, character)), None)
 
 
-def _is_control(character: str) -> bool:
-    return unicodedata.category(character) == "Cc"
+def _has_no_properties(character: str) -> bool:
+    """Control characters, and letters younger than this Python's Unicode, whose direction is not known."""
+    return unicodedata.category(character) in ("Cc", "Cn")
 
 
 def _has(face: Face, character: str) -> bool:
