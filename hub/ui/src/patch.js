@@ -7,9 +7,20 @@ import { t } from "./strings.js";
 const WAIT_MS = 60;
 const LONGEST = 100;
 
+const watched = new WeakSet();
+
 export function start() {
-  for (const body of document.querySelectorAll("tbody[data-live]")) watch(body);
-  for (const box of document.querySelectorAll("[data-refresh]")) refresh(box);
+  scan();
+  document.body.addEventListener("htmx:afterSettle", scan);
+}
+
+function scan() {
+  for (const [selector, follow] of [["tbody[data-live]", watch], ["[data-refresh]", refresh]])
+    for (const found of document.querySelectorAll(selector)) {
+      if (watched.has(found)) continue;
+      watched.add(found);
+      follow(found);
+    }
 }
 
 function watch(body) {
@@ -64,6 +75,7 @@ function watch(body) {
   }
 
   document.body.addEventListener(`prahari:${topic}`, ({ detail }) => {
+    if (!body.isConnected) return;
     if (detail.changes === null) pending = null;
     else if (pending) for (const change of detail.changes) pending.add(String(change[body.dataset.key ?? "id"] ?? ""));
     timer ??= setTimeout(run, WAIT_MS);

@@ -34,6 +34,7 @@ class Filter:
     zone: str | None = None
     type: str | None = None
     service: str | None = None
+    ids: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,8 @@ def _conditions(conn: Connection, wanted: Filter) -> list[sa.ColumnElement[bool]
     if wanted.q:
         columns = (t.devices.c.id, t.devices.c.name, t.sites.c.name)
         found.append(sa.or_(*(column.icontains(wanted.q, autoescape=True) for column in columns)))
+    if wanted.ids:
+        found.append(t.devices.c.id.in_(wanted.ids))
     if wanted.presence:
         found.append(t.devices.c.presence.in_([str(presence) for presence in wanted.presence]))
     if wanted.health_state:

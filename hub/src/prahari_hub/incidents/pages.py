@@ -72,13 +72,18 @@ class View:
     severity: Severity | None
     mine: bool
     unacked: bool
+    device: str
 
 
 def view(
-    state: State = "open", severity: Choice = "", mine: bool = False, unacked: bool = False
+    state: State = "open",
+    severity: Choice = "",
+    mine: bool = False,
+    unacked: bool = False,
+    device: Choice = "",
 ) -> View:
     known = Severity(severity) if severity in {str(one) for one in Severity} else None
-    return View(state, known, mine, unacked)
+    return View(state, known, mine, unacked, device)
 
 
 Wanted = Annotated[View, Depends(view)]
@@ -89,7 +94,9 @@ def headline(incident: Incident, locale: str) -> str:
     pattern = HEADLINES.get(incident.kind)
     if locale == "en" or pattern is None:
         return incident.title
-    parts = {name: translate(locale, LABELS.get(str(value), str(value))) for name, value in incident.detail.items()}
+    parts = {
+        name: translate(locale, LABELS.get(str(value), str(value))) for name, value in incident.detail.items()
+    }
     try:
         return translate(locale, pattern).format(**parts)
     except KeyError:
@@ -102,6 +109,7 @@ async def queue(request: Request, actor: Reader, wanted: Wanted, cursor: Cursor 
     asked = Filter(
         wanted.state,
         wanted.severity,
+        device=wanted.device or None,
         assignee=actor.name if wanted.mine else None,
         unacked=True if wanted.unacked else None,
     )
@@ -124,7 +132,9 @@ async def queue(request: Request, actor: Reader, wanted: Wanted, cursor: Cursor 
 
 
 @router.get("/rows")
-async def rows(request: Request, actor: Reader, ids: Annotated[str, Query(max_length=4000)] = "") -> HTMLResponse:
+async def rows(
+    request: Request, actor: Reader, ids: Annotated[str, Query(max_length=4000)] = ""
+) -> HTMLResponse:
     """Rows to patch a queue with."""
 
     def work(conn: Connection) -> tuple[list[Incident], dict[str, str]]:

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from prahari_hub.errors import HubError
 from prahari_hub.fleet.map import queries, service
 from prahari_hub.fleet.map.api import folder_of
-from prahari_hub.fleet.map.stand import Stand
+from prahari_hub.fleet.stand import Stand
 from prahari_hub.http.actor import Actor
 from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.state import store_of

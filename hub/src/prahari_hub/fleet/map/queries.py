@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from prahari_hub.errors import NotFound
-from prahari_hub.fleet.map.stand import stand
+from prahari_hub.fleet.stand import stand
 from prahari_hub.fleet.tables import devices, map_layers, sites
 
 SCALE = 100_000
