@@ -1,0 +1,230 @@
+"""A call box on gpiozero's mock pins, driven as a finger would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prahari_agent.callbox.button import Hold
+from prahari_agent.callbox.callbox import CallBox
+from prahari_agent.errors import ConfigRefused, HubUnreachable, Rejected
+from prahari_agent.hardware.simulated import SimulatedBoard
+from prahari_agent.peripheral import Surroundings
+from prahari_wire.base import Clock, Message
+from prahari_wire.callbox import CallboxConfig, Lamp
+from prahari_wire.display import DisplayConfig
+from prahari_wire.envelope import Stamp
+from prahari_wire.health import State
+
+INCIDENT = {"peripheral": "box1", "incident": "i1"}
+
+
+class Rig:
+    def __init__(self, home: Path) -> None:
+        self.home, self.board, self.told = home, SimulatedBoard(), []  # type: tuple[Path, SimulatedBoard, list[tuple[str, Any]]]
+        self.disk_full = False
+        self.box = self.fresh()
+
+    def fresh(self) -> CallBox:
+        around = Surroundings(
+            device="test-ecb-01", home=self.home, board=self.board, emit=self._emit, upload=lambda _d, _t: "",
+            fetch=self._fetch, stamp=self._stamp, secret=lambda _n: None,
+        )  # fmt: skip
+        self.box = CallBox("box1", around)
+        return self.box
+
+    def _emit(
+        self, kind: str, body: Message, *, peripheral: str | None = None, stamp: Stamp | None = None
+    ) -> int:
+        assert peripheral == "box1"
+        if self.disk_full:
+            raise OSError("no space")
+        self.told.append((kind, body))
+        return len(self.told)
+
+    def _fetch(self, _sha: str, _size: int) -> Path:
+        raise HubUnreachable("never")
+
+    def _stamp(self) -> Stamp:
+        return Stamp(at=datetime.now(UTC), mono_ms=time.monotonic_ns() // 1_000_000, clock=Clock.SYNCED)
+
+    def events(self, kind: str) -> list[Any]:
+        return [body for told, body in list(self.told) if told == f"callbox.{kind}"]
+
+    def up(self, **config: Any) -> CallBox:
+        self.box.configure(CallboxConfig(**{"debounce_ms": 0, **config}))
+        self.box.start()
+        return self.box
+
+    def pin(self, number: int = 17) -> Any:
+        return self.board._pins().pin(number)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(tmp_path / "box1")
+    yield rig
+    rig.box.stop()
+
+
+def test_a_press_is_told_and_the_lamp_blinks(rig: Rig) -> None:
+    rig.up()
+    rig.board.press(hold_s=0.01)
+    rig.board.press(hold_s=0.01)
+    assert [press.count for press in rig.events("press")] == [1, 2]
+    assert rig.board.lamps() == {27: Lamp.BLINKING}
+
+
+def test_the_count_of_presses_outlasts_a_restart(rig: Rig) -> None:
+    rig.up()
+    rig.board.press(hold_s=0)
+    rig.box.stop()
+    rig.fresh()
+    rig.up()
+    rig.board.press(hold_s=0)
+    assert [press.count for press in rig.events("press")] == [1, 2]
+
+
+def test_contacts_that_bounce_are_one_press(rig: Rig, eventually: Callable[..., Any]) -> None:
+    rig.up(debounce_ms=60)
+    for _ in range(4):
+        rig.pin().drive_low()
+        rig.pin().drive_high()
+    rig.pin().drive_low()
+    eventually(lambda: rig.events("press"))
+    rig.pin().drive_high()
+    rig.pin().drive_low()
+    time.sleep(0.2)
+    assert len(rig.events("press")) == 1
+
+
+def test_a_spike_on_the_line_is_no_press(rig: Rig) -> None:
+    rig.up(debounce_ms=60)
+    rig.pin().drive_low()
+    rig.pin().drive_high()
+    time.sleep(0.2)
+    assert rig.events("press") == []
+
+
+def test_the_lamp_blinks_even_where_the_press_could_not_be_stored(rig: Rig) -> None:
+    rig.up()
+    rig.disk_full = True
+    with pytest.raises(OSError, match="no space"):
+        rig.board.press(hold_s=0)
+    assert rig.board.lamps() == {27: Lamp.BLINKING}
+
+
+def test_the_operators_lamp_is_kept_over_a_restart(rig: Rig) -> None:
+    lamp = rig.up().commands()["callbox.lamp"]
+    assert lamp({**INCIDENT, "state": "steady"}) == {"state": "steady", "incident": "i1"}
+    assert rig.board.lamps() == {27: Lamp.STEADY}
+    rig.box.stop()
+    rig.fresh()
+    rig.up()
+    assert rig.board.lamps() == {27: Lamp.STEADY}
+    rig.board.press(hold_s=0)
+    assert rig.board.lamps() == {27: Lamp.STEADY}, "the operator's answer stands while the incident is open"
+    rig.box.commands()["callbox.lamp"]({**INCIDENT, "state": "off"})
+    assert rig.board.lamps() == {27: Lamp.OFF}
+    rig.board.press(hold_s=0)
+    assert rig.board.lamps() == {27: Lamp.BLINKING}
+
+
+def test_a_broken_lamp_file_means_a_dark_lamp(rig: Rig) -> None:
+    (rig.home / "lamp.json").write_text("{")
+    rig.fresh()
+    rig.up()
+    assert rig.board.lamps() == {27: Lamp.OFF}
+
+
+@pytest.mark.parametrize(
+    "args", [{}, {**INCIDENT, "state": "green"}, {**INCIDENT, "state": "off", "more": 1}]
+)
+def test_a_lamp_command_that_is_not_understood_is_rejected(rig: Rig, args: dict[str, Any]) -> None:
+    with pytest.raises(Rejected):
+        rig.up().commands()["callbox.lamp"](args)
+
+
+def test_a_stuck_button_is_told_once_and_cleared(rig: Rig, eventually: Callable[..., Any]) -> None:
+    rig.up(stuck_after_s=1)
+    rig.pin().drive_low()
+    [stuck] = eventually(lambda: rig.events("stuck"))
+    assert stuck.active
+    assert stuck.held_s >= 1
+    assert rig.box.health().state is State.FAIL
+    assert "held down" in (rig.box.health().note or "")
+    time.sleep(1.2)
+    rig.pin().drive_high()
+    _, cleared = eventually(lambda: len(rig.events("stuck")) == 2 and rig.events("stuck"))
+    assert not cleared.active
+    assert rig.box.health().state is State.OK
+
+
+def test_the_self_test_finds_a_broken_lamp(rig: Rig, eventually: Callable[..., Any]) -> None:
+    rig.up(selftest_s=1)
+    assert eventually(lambda: rig.events("selftest"))[0].passed
+    rig.board.fault(27, broken=True)
+    bad = eventually(lambda: [test for test in rig.events("selftest") if not test.passed])[0]
+    assert (bad.lamp, bad.button) == (False, True)
+    assert "wiring" in bad.detail
+    assert rig.box.health().faults == ["SelfTest"]
+    rig.board.fault(27, broken=False)
+    eventually(lambda: rig.box.health().state is State.OK)
+
+
+def test_a_self_test_leaves_the_lamp_as_it_was(rig: Rig) -> None:
+    box = rig.up()
+    box.commands()["callbox.lamp"]({**INCIDENT, "state": "blinking"})
+    box._self_test()
+    assert rig.board.lamps() == {27: Lamp.BLINKING}
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        pytest.param(CallboxConfig(button_pin=4, lamp_pin=4), "two different pins", id="same-pin"),
+        pytest.param(DisplayConfig(), "this peripheral is a callbox", id="other-type"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused_and_the_old_one_holds(
+    rig: Rig, config: Any, says: str
+) -> None:
+    rig.up(button_pin=5)
+    with pytest.raises(ConfigRefused, match=says):
+        rig.box.configure(config)
+    rig.board.press(hold_s=0, pin=5)
+    assert len(rig.events("press")) == 1
+
+
+def test_pins_can_be_changed_while_it_runs(rig: Rig) -> None:
+    rig.up(button_pin=5, lamp_pin=6)
+    rig.box.configure(CallboxConfig(button_pin=7, lamp_pin=8, debounce_ms=0))
+    rig.board.press(hold_s=0, pin=7)
+    assert len(rig.events("press")) == 1
+    assert rig.board.lamps()[8] is Lamp.BLINKING
+
+
+def test_a_pin_that_is_taken_is_refused_in_a_sentence_and_the_old_wiring_is_back(rig: Rig) -> None:
+    rig.up(button_pin=5, lamp_pin=6)
+    taken = rig.board.lamp(9)
+    with pytest.raises(ConfigRefused, match="GPIO pin 9 cannot be used"):
+        rig.box.configure(CallboxConfig(button_pin=5, lamp_pin=9, debounce_ms=0))
+    rig.board.press(hold_s=0, pin=5)
+    assert len(rig.events("press")) == 1
+    taken.close()
+
+
+def test_a_hold_is_stuck_once_until_it_is_let_go() -> None:
+    hold = Hold(stuck_after_ms=1000)
+    assert hold.check(5000) is None
+    hold.pressed(5000)
+    assert hold.check(5999) is None
+    assert hold.check(6000) == 1.0
+    assert hold.check(7000) is None
+    assert hold.released(8000) == 3.0
+    hold.pressed(9000)
+    assert hold.released(9100) is None
