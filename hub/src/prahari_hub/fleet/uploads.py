@@ -33,9 +33,16 @@ def named_files(body: Message) -> Iterator[tuple[str, int | None]]:
         yield body.frame_sha256, None
     elif isinstance(body, CommandReport):
         result = body.result or {}
-        sha256, size = result.get("sha256"), result.get("size")
-        if isinstance(sha256, str) and is_sha256(sha256):
-            yield sha256, size if type(size) is int and 0 < size < 2**53 else None
+        for part in (result, *result.values()):
+            if isinstance(part, dict):
+                yield from _named_in(part)
+
+
+def _named_in(part: dict[str, Any]) -> Iterator[tuple[str, int | None]]:
+    """A command's result names a file by sha256 and size, at its top or one level below: ``{"frame": {"sha256": …}}``."""
+    sha256, size = part.get("sha256"), part.get("size")
+    if isinstance(sha256, str) and is_sha256(sha256):
+        yield sha256, size if type(size) is int and 0 < size < 2**53 else None
 
 
 def announce(unit: Unit, fact: Fact) -> None:
