@@ -160,8 +160,6 @@ class Camera:
             return True
         try:
             self._around.emit(kind, message, peripheral=self._id)
-            if blob:
-                self._around.upload(blob, "image/jpeg")
         except _NOT_STORED as error:
             log.error(
                 "an event of the camera could not be stored", camera=self._id, kind=kind, error=str(error)
@@ -169,7 +167,17 @@ class Camera:
             return False
         if isinstance(message, Track | CameraFault):
             self._remember(message)
+        if blob:
+            self._upload(blob)
         return True
+
+    def _upload(self, jpeg: bytes) -> None:
+        try:
+            self._around.upload(jpeg, "image/jpeg")
+        except _NOT_STORED as error:
+            log.error(
+                "a snapshot could not be kept: free space on the disk", camera=self._id, error=str(error)
+            )
 
     def _emit_ended(self, track: Track) -> None:
         """End a track whose process died, as of now."""
