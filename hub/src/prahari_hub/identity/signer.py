@@ -7,7 +7,7 @@ import hashlib
 import json
 import secrets
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -34,7 +34,8 @@ class Signer:
         """The message with ``key`` and ``sig`` set."""
         named = message.model_copy(update={"key": self.current, "sig": ""})
         signature = self._private.sign(signing_bytes(device, named))
-        return named.model_copy(update={"sig": base64.urlsafe_b64encode(signature).decode().rstrip("=")})
+        text = base64.urlsafe_b64encode(signature).decode().rstrip("=")
+        return cast("S", named.model_copy(update={"sig": text}))
 
     def published(self) -> dict[str, object]:
         """What a device fetches: the current key id and every believed key, raw, in base64."""
