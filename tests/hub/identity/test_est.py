@@ -247,13 +247,24 @@ async def test_a_renewal_whose_answer_was_lost_is_answered_again(desk, box) -> N
     assert serial_text(other.certificates[0]) in await desk.serials(A)
 
 
-async def test_a_renewal_wants_a_new_key(desk, box) -> None:
-    _, file = await enrolled(desk, box(A))
+async def test_a_renewal_with_the_same_key_gives_another_certificate(desk, box) -> None:
+    old, file = await enrolled(desk, box(A))
     answer = await desk.reenrol(box(A), file, key="key")
-    assert (answer.status, answer.detail) == (
-        400,
-        "every certificate needs its own key; make a new key and ask again",
-    )
+    (new,) = answer.certificates
+    assert new.serial_number != old.serial_number
+    assert new.public_key() == old.public_key()
+
+
+async def test_a_device_that_never_connected_keeps_its_certificate_while_it_renews(desk, box) -> None:
+    answer = await desk.enrol(box(A), await desk.claim(A))
+    (first,) = answer.certificates
+    file = box(A).keep(first)
+    (lost,) = (await desk.reenrol(box(A), file, key="second")).certificates
+    (new,) = (await desk.reenrol(box(A), file, key="third")).certificates
+    assert await desk.serials(A) == {serial_text(first): "next", serial_text(new): "next"}
+    assert desk.identity.admission.refusal(Peer.of(lost)) is not None
+    await connect(desk, new)
+    assert await desk.serials(A) == {serial_text(new): "current"}
 
 
 async def test_routes_for_devices_refuse_who_shows_no_certificate(desk, box) -> None:

@@ -18,12 +18,18 @@ from prahari_hub.identity.tables import certificates
 from prahari_hub.store import Unit
 
 
-def issue(unit: Unit, authority: Authority, device: str, key: ec.EllipticCurvePublicKey) -> x509.Certificate:
-    """A new ``next`` certificate; one that was issued before and never connected is superseded by it."""
+def issue(
+    unit: Unit, authority: Authority, device: str, key: ec.EllipticCurvePublicKey, *, keep: str | None = None
+) -> x509.Certificate:
+    """A new ``next`` certificate; it supersedes those that never connected, but for ``keep``, which the device uses now."""
     pubkey = spki_sha256(key)
     check_key(unit.conn, device, pubkey)
     made = authority.device_certificate(device, key, now=unit.now)
-    waiting = sa.and_(certificates.c.device_id == device, certificates.c.state == Standing.NEXT)
+    waiting = sa.and_(
+        certificates.c.device_id == device,
+        certificates.c.state == Standing.NEXT,
+        certificates.c.serial != (keep or ""),
+    )
     unit.conn.execute(certificates.update().where(waiting).values(state=Standing.SUPERSEDED))
     unit.conn.execute(
         certificates.insert().values(
@@ -51,15 +57,21 @@ def check_key(conn: Connection, device: str, pubkey_sha256: str) -> None:
         raise BadRequest("a certificate over this key was revoked; make a new key on this device")
 
 
-def reissued(conn: Connection, device: str, pubkey_sha256: str, now: datetime) -> x509.Certificate | None:
-    """The certificate that this key was given and that has not connected yet: the answer to a repeated request."""
+def reissued(
+    conn: Connection, device: str, pubkey_sha256: str, now: datetime, *, other_than: str
+) -> x509.Certificate | None:
+    """The certificate that this key was given last and that has not connected yet: the answer to a repeated request.
+
+    ``other_than`` is the serial that the device asks with.
+    """
     query = sa.select(certificates.c.pem).where(
         certificates.c.device_id == device,
         certificates.c.pubkey_sha256 == pubkey_sha256,
         certificates.c.state == Standing.NEXT,
         certificates.c.not_after > now,
+        certificates.c.serial != other_than,
     )
-    text = conn.execute(query).scalar_one_or_none()
+    text = conn.execute(query.order_by(certificates.c.issued_at.desc()).limit(1)).scalar_one_or_none()
     return x509.load_pem_x509_certificate(text.encode()) if text else None
 
 
@@ -69,20 +81,22 @@ def by_serial(conn: Connection, serial: str) -> Any:
 
 
 def connected(unit: Unit, device: str, serial: str) -> bool:
-    """A ``next`` certificate has connected: it is current now, the one before is superseded. False if it was not ``next``."""
-    this = sa.and_(
-        certificates.c.serial == serial,
-        certificates.c.device_id == device,
-        certificates.c.state == Standing.NEXT,
-    )
-    if unit.conn.execute(certificates.update().where(this).values(state=Standing.CURRENT)).rowcount != 1:
+    """A ``next`` certificate has connected: it is current now, those before it are superseded. False if it was not ``next``."""
+    row = by_serial(unit.conn, serial)
+    if row is None or row.device_id != device or row.state != Standing.NEXT:
         return False
     before = sa.and_(
         certificates.c.device_id == device,
-        certificates.c.state == Standing.CURRENT,
         certificates.c.serial != serial,
+        sa.or_(
+            certificates.c.state == Standing.CURRENT,
+            sa.and_(certificates.c.state == Standing.NEXT, certificates.c.issued_at < row.issued_at),
+        ),
     )
     unit.conn.execute(certificates.update().where(before).values(state=Standing.SUPERSEDED))
+    unit.conn.execute(
+        certificates.update().where(certificates.c.serial == serial).values(state=Standing.CURRENT)
+    )
     return True
 
 

@@ -221,22 +221,25 @@ class Identity:
         return row
 
     def _next(self, unit: Unit, device: str, body: bytes, *, old: Any) -> x509.Certificate | Denied:
-        """The next certificate of a device that proved itself with an old one."""
+        """The next certificate of a device that proved itself with an old one; the same key again is allowed (RFC 7030)."""
         try:
             key, _ = public_key_of(body)
             pubkey = spki_sha256(key)
-            if pubkey == old.pubkey_sha256:
-                raise BadRequest("every certificate needs its own key; make a new key and ask again")
-            return certificates.reissued(unit.conn, device, pubkey, unit.now) or self._issue(
-                unit, device, key
-            )
+            again = certificates.reissued(unit.conn, device, pubkey, unit.now, other_than=old.serial)
+            return again or self._issue(unit, device, key, keep=old.serial)
         except BadRequest as error:
             return Denied(400, str(error))
 
     def _issue(
-        self, unit: Unit, device: str, key: ec.EllipticCurvePublicKey, *, cut: bool = False
+        self,
+        unit: Unit,
+        device: str,
+        key: ec.EllipticCurvePublicKey,
+        *,
+        cut: bool = False,
+        keep: str | None = None,
     ) -> x509.Certificate:
-        made = certificates.issue(unit, self.authority, device, key)
+        made = certificates.issue(unit, self.authority, device, key, keep=keep)
         self._changed(unit, device, cut=cut)
         return made
 
