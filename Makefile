@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 UV := $(BIN)/python requirements/uv.py
 MEMBERS := wire agent hub provisioning
+CLIPS := .prahari/demo/clips/street-1.mp4 .prahari/demo/clips/street-2.mp4
 
 # Where tests and the demo find clips and models that nobody on this project made.
 export PRAHARI_MEDIA ?= $(abspath ../shared/media)
@@ -22,7 +23,7 @@ endif
 help: ## say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' Makefile
 
-setup: $(STAMP)-fonts $(STAMP)-ui ## install everything into .venv
+setup: $(STAMP)-fonts $(STAMP)-ui $(CLIPS) ## install everything into .venv, draw the demo's clips
 
 $(STAMP)-uv: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -47,6 +48,10 @@ $(STAMP)-fonts: $(wildcard agent/fonts/*) $(STAMP)-members
 $(STAMP)-ui: $(shell find hub/ui -type f -not -path '*/node_modules/*' 2>/dev/null) $(STAMP)-members
 	$(BIN)/python hub/ui/build.py
 	@touch $@
+
+$(CLIPS): .prahari/demo/clips/street-%.mp4: | $(STAMP)-members
+	@mkdir -p -m 700 .prahari/demo && mkdir -p $(@D)
+	$(BIN)/prahari-agent clip $@ --seed $*
 
 demo: setup ## a hub and three devices on this machine; CLIP=… MODEL=… SWARM=… are yours
 	@$(BIN)/prahari-provision demo $(if $(CLIP),--clip "$(CLIP)") $(if $(MODEL),--model "$(MODEL)") $(if $(SWARM),--swarm "$(SWARM)")
