@@ -36,6 +36,7 @@ document.body.addEventListener("submit", (event) => {
 }, true);
 document.body.addEventListener("change", (event) => {
   if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
+  if (event.target.matches("[data-fill]")) document.getElementById(event.target.dataset.fill).value = event.target.value;
 });
 document.body.addEventListener("click", (event) => {
   const button = event.target.closest("[data-copy]");

@@ -103,6 +103,13 @@ WORDS: dict[str, dict[str, str]] = {
         "6": N_("Emergency"),
         "7": N_("Local"),
     },
+    "colour": {
+        "Amber": N_("Amber"),
+        "White": N_("White"),
+        "Red": N_("Red"),
+        "Green": N_("Green"),
+        "Blue": N_("Blue"),
+    },
     "source": {
         "playlist": N_("Playlist"),
         "override": N_("Override"),
