@@ -118,8 +118,10 @@ def _refusal(answer: httpx.Response, address: str, device: str | None) -> str:
             )
         case 403:
             return f"Your token may not do this{detail or ': it needs the role technician or admin'}."
+        case 404 if device is not None and detail:
+            return f"The hub says{detail}."
         case 404 if device is not None:
-            return f"The hub does not know the device {device}{detail}; an administrator adds it (prahari-hub device add)."
+            return f"The hub does not know the device {device}: an administrator adds it (prahari-hub device add)."
         case 404:
             return f"{address} has no such page: it is not a Prahari hub, or one of another version."
         case 409 | 422 | 400:
@@ -130,12 +132,12 @@ def _refusal(answer: httpx.Response, address: str, device: str | None) -> str:
 
 
 def _detail(answer: httpx.Response) -> str:
-    """``: `` and what the problem document says (RFC 9457), or nothing."""
+    """``: `` and the detail of the problem document (RFC 9457), or nothing."""
     try:
         problem = answer.json()
     except ValueError:
         return ""
     if not isinstance(problem, dict):
         return ""
-    said = problem.get("detail") or problem.get("title") or ""
+    said = problem.get("detail") or ""
     return f": {str(said).strip().rstrip('.')}" if said else ""
