@@ -112,3 +112,4 @@ async def test_health_readiness_and_metrics_answer_without_a_user(client: httpx.
     assert (await client.get("/readyz")).json()["status"] == "ready"
     metrics = await client.get("/metrics")
     assert metrics.status_code == 200 and "prahari_http_requests_total" in metrics.text
+    assert 'prahari_devices{presence="offline"} 0.0' in metrics.text

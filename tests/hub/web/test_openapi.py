@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES = 6
+EXAMPLES = 4
 LONGEST_QUERY = 2000
 DOCUMENT = openapi(api_router())
 OPERATIONS = [(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]

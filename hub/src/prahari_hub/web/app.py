@@ -23,6 +23,7 @@ from prahari_hub.http.static import HashedFiles
 from prahari_hub.incidents.service import count_open
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store
+from prahari_hub.web import gauges
 from prahari_hub.web.pages import error_page
 
 API_SLICES = ("access", "identity", "fleet", "fleet.map", "incidents", "signage")
@@ -56,7 +57,7 @@ def console_app(parts: Parts) -> FastAPI:
     app.state.store = parts.store
     app.state.authenticator = StoreAuthenticator(parts.store, secure=settings.cookie_secure)
     app.state.probes = parts.probes
-    app.state.gauges = [count_open, *parts.gauges]
+    app.state.gauges = [count_open, gauges.presence, *parts.gauges]
     app.state.error_page = error_page
     app.state.error_page = error_page
     for name, part in parts.state.items():
