@@ -253,6 +253,18 @@ def test_an_expired_box_recovers_with_its_old_key(box: Box, seed: Make, https: A
     assert "/.well-known/est/simplereenroll" not in paths
 
 
+def test_a_box_that_expired_before_it_ever_connected_recovers_too(box: Box, seed: Make, https: Any) -> None:
+    https.device_since = datetime.now(UTC) - timedelta(days=100)
+    box.put(seed())
+    keeper = box.keeper()
+    https.device_since = None
+    keeper.step()
+    trial = box.identity.trial()
+    assert trial is not None
+    assert trial.not_after > datetime.now(UTC)
+    assert keeper.trouble is None
+
+
 def test_a_clock_in_1970_starts_no_renewal(box: Box, seed: Make) -> None:
     keeper = enrolled(box, seed)
     box.at = datetime(1970, 1, 1, tzinfo=UTC)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from prahari_wire.command import Command, CommandName
+from prahari_wire.display import OverrideSet
 from prahari_wire.ids import ulid
 from prahari_wire.twin import Desired, TwinDown, document_bytes
 
@@ -33,13 +35,14 @@ def home(tmp_path: Path, seed: Callable[..., bytes], broker: Any) -> Path:
 
 
 class Agent:
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **environment: str) -> None:
         self.home, self.log = home, home / "agent.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "prahari_agent.cli", "run", "--home", str(home)],
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **environment},
             )
 
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -149,6 +152,58 @@ def test_agent_restart_replaces_the_process_and_succeeds(
     )
     assert len(states) == 1
     assert agent.process.poll() is None
+
+
+def test_systemd_hears_ready_a_fed_watchdog_and_stopping(home: Path, hub_peer: Any, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        address = f"\0prahari-test-{os.getpid()}"
+        systemd.bind(address)
+        systemd.settimeout(20)
+        agent = Agent(home, NOTIFY_SOCKET="@" + address[1:], WATCHDOG_USEC="2000000")
+        try:
+            assert systemd.recv(1000) == b"READY=1"
+            assert b"WATCHDOG=1" in systemd.recv(1000)
+            agent.process.send_signal(signal.SIGTERM)
+            while b"STOPPING=1" not in (said := systemd.recv(1000)):
+                assert b"WATCHDOG=1" in said
+        finally:
+            assert agent.stop() == 0
+
+
+def test_a_second_agent_in_the_same_home_is_refused(
+    agent: Agent, hub_peer: Any, eventually: Callable[..., Any]
+) -> None:
+    eventually(lambda: hub_peer.messages("birth"))
+    second = agent.cli("run")
+    assert second.returncode == 2
+    assert "Another agent runs" in second.stderr
+    assert len(hub_peer.messages("birth")) == 1
+
+
+def test_a_configuration_with_a_typo_leaves_the_box_as_it_was(
+    agent: Agent, hub_peer: Any, signer: Any, eventually: Callable[..., Any]
+) -> None:
+    eventually(lambda: hub_peer.messages("birth"))
+    hub_peer.say("twin", twin_message(signer, 1, BOX))
+    eventually(lambda: hub_peer.events("twin.report"))
+    message = twin_message(signer, 2, BOX)
+    message["document"]["peripherals"]["box1"]["debounce"] = 5
+    hub_peer.say("twin", message)
+    report = eventually(lambda: [e for e in hub_peer.events("twin.report") if e["body"]["version"] == 2])[0][
+        "body"
+    ]
+    assert (report["outcome"], report["applied_version"]) == ("rejected", 1)
+    assert report["errors"][0]["path"] == "peripherals.box1.callbox.debounce"
+
+
+def test_an_override_for_a_display_that_is_not_there_is_answered(
+    agent: Agent, hub_peer: Any, signer: Any, eventually: Callable[..., Any]
+) -> None:
+    eventually(lambda: hub_peer.messages("birth"))
+    overrides = signer.signed(OverrideSet(id=ulid(), display="sign1", epoch=4, overrides=[]))
+    hub_peer.say("override", overrides.model_dump_json(by_alias=True).encode())
+    [state] = eventually(lambda: hub_peer.events("override.state"))
+    assert (state["body"]["outcome"], state["body"]["epoch"], state["peripheral"]) == ("refused", 4, "sign1")
 
 
 def test_a_box_without_a_seed_says_what_to_do(tmp_path: Path) -> None:

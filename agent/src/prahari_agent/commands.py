@@ -16,7 +16,7 @@ from prahari_wire.command import Command, CommandName, CommandReport, Idempotenc
 from prahari_wire.events import COMMAND_STATE
 
 from prahari_agent.clock import Clock
-from prahari_agent.errors import AgentError, Rejected
+from prahari_agent.errors import AgentError, HubUnreachable, Rejected
 from prahari_agent.log import get_logger
 from prahari_agent.outbox import CommandRow, Outbox
 
@@ -62,7 +62,7 @@ class Commands:
         try:
             command = parse(Command, payload)
             self._verify(command)
-        except (Refused, Rejected) as error:
+        except (Refused, Rejected, HubUnreachable) as error:
             log.warning("a command from the hub is not accepted", error=str(error)[:300])
             return
         known = self._outbox.command(command.id)

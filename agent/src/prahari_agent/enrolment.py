@@ -210,14 +210,18 @@ class Keeper:
         self.trouble = trouble
 
     def _renew_if_due(self) -> bool:
-        pair = self._identity.current()
-        if pair is None or self._identity.trial() is not None or not self._clock.plausible():
+        trial, current = self._identity.trial(), self._identity.current()
+        newest = trial or current
+        if newest is None or not self._clock.plausible():
             return False
-        now = self._clock.now()
-        if expired(pair, now, margin=timedelta(minutes=1)):
-            self._recover(pair)
+        if expired(newest, self._clock.now(), margin=timedelta(minutes=1)):
+            if current is None:
+                self._identity.connected(
+                    newest
+                )  # its key is needed to sign with: it must not lie in the free slot
+            self._recover(current or newest)
             return True
-        if now < pair.renew_at():
+        if trial is not None or self._clock.now() < newest.renew_at():
             return False
         request = self._identity.new_request(self._record.device, self._record.city)
         renewed = self._identity.take(

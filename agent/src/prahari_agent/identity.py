@@ -131,6 +131,11 @@ class Identity:
         slot = self._slot("trial")
         return self.pair(slot) if slot and slot != self._slot("current") else None
 
+    def proven_or_newer(self, now: datetime) -> Pair | None:
+        """The current pair while it is good, else the one on trial."""
+        current, trial = self.current(), self.trial()
+        return trial if trial and (current is None or expired(current, now)) else current
+
     def choose(self, attempt: int) -> Pair | None:
         """The pair for the ``attempt``-th try since the last connection (from 0): the trial and the old one take turns."""
         trial, current = self.trial(), self.current()

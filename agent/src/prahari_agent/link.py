@@ -86,14 +86,13 @@ class Link:
         on_welcome: Callable[[], None],
         clock: Clock,
         pulses: Pulses,
-        before_attempt: Callable[[], None] = lambda: None,
         rng: random.Random | None = None,
     ) -> None:
         """``on_down`` and ``on_ack`` are called from the network thread and must return at once."""
         self._device, self._broker, self._credentials = device, broker, credentials
         self._next_session, self._birth = next_session, birth
         self._on_ack, self._on_down, self._on_welcome = on_ack, on_down, on_welcome
-        self._clock, self._pulses, self._before_attempt = clock, pulses, before_attempt
+        self._clock, self._pulses = clock, pulses
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._connection: _Connection | None = None
         self._attempt = 0
@@ -103,7 +102,6 @@ class Link:
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
         self.rtt_ms: float | None = None
         self.trouble: str | None = "not connected yet"
-        self.last_refusal: str | None = None
 
     # For the rest of the agent
 
@@ -157,7 +155,6 @@ class Link:
         while not self._stopping.is_set():
             self._pulses.beat("link", limit_s=CONNECT_TIMEOUT_S * 6)
             try:
-                self._before_attempt()
                 self._one_connection()
             except SetupError as error:
                 self._failed(str(error))

@@ -16,9 +16,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prahari_wire.base import parse
+from prahari_wire.base import Refused, parse
 from prahari_wire.command import CommandName
-from prahari_wire.display import OverrideSet
+from prahari_wire.display import OverrideOutcome, OverrideSet, OverrideState
+from prahari_wire.events import OVERRIDE_STATE
 from prahari_wire.presence import Birth, GoneReason, Versions
 from prahari_wire.signing import SignedMessage
 from prahari_wire.topics import Down
@@ -135,7 +136,7 @@ def run(home: Path) -> int:
             on_down={
                 Down.TWIN: lambda payload: adopting.put(lambda: twin.receive(payload)),
                 Down.COMMAND: lambda payload: obeying.put(lambda: commands.receive(payload)),
-                Down.OVERRIDE: lambda payload: obeying.put(lambda: _override(payload, verify, roster)),
+                Down.OVERRIDE: lambda payload: obeying.put(lambda: _override(payload, verify, roster, outbox)),
             },
             on_welcome=lambda: _welcomed(delivery, monitor, spool, keeper),
             clock=box.clock, pulses=pulses,
@@ -246,10 +247,23 @@ def _verifier(box: Box, hub: Hub) -> Callable[[SignedMessage], None]:
     return verify
 
 
-def _override(payload: bytes, verify: Callable[[SignedMessage], None], roster: Roster) -> None:
-    overrides = parse(OverrideSet, payload)
-    verify(overrides)
-    roster.override(overrides)
+def _override(
+    payload: bytes, verify: Callable[[SignedMessage], None], roster: Roster, outbox: Outbox
+) -> None:
+    """Hand an override set to its display; one that is the hub's but cannot be obeyed is answered as refused."""
+    try:
+        overrides = parse(OverrideSet, payload)
+        verify(overrides)
+    except (Refused, Rejected, HubUnreachable) as error:
+        log.warning("an override from the hub is not accepted", error=str(error)[:300])
+        return
+    try:
+        roster.override(overrides)
+    except Rejected as error:
+        refused = OverrideState(
+            epoch=overrides.epoch, outcome=OverrideOutcome.REFUSED, detail=str(error)[:120]
+        )
+        outbox.emit(OVERRIDE_STATE, refused, peripheral=overrides.display)
 
 
 def _birth(box: Box, sessions: Sessions, roster: Roster, twin: Twin, outbox: Outbox) -> Birth:
@@ -282,7 +296,7 @@ def _welcomed(delivery: Delivery, monitor: Monitor, spool: Spool, keeper: Keeper
     """The hub has acked the birth: what waited may go."""
     delivery.wake()
     monitor.beat_soon()
-    spool.nudge()
+    spool.nudge(every=True)
     keeper.try_now()
 
 

@@ -58,7 +58,7 @@ CREATE TABLE IF NOT EXISTS commands (
 
 
 class OutboxFull(AgentError):
-    """The disk takes nothing and the memory that stands in for it is full."""
+    """The disk takes nothing and the memory that stands in for it is full, or the agent is stopping."""
 
 
 class Entry(NamedTuple):
@@ -259,6 +259,7 @@ class Outbox:
         self._wake: Callable[[], None] = lambda: None
         self._volatile: Journal | None = None
         self._durable: Journal | None = None
+        self._closed = False
         self.trouble: str | None = None
         self.refused = 0
         self._open()
@@ -269,6 +270,7 @@ class Outbox:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             for journal in (self._durable, self._volatile):
                 if journal is not None:
                     journal.close()
@@ -343,6 +345,8 @@ class Outbox:
 
     def _guarded(self, store: Callable[[Journal], int]) -> int:
         """Store in the durable journal; in the volatile one while the disk takes nothing."""
+        if self._closed:
+            raise OutboxFull("The agent is stopping and takes no events any more.")
         for journal in (self._open(), self._open()):
             if journal is None:
                 break
@@ -375,7 +379,7 @@ class Outbox:
 
     def _open(self) -> Journal | None:
         """The durable journal, opened again where it was lost; None while the disk does not allow it."""
-        if self._durable is not None:
+        if self._durable is not None or self._closed:
             return self._durable
         try:
             self._durable = Journal(self._path)

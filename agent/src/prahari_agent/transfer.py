@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import urllib3
+from prahari_wire.base import now_utc
 from urllib3.exceptions import HTTPError, SSLError
 
 from prahari_agent.errors import HubUnreachable, Rejected
@@ -27,6 +28,8 @@ log = get_logger("transfer")
 CONNECT_S, READ_S = 10.0, 60.0
 LARGEST_ANSWER = 1024 * 1024
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 300.0
+PATIENT_AFTER = 6
+"""After so many tries a file waits for its own time, however much else the hub commits."""
 CHUNK = 64 * 1024
 
 
@@ -110,7 +113,7 @@ class Hub:
         sync_folder(target.parent)
 
     def _pool(self, as_device: bool) -> urllib3.PoolManager:
-        pair = (self._identity.current() or self._identity.trial()) if as_device else None
+        pair = self._identity.proven_or_newer(now_utc()) if as_device else None
         context = self._identity.tls(pair, check_time=self._check_time())
         return urllib3.PoolManager(
             ssl_context=context,
@@ -200,9 +203,11 @@ class Spool:
         self._woken.set()
         return sha256
 
-    def nudge(self) -> None:
-        """The hub has committed something or is there again: what it did not know may be announced now."""
-        self._due_s.clear()
+    def nudge(self, *, every: bool = False) -> None:
+        """The hub has committed something: what it did not know may be announced now. ``every``: it is there again, try all."""
+        for name, (_, attempts) in list(self._due_s.items()):
+            if every or attempts <= PATIENT_AFTER:
+                self._due_s[name] = (0.0, 0 if every else attempts)
         self._woken.set()
 
     def waiting(self) -> list[Path]:

@@ -16,6 +16,7 @@ from prahari_agent.health import checks
 from prahari_agent.health.checks import Probes
 from prahari_agent.health.monitor import Monitor, next_beat_s, phase_s
 from prahari_agent.pulse import Pulses
+from prahari_wire.base import MAX_MESSAGE
 from prahari_wire.health import Health, PeripheralHealth, State
 
 
@@ -144,6 +145,16 @@ def test_a_check_that_breaks_is_left_out_and_the_rest_is_told(rig: Rig) -> None:
     names = [check.name for check in monitor.examine().checks]
     assert "link" not in names
     assert "outbox" in names
+
+
+def test_a_box_with_very_many_peripherals_still_fits_into_one_heartbeat(rig: Rig) -> None:
+    rig.peripherals = [
+        PeripheralHealth(id=f"cam{n}", state=State.FAIL, faults=["x" * 120] * 16, note="y" * 120)
+        for n in range(64)
+    ]
+    health = rig.monitor().examine()
+    assert len(health.model_dump_json()) < MAX_MESSAGE
+    assert len(health.peripherals) > 30
 
 
 def vars_of(probes: Probes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 
+from prahari_wire.base import MAX_MESSAGE
 from prahari_wire.health import HEARTBEAT_S, Check, Health, PeripheralHealth
 
 from prahari_agent.health.checks import CHECKS, Probes, of_peripheral
@@ -15,7 +16,8 @@ from prahari_agent.pulse import Pulses
 log = get_logger("health")
 
 MOST_CHECKS = 32
-"""What a heartbeat holds."""
+LARGEST = MAX_MESSAGE - 1024
+"""Bytes of a heartbeat's body; the rest is its envelope."""
 
 
 def phase_s(device: str, interval_s: float) -> float:
@@ -26,6 +28,18 @@ def phase_s(device: str, interval_s: float) -> float:
 def next_beat_s(now_s: float, interval_s: float, phase: float) -> float:
     """The first moment after ``now_s`` that is ``phase`` into an interval."""
     return ((now_s - phase) // interval_s + 1) * interval_s + phase
+
+
+def fitting(health: Health) -> Health:
+    """``health`` small enough for one message: a box with very many peripherals leaves out the words first, then the last ones."""
+    if len(health.model_dump_json()) <= LARGEST:
+        return health
+    brief = [p.model_copy(update={"note": None, "faults": p.faults[:2]}) for p in health.peripherals]
+    checks = [check for check in health.checks if not check.name.startswith("peripheral:")]
+    found = health.model_copy(update={"checks": checks, "peripherals": brief})
+    while len(found.model_dump_json()) > LARGEST:
+        found = found.model_copy(update={"peripherals": found.peripherals[:-1]})
+    return found
 
 
 class Monitor:
@@ -46,7 +60,6 @@ class Monitor:
         self._soon = False
         self._woken, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
-        self.last: Health | None = None
 
     def start(self) -> None:
         self._thread.start()
@@ -80,8 +93,7 @@ class Monitor:
         peripherals = self._peripherals()
         checks += [of_peripheral(health) for health in peripherals]
         uptime_s = self._probes.clock.mono_ms() // 1000
-        self.last = Health(uptime_s=uptime_s, checks=checks[:MOST_CHECKS], peripherals=peripherals[:64])
-        return self.last
+        return fitting(Health(uptime_s=uptime_s, checks=checks[:MOST_CHECKS], peripherals=peripherals[:64]))
 
     def _run(self) -> None:
         while not self._stopping.is_set():
