@@ -21,6 +21,7 @@ from prahari_wire.twin import Desired, PeripheralConfig
 T = TypeVar("T")
 PATIENCE_S = 30.0
 HEARTBEAT_S = 2
+MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
 
 
 def eventually(found: Callable[[], T], what: str, *, within_s: float = PATIENCE_S) -> T:
@@ -97,6 +98,7 @@ class Town:
         self.env = {
             **os.environ,
             "PRAHARI_HOME": str(folder / "hub"),
+            "PRAHARI_MEDIA": os.environ.get("PRAHARI_MEDIA") or str(MEDIA),
             "PRAHARI_CITY": "Pune",
             "PRAHARI_PORT_OFFSET": str(self.offset),
             "PRAHARI_HEARTBEAT_S": str(HEARTBEAT_S),

@@ -22,6 +22,7 @@ from prahari_provisioning.demo.processes import installed
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 DEVICES = ("pune-cam-01", "pune-ecb-01", "pune-vms-01")
 MODEL = Path(__file__).parent.parent / "data" / "models" / "ssd_mobilenet_v1_coco.toml"
+MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
 PASSAGES_S = ((6.0, 20.2), (22.7, 45.2), (50.2, 70.3), (74.5, 87.3), (92.1, 120.5), (123.4, 136.5))
 """When a person is in view, in seconds of the clip."""
 
@@ -34,7 +35,7 @@ class Demo:
         with self.output.open("w") as out:
             self.process = subprocess.Popen(
                 [installed("prahari-provision"), "demo", "--home", str(home), *options],
-                env={**os.environ, "PRAHARI_PORT_OFFSET": str(offset)},
+                env={"PRAHARI_MEDIA": str(MEDIA), **os.environ, "PRAHARI_PORT_OFFSET": str(offset)},
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )

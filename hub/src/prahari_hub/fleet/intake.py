@@ -13,9 +13,9 @@ from sqlalchemy import Connection, bindparam
 
 from prahari_hub.fleet import commands, twins
 from prahari_hub.fleet.presence import Presence, Step
+from prahari_hub.fleet.served import serve
 from prahari_hub.fleet.tables import devices, peripherals, transitions
 from prahari_hub.store import Unit
-from prahari_hub.store.upsert import upsert
 
 IN_CLAUSE = 500
 
@@ -96,28 +96,11 @@ def born(unit: Unit, device: str, message: BirthMessage, received_at: datetime) 
             service=sa.case((devices.c.service == "registered", "active"), else_=devices.c.service),
         )
     )
-    _serve(unit, device, {item.id: str(item.type) for item in body.peripherals})
+    names = twins.peripheral_names(unit.conn, device)
+    serve(unit, device, {item.id: str(item.type) for item in body.peripherals}, names)
     twins.on_birth(unit, device, body.twin_version)
     commands.on_birth(unit, device)
     unit.tell("devices", id=device)
-
-
-def _serve(unit: Unit, device: str, served: dict[str, str]) -> None:
-    """The device's peripherals are those of its birth."""
-    gone = sa.and_(peripherals.c.device_id == device, peripherals.c.id.not_in(list(served)))
-    unit.conn.execute(peripherals.delete().where(gone))
-    names = twins.peripheral_names(unit.conn, device)
-    rows = [
-        {"device_id": device, "id": peripheral, "type": kind, "name": names.get(peripheral)}
-        for peripheral, kind in served.items()
-    ]
-    new = [row | {"faults": [], "updated_at": unit.now} for row in rows]
-    known = set(unit.conn.scalars(sa.select(peripherals.c.id).where(peripherals.c.device_id == device)))
-    upsert(unit.conn, peripherals, [row for row in new if row["id"] not in known], keys=("device_id", "id"))
-    for row in rows:
-        if row["id"] in known:
-            where = (peripherals.c.device_id == device) & (peripherals.c.id == row["id"])
-            unit.conn.execute(peripherals.update().where(where).values(type=row["type"], name=row["name"]))
 
 
 def offset_ms(device_at: datetime, received_at: datetime) -> float:
