@@ -23,7 +23,6 @@ PACKAGES = {
     "nft": "nftables",
     "chronyd": "chrony",
     "systemd-analyze": "systemd",
-    "sshd": "openssh-server",
 }
 
 

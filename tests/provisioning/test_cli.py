@@ -55,7 +55,7 @@ def hub() -> Iterator[Answers]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         answers.url = f"http://127.0.0.1:{server.server_port}"
         answers.table = {
             ("GET", "/api/v1/enrolment"): (
