@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -21,7 +22,7 @@ from prahari_wire.ids import ulid
 from prahari_wire.topics import Up, down_filter, mapped_subject, up
 
 pytestmark = [pytest.mark.system, pytest.mark.needs("curl"), pytest.mark.needs("openssl")]
-BOOT = "7b0f3f6e-8a51-4d58-9a52-0c1a6d5a3b11"
+BOOT = UUID("7b0f3f6e-8a51-4d58-9a52-0c1a6d5a3b11")
 
 
 def run(*command: str, data: bytes | None = None) -> bytes:

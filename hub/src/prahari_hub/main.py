@@ -13,7 +13,7 @@ from uvicorn import Config
 
 from prahari_hub import log as logs
 from prahari_hub.broker.role import Broker, open_broker
-from prahari_hub.fleet import blobs, device_api, dispatch
+from prahari_hub.fleet import blobs, device_api, dispatch, registry
 from prahari_hub.fleet.presence import Limits
 from prahari_hub.identity import spread
 from prahari_hub.identity.device_http import device_app
@@ -92,7 +92,12 @@ async def run(settings: Settings) -> None:
             Parts(
                 settings,
                 store,
-                state={"identity": identity, "feed": feed, "blobs": blob_store, "ingest": ingest},
+                state={
+                    "identity": identity,
+                    "feed": feed,
+                    "blobs": blob_store,
+                    "register_device": registry.ensure_device,
+                },
                 probes={"broker": lambda: None if broker.bus.sees else "the broker is not reachable"},
             )
         )

@@ -140,6 +140,15 @@ def create_device(
     unit.tell("devices", id=device, service="registered")
 
 
+def ensure_device(unit: Unit, actor: Actor, device: str, site: str | None) -> None:
+    """A claim makes the fleet know its device; a site that it names is where the device stands from now on."""
+    known = unit.conn.scalar(sa.select(devices.c.id).where(devices.c.id == device))
+    if known is None:
+        create_device(unit, actor, device, site=site)
+    elif site is not None:
+        change_device(unit, actor, device, {"site": site})
+
+
 def change_device(unit: Unit, actor: Actor, device: str, changes: Mapping[str, Any]) -> None:
     """Change ``name``, ``site`` or ``service``; what is not named stays."""
     _require(unit.conn, devices, device, "device")
