@@ -126,6 +126,18 @@ def test_a_person_who_entered_the_region_later_counts_when_the_track_ends(store:
     assert found.count == 1 and not found.active
 
 
+def test_a_person_who_leaves_after_the_incident_was_closed_opens_no_other(store: Store, field, do) -> None:
+    first, second = ulid(), ulid()
+    field.track(first, "started", "road")
+    field.track(second, "started", "road")
+    do(actions.resolve, only(store).id)
+    field.track(second, "ended", "road")
+    field.track(first, "ended", "road")
+    assert listed(store) == []
+    field.track(ulid(), "started", "road")
+    assert only(store).count == 1
+
+
 @pytest.mark.parametrize(
     ("device", "peripheral", "kind", "body", "severity"),
     [

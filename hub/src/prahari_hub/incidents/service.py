@@ -94,7 +94,22 @@ def _apply(unit: Unit, cause: Cause, verdicts: list[Verdict]) -> None:
             case Raise() if row is not None:
                 _join(unit, cause, verdict, row)
             case Raise():
-                _open(unit, cause, verdict)
+                if not _had_its_incident(unit.conn, verdict):
+                    _open(unit, cause, verdict)
+
+
+def _had_its_incident(conn: Connection, verdict: Raise) -> bool:
+    """Whether this very source was part of the last incident under its key, which somebody has closed meanwhile."""
+    if verdict.source is None:
+        return False
+    query = (
+        sa.select(incidents.c.detail)
+        .where(incidents.c.key == verdict.key)
+        .order_by(incidents.c.id.desc())
+        .limit(1)
+    )
+    detail = conn.execute(query).scalar() or {}
+    return verdict.source == detail.get("track") or verdict.source in detail.get("active", [])
 
 
 def _open_row(conn: Connection, key: str) -> Row[Any] | None:

@@ -67,7 +67,7 @@ def console_app(parts: Parts) -> FastAPI:
     api = api_router()
     app.include_router(api)
     app.add_api_route("/api/v1/openapi.json", _document(api), include_in_schema=False)
-    for router in _routers(PAGE_SLICES, "pages"):
+    for router in routers(PAGE_SLICES, "pages"):
         app.include_router(router, include_in_schema=False)
     if STATIC.is_dir():
         app.mount("/static", HashedFiles(STATIC), name="static")
@@ -83,12 +83,13 @@ def console_app(parts: Parts) -> FastAPI:
 def api_router() -> APIRouter:
     """All routes below /api/v1, each documented with the problems that it may answer."""
     api = APIRouter(prefix="/api/v1", responses=problems.RESPONSES)
-    for router in _routers(API_SLICES, "api"):
+    for router in routers(API_SLICES, "api"):
         api.include_router(router)
     return api
 
 
-def _routers(slices: tuple[str, ...], module: str) -> list[APIRouter]:
+def routers(slices: tuple[str, ...], module: str) -> list[APIRouter]:
+    """The routers of the slices that have this module."""
     names = [f"prahari_hub.{name}.{module}" for name in slices]
     return [import_module(name).router for name in names if find_spec(name) is not None]
 

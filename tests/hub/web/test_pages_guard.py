@@ -1,0 +1,48 @@
+"""Every page asks who is there before it shows or changes anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+from prahari_hub.web.app import PAGE_SLICES, routers
+
+OPEN = {"/login", "/login/link", "/setup", "/locale", "/logout", "/"}
+"""The way in, the choice of a language before it, and the way out, which ends whatever session there is."""
+
+
+def routes() -> list[tuple[str, str]]:
+    """(method, path) of each page."""
+    found = [route for router in routers(PAGE_SLICES, "pages") for route in within(router)]
+    assert len(found) > 10
+    return [
+        (method, route.path) for route in found for method in sorted(route.methods) if route.path not in OPEN
+    ]
+
+
+def within(router: APIRouter) -> Iterator[APIRoute]:
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            yield route
+        else:
+            yield from within(route.original_router)
+
+
+@pytest.mark.parametrize(("method", "path"), routes())
+def test_a_page_leads_who_is_not_signed_in_to_log_in_or_refuses(console, method: str, path: str) -> None:
+    with httpx.Client(base_url=console.url) as client:
+        answer = client.request(method, re.sub(r"{[\w:]+}", "0", path), headers={"accept": "text/html"})
+    assert answer.status_code == 303, answer.text
+    assert answer.headers["location"].startswith("/login")
+
+
+@pytest.mark.parametrize(("method", "path"), [pair for pair in routes() if pair[0] != "GET"])
+def test_a_form_without_its_csrf_token_is_refused(console, method: str, path: str) -> None:
+    client, _ = console.sign_in("the-admin")
+    with client:
+        answer = client.request(method, re.sub(r"{[\w:]+}", "0", path), data={"csrf": "wrong"})
+    assert answer.status_code == 403
