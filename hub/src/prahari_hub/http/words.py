@@ -141,3 +141,16 @@ WORDS: dict[str, dict[str, str]] = {
         "outbox": N_("Outbox"),
     },
 }
+
+SENTENCES = (
+    N_("The name or the password is wrong."),
+    N_("This account is disabled; ask an admin."),
+    N_("This set-up link is used or expired; run prahari-hub init for a new one."),
+    N_("This log-in link is used or expired; sign in with your name and password."),
+    N_("The two passwords differ; type the same one twice."),
+    N_("There is an admin already; ask that person for an account."),
+    N_("The page was open too long or came from elsewhere; reload it and try again."),
+    N_("An override needs a reason: say why the sign is taken over."),
+    N_("motion only: no model"),
+)
+"""Sentences of services and devices that pages show in the reader's language."""
