@@ -197,10 +197,18 @@ def test_a_batch_that_the_hub_cannot_read_is_sent_event_by_event_and_the_bad_one
 def test_the_low_mark_tells_what_was_shed(rig: Rig) -> None:
     first, second = rig.press(), rig.press()
     [batch] = rig.step()
-    rig.step(rig.ack(batch, beyond=[(first, first)]))
+    assert rig.step(rig.ack(batch, beyond=[(first, first)])) == []
     rig.now_s += 10
     [rest] = rig.step()
     assert (rest.low, seqs([rest])) == (second, [[second]])
+
+
+def test_what_an_ack_leaves_out_is_not_sent_again_at_once(rig: Rig) -> None:
+    rig.press()
+    [batch] = rig.step()
+    assert rig.step(rig.ack(batch, beyond=[])) == []
+    rig.now_s += FIRST_REPEAT_S
+    assert len(rig.step()) == 1
 
 
 def test_an_ack_of_another_journal_changes_nothing(rig: Rig) -> None:

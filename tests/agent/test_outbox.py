@@ -139,7 +139,9 @@ def test_a_refused_event_is_quarantined_with_its_reason(
 ) -> None:
     outbox = open_outbox()
     seq = outbox.emit(PRESS, press())
-    outbox.acked(ack(outbox.journal, refused=[Refusal(seq=seq, reason=Reason.INVALID, detail="no")]))
+    outbox.acked(
+        ack(outbox.journal, upto=seq, refused=[Refusal(seq=seq, reason=Reason.INVALID, detail="no")])
+    )
     assert (seqs(outbox), outbox.refused) == ([], 1)
     with sqlite3.connect(tmp_path / "outbox.db") as database:
         assert database.execute("SELECT seq, reason, detail FROM refused").fetchall() == [

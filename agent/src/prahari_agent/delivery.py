@@ -142,23 +142,23 @@ class Delivery:
         if ack.problem and batch is not None:
             self._unreadable(batch, ack.problem)
         elif self._outbox.acked(ack) or batch:
-            self._forget(batch)
+            if batch is not None:
+                self._settled(batch)
             self._on_progress()
-            if batch and self._outbox.trouble and self._still_held(batch):
-                batch.due_s = self._now_s() + LONGEST_REPEAT_S
-                self._state.batches[batch.id] = batch
 
-    def _forget(self, batch: Batch | None) -> None:
-        for entry in batch.entries if batch else ():
-            self._state.late.pop((batch.journal, entry.seq), None)  # type: ignore[union-attr]
-        if not self._outbox.held():
+    def _settled(self, batch: Batch) -> None:
+        """Forget the batch; what the hub has left out of its ack, or the disk does not let us forget, waits for a repeat."""
+        left = self._outbox.holds(batch.journal, [entry.seq for entry in batch.entries])
+        for entry in batch.entries:
+            if entry.seq not in left:
+                self._state.late.pop((batch.journal, entry.seq), None)
+        if left:
+            batch.entries = [entry for entry in batch.entries if entry.seq in left]
+            batch.due_s = self._now_s() + (LONGEST_REPEAT_S if self._outbox.trouble else FIRST_REPEAT_S)
+            self._state.batches[batch.id] = batch
+        elif not self._outbox.held():
             self._state.late.clear()
             self._state.alone.clear()
-
-    def _still_held(self, batch: Batch) -> bool:
-        """The hub has it, but the disk does not let us forget it: it must not be sent again at once."""
-        low, _ = self._outbox.pick(batch.journal, skip=(), limit=0, classes=())
-        return any(entry.seq >= low for entry in batch.entries)
 
     def _unreadable(self, batch: Batch, problem: str) -> None:
         """The hub could not read the batch: each event is tried alone, and one that fails alone is put aside."""

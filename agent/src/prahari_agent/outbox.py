@@ -184,6 +184,12 @@ class Journal:
                 removed, self.count, self.bytes = removed + count, self.count - count, self.bytes - size
         return removed
 
+    def held_among(self, seqs: Collection[int]) -> set[int]:
+        rows = self.db.execute(
+            "SELECT seq FROM events WHERE seq BETWEEN ? AND ?", (min(seqs, default=0), max(seqs, default=0))
+        )
+        return {seq for (seq,) in rows} & set(seqs)
+
     def quarantine(self, refusals: Iterable[Refusal]) -> int:
         """Move events that the hub will never accept to the table ``refused``, for a person to look at."""
         moved = 0
@@ -484,18 +490,26 @@ class Outbox:
                 return 0
             ranges = [(0, ack.upto), *ack.beyond] if ack.upto is not None else list(ack.beyond)
             try:
-                removed = found.remove(ranges)
-                if ack.refused:
-                    self.refused += found.quarantine(ack.refused)
-                    log.error(
-                        "the hub refuses events",
-                        refused=[(r.seq, r.reason, r.detail) for r in ack.refused[:10]],
-                    )
+                gone = self._quarantined(found, ack.refused) + found.remove(ranges)
             except sqlite3.DatabaseError as error:
                 self._lost(found, error)
                 return 0
             self._settle(found)
-            return removed
+            return gone
+
+    def _quarantined(self, journal: Journal, refused: list[Refusal]) -> int:
+        if not refused:
+            return 0
+        log.error("the hub refuses events", refused=[(r.seq, r.reason, r.detail) for r in refused[:10]])
+        moved = journal.quarantine(refused)
+        self.refused += moved
+        return moved
+
+    def holds(self, journal: UUID, seqs: Collection[int]) -> set[int]:
+        """Those of ``seqs`` that are still held."""
+        with self._lock:
+            found = self._by_id(journal)
+            return found.held_among(seqs) if found and seqs else set()
 
     def _settle(self, journal: Journal) -> None:
         if journal is self._volatile and journal.count == 0 and self._durable is not None:

@@ -51,7 +51,7 @@ def test_six_passages_of_a_real_clip_give_six_person_tracks_and_nothing_between(
     pipeline = Pipeline(
         CameraConfig(source=str(clip), regions=[region("person")]), Detector(load_model(manifest))
     )
-    shown = list(frames(clip))
+    shown = list(frames(clip, fps=2.5))
     told = play(pipeline, shown)
     ended = tracks(told, TrackPhase.ENDED)
     assert [track.label for track in ended] == ["person"] * 6
