@@ -27,7 +27,7 @@ from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.outgoing import Outgoing, back_off_s, reachable
-from prahari_hub.fleet.served import serve
+from prahari_hub.fleet.served import of_document, serve
 from prahari_hub.fleet.tables import devices, peripherals, twin_history, twins
 from prahari_hub.http.actor import Actor
 from prahari_hub.store import Unit
@@ -193,9 +193,7 @@ def reported(unit: Unit, fact: Fact) -> None:
     if body.version >= row.version:
         values["next_send_at"] = None
     if values["applied_version"] == row.version:
-        configs: dict[str, dict[str, Any]] = row.document.get("peripherals", {})
-        types = {peripheral: str(config["type"]) for peripheral, config in configs.items()}
-        serve(unit, fact.device, types, {name: config.get("name") for name, config in configs.items()})
+        serve(unit, fact.device, *of_document(row.document))
     unit.conn.execute(twins.update().where(twins.c.device_id == fact.device).values(values))
     _note_heartbeat(unit, fact.device, values["applied_version"])
     unit.tell("devices", id=fact.device, twin_applied=values["applied_version"])
