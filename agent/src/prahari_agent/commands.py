@@ -6,7 +6,6 @@ marked safe are carried out.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from prahari_wire.events import COMMAND_STATE
 from prahari_agent.clock import Clock
 from prahari_agent.errors import AgentError, HubUnreachable, Rejected
 from prahari_agent.log import get_logger
-from prahari_agent.outbox import CommandRow, Outbox
+from prahari_agent.outbox import CommandRow, Outbox, OutboxFull
 
 log = get_logger("commands")
 
@@ -92,7 +91,7 @@ class Commands:
     def _accept(self, command: Command) -> None:
         try:
             self._record(command, "ACCEPTED")
-        except sqlite3.Error as error:
+        except OutboxFull as error:
             if command.idempotency is Idempotency.AT_MOST_ONCE:
                 log.error(
                     "a command cannot be journaled and is not carried out",
@@ -134,7 +133,7 @@ class Commands:
     ) -> None:
         try:
             self._record(command, state, result=result, error=error)
-        except sqlite3.Error as trouble:
+        except OutboxFull as trouble:
             log.error("a command's state cannot be journaled", id=command.id, state=state, error=str(trouble))
             self._outbox.emit(COMMAND_STATE, _report(command, state, result, error))
 

@@ -295,14 +295,18 @@ class Outbox:
         return seq
 
     def emit_command(self, command: str, row: CommandRow, body: Message) -> None:
-        """Journal a command's state and tell it, both or neither; sqlite3.Error where the disk takes nothing."""
+        """Journal a command's state and tell it, both or neither; OutboxFull where the disk takes nothing."""
         with self._lock:
             journal = self._open()
             if journal is None:
-                raise sqlite3.OperationalError(self.trouble)
-            with journal.db.atomic():
-                journal.put_command(command, row)
-                self._insert(journal, COMMAND_STATE, body, None, self._stamp())
+                raise OutboxFull(f"The box cannot write its journal: {self.trouble}.")
+            try:
+                with journal.db.atomic():
+                    journal.put_command(command, row)
+                    self._insert(journal, COMMAND_STATE, body, None, self._stamp())
+            except sqlite3.DatabaseError as error:
+                self._lost(journal, error)
+                raise OutboxFull(f"The box cannot write its journal: {error}.") from error
         self._wake()
 
     def command(self, command: str) -> CommandRow | None:
