@@ -419,8 +419,11 @@ class Outbox:
         log.error("the outbox was broken, is kept aside and begun anew", file=name, detail=detail)
         self._forget_oldest_set_aside()
         body = JournalSetAside(file=name, detail=detail[:120])
-        with self._durable.db.atomic():
-            self._insert(self._durable, SET_ASIDE, body, None, self._stamp())
+        try:
+            with self._durable.db.atomic():
+                self._insert(self._durable, SET_ASIDE, body, None, self._stamp())
+        except sqlite3.Error as error:
+            log.error("the hub cannot be told of the broken outbox", error=str(error))
 
     def _forget_oldest_set_aside(self) -> None:
         kept = sorted(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -37,7 +36,7 @@ SNAPSHOT_S = 10.0
 WELL_AFTER_S = 5.0
 """A process that has given facts for so long since its start ends the fault of the crash before."""
 _OPEN = "open.json"
-_NOT_STORED = (AgentError, OSError, sqlite3.Error)
+_NOT_STORED = (AgentError, OSError)
 _PROCESS, _MODEL = "camera process", "camera model"
 
 
