@@ -20,6 +20,7 @@ PORTS = (8883, 4222, 8080, 8443)
 REQUIRED = frozenset(filter(None, os.environ.get("PRAHARI_REQUIRE", "").split(",")))
 PACKAGES = {
     "Xvfb": "xvfb",
+    "initdb": "postgresql",
     "nft": "nftables",
     "chronyd": "chrony",
     "systemd-analyze": "systemd",
@@ -31,8 +32,11 @@ def media_folder() -> Path:
 
 
 def find_program(name: str) -> str | None:
-    """Its path; programs of the system's sbin count although a user's PATH may lack them."""
-    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
+    """Its path; programs of the system's sbin and of PostgreSQL count although a user's PATH may lack them."""
+    servers = map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
+    return shutil.which(
+        name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *servers])
+    )
 
 
 def missing(need: str) -> str | None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import URLError
 
@@ -164,24 +169,75 @@ def ready(address: str, hub: subprocess.Popen[bytes], *, within_s: float = 60) -
     return False
 
 
-@pytest.mark.system
-def test_a_hub_serves_beside_a_broker_that_compose_started_apart(
-    root: Path, tmp_path: Path, port_offset: int
-):
-    """The three commands of compose.yaml's services prepare, nats and hub, with one home, as there."""
+@contextmanager
+def postgresql(program: Callable[[str], str], port: int) -> Iterator[str]:
+    """A PostgreSQL server of its own; its URL. PostgreSQL refuses to run as root, so root lends it to the user nobody."""
+    user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+    folder = Path(tempfile.mkdtemp(prefix="prahari-pg-", dir="/tmp"))
+    if user:
+        shutil.chown(folder, "nobody", "nogroup")
+    data = folder / "data"
+    try:
+        initialise = [
+            program("initdb"),
+            "--pgdata",
+            data,
+            "--username",
+            "prahari",
+            "--auth",
+            "trust",
+            "--no-sync",
+        ]
+        subprocess.run(initialise, check=True, capture_output=True, cwd=folder, **user)  # type: ignore[call-overload]
+        options = [
+            "-D",
+            data,
+            "-p",
+            str(port),
+            "-k",
+            folder,
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "fsync=off",
+        ]
+        server = [Path(program("initdb")).with_name("postgres"), *options]
+        with subprocess.Popen(server, cwd=folder, stderr=subprocess.DEVNULL, **user) as process:  # type: ignore[call-overload]
+            try:
+                until_open(port)
+                yield f"postgresql+psycopg://prahari@127.0.0.1:{port}/postgres"
+            finally:
+                process.send_signal(signal.SIGINT)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def until_open(port: int, *, within_s: float = 30) -> None:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"nobody listens on port {port}")
+
+
+def serves(root: Path, home: Path, port_offset: int, database: str | None) -> tuple[bool, str]:
+    """Run the commands of compose.yaml's services prepare, nats and hub with one home, as there; (ready, log)."""
     found = services(root)
-    home = Path(str(tmp_path / "home"))
     here = Path(sys.executable).parent
     env = {**os.environ, "PRAHARI_HOME": str(home), "PRAHARI_PORT_OFFSET": str(port_offset)}
     env["PRAHARI_NATS_URL"] = f"nats://127.0.0.1:{4222 + port_offset}"
+    if database:
+        env["PRAHARI_DATABASE_URL"] = database
     prepare = [str(here / "prahari-hub"), *found["prepare"]["command"]]  # type: ignore[misc]
     subprocess.run(prepare, env=env, check=True, capture_output=True)
     program, *options = (
         str(part).replace("/var/lib/prahari", str(home)) for part in found["nats"]["entrypoint"]
     )  # type: ignore[attr-defined]
+    file = home.with_suffix(".log")
     with (
         subprocess.Popen([here / program, *options], env=env, stderr=subprocess.DEVNULL) as nats,
-        (tmp_path / "hub.log").open("wb") as log,
+        file.open("wb") as log,
         subprocess.Popen([here / "prahari-hub", "serve"], env=env, stdout=log, stderr=log) as hub,
     ):
         try:
@@ -189,4 +245,21 @@ def test_a_hub_serves_beside_a_broker_that_compose_started_apart(
         finally:
             for process in (hub, nats):
                 process.terminate()
-    assert served, (tmp_path / "hub.log").read_text()
+    return served, file.read_text()
+
+
+@pytest.mark.system
+def test_a_hub_serves_beside_a_broker_that_was_started_apart(root: Path, tmp_path: Path, port_offset: int):
+    served, log = serves(root, tmp_path / "home", port_offset, None)
+    assert served, log
+
+
+@pytest.mark.system
+@pytest.mark.needs("initdb")
+def test_a_hub_serves_on_postgresql(
+    root: Path, tmp_path: Path, port_offset: int, program: Callable[[str], str], free_port: Callable[[], int]
+):
+    with postgresql(program, free_port()) as database:
+        served, log = serves(root, tmp_path / "home", port_offset, database)
+    assert served, log
+    assert not (tmp_path / "home" / "hub.db").exists()
