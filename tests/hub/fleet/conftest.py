@@ -1,0 +1,93 @@
+"""A migrated store, a clock moved by hand, and a small town in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from prahari_hub.fleet import intake, registry
+from prahari_hub.fleet.facts import Fact
+from prahari_hub.http.actor import Actor, Role
+from prahari_hub.store import Store, Unit
+from prahari_hub.store.migrate import migrate
+from prahari_wire.base import Clock, Message
+from prahari_wire.ids import ulid
+from prahari_wire.presence import Birth, BirthMessage, Peripheral, PeripheralType, Versions
+
+ASHA = Actor("asha", Role.ADMIN)
+
+
+class Time:
+    """The hub's time."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_s(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def store(tmp_path: Path, time: Time) -> Iterator[Store]:
+    found = Store.open(f"sqlite:///{tmp_path / 'hub.db'}", clock=time)
+    migrate(found.engine)
+
+    def build(unit: Unit) -> None:
+        registry.create_zone(unit, ASHA, "pune", "Pune")
+        registry.create_zone(unit, ASHA, "kasba", "Kasba Peth", parent="pune")
+        registry.create_site(unit, ASHA, "wada", "Shaniwar Wada", lat=18.5195, lon=73.8553, zone="kasba")
+        for device in ("pune-cam-01", "pune-ecb-01", "pune-vms-01"):
+            registry.create_device(unit, ASHA, device, site="wada")
+
+    found.write_sync(build)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def asha() -> Actor:
+    return ASHA
+
+
+@pytest.fixture
+def born(store: Store, time: Time) -> Callable[..., None]:
+    """born(device, twin_version=…) lets a device begin a session and be online."""
+
+    def begin(device: str, *, twin_version: int | None = None, serves: dict[str, str] | None = None) -> None:
+        served = [Peripheral(id=name, type=PeripheralType(kind)) for name, kind in (serves or {}).items()]
+        versions = Versions(agent="0.1.0", python="3.11", os="Debian", board="simulated")
+        body = Birth(peripherals=served, versions=versions, journal=uuid4(), low=0, twin_version=twin_version)
+        message = BirthMessage(
+            id=ulid(), boot=uuid4(), conn=1, at=time.now, mono_ms=1, clock=Clock.SYNCED, body=body
+        )
+
+        def work(unit: Unit) -> None:
+            intake.born(unit, device, message, time.now)
+            unit.conn.exec_driver_sql("UPDATE devices SET presence = 'online' WHERE id = ?", (device,))
+
+        store.write_sync(work)
+
+    return begin
+
+
+@pytest.fixture
+def fact(time: Time) -> Callable[..., Fact]:
+    """fact(device, kind, body) is one committed event."""
+
+    def make(
+        device: str, kind: str, body: Message, *, peripheral: str | None = None, late: bool = False
+    ) -> Fact:
+        return Fact(device, "wada", peripheral, None, kind, body, time.now, late, ulid(), time.now)
+
+    return make
