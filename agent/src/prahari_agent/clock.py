@@ -89,10 +89,12 @@ class Clock:
     def quality(self) -> Quality:
         if not self.plausible():
             return Quality.FLOOR
+        return Quality.SYNCED if self.agrees_with_hub() or self._os_synced() else Quality.UNSYNCED
+
+    def agrees_with_hub(self) -> bool | None:
+        """Whether the wall clock is within two seconds of the hub's, less what the measure has lost by age; None if not measured."""
         offset_ms = self.offset_ms()
-        if offset_ms is not None:
-            return Quality.SYNCED if abs(offset_ms) < SYNCED_WITHIN_MS - self._worn_ms() else Quality.UNSYNCED
-        return Quality.SYNCED if self._os_synced() else Quality.UNSYNCED
+        return None if offset_ms is None else abs(offset_ms) < SYNCED_WITHIN_MS - self._worn_ms()
 
     def stamp(self) -> Stamp:
         return Stamp(at=self.now(), mono_ms=self._mono_ms(), clock=self.quality())

@@ -117,11 +117,12 @@ class Link:
         self._pulses.end("link")
 
     def reconnect(self) -> None:
-        """Begin a new connection soon, e.g. with a new certificate."""
+        """Begin a new connection now, e.g. with a new certificate."""
+        self._attempt = 0
+        self._woken.set()
         if (connection := self._connection) is not None:
             connection.reason = "a new certificate is to be used"
             connection.down.set()
-            self._woken.set()
 
     def announce(self) -> None:
         """Say birth again within this session: what it tells has changed."""

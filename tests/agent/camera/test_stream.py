@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import http.server
 import re
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -230,6 +232,18 @@ def test_an_http_camera_gives_live_pictures(serving: Any, clip: Path) -> None:
     assert all(before.time_s < after.time_s for before, after in pairwise(frames))
     assert frames[0].image.format.name.startswith("yuvj")
     assert abs(frames[-1].time_s - time.monotonic()) < 2.5
+
+
+def test_a_file_over_http_plays_at_its_own_pace(clip: Path) -> None:
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=clip.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        source = Source(Address.of(f"http://127.0.0.1:{server.server_port}/{clip.name}"), fps=5)
+        began_s = time.monotonic()
+        frames = list(islice(source.frames(), 6))
+        server.shutdown()
+    assert time.monotonic() - began_s >= 0.9
+    assert len(frames) == 6
 
 
 def test_a_network_camera_that_goes_and_comes_back_loses_and_regains_its_signal(

@@ -103,7 +103,7 @@ def change(rig: Rig, name: str, value: Any) -> None:
         pytest.param(
             "at", datetime(1970, 1, 1, tzinfo=UTC), checks.clock, State.FAIL, "time server", id="1970"
         ),
-        pytest.param("hub", 60, checks.clock, State.WARN, "time server", id="a-minute-behind"),
+        pytest.param("hub", 60, checks.clock, State.WARN, "the hub disagree", id="a-minute-behind-the-hub"),
         pytest.param(
             "link", ("Nothing answers at x", None), checks.link, State.FAIL, "Nothing answers", id="no-link"
         ),

@@ -169,11 +169,12 @@ class CameraProcess:
             with self._in_inference():
                 return Detector(load_model(Path(self._config.model))), None
         except ModelRefused as error:
+            self._inferring[0] = 0
             return None, str(error)
 
     @contextmanager
     def _in_inference(self) -> Iterator[None]:
-        """Leaves a mark that outlives a crash of this process."""
+        """Leaves a mark that outlives a crash of this process; an exception leaves it, too, for it ends the process."""
         self._inferring[0] = 1
         yield
         self._inferring[0] = 0
@@ -222,8 +223,10 @@ class CameraProcess:
     def _answer_snapshots(self) -> None:
         while self._asked:
             number = self._asked.popleft()
-            if self._last is None:
-                problem = self._problem or "the camera has not given a picture yet"
+            silent_s = time.monotonic() - self._last_frame_s
+            stale = silent_s > self._config.signal_loss_after_s and not self._ended
+            if self._last is None or stale:
+                problem = self._problem or "it has not given a picture lately"
                 self._channel.send({"type": "snapshot", "id": number, "problem": problem})
             else:
                 jpeg = self._pipeline.snapshot(self._last)

@@ -193,8 +193,9 @@ class Source:
             raise SourceError(f"{self.address.shown} has ended the stream; it is opened again.")
 
     def _decode(self, container: InputContainer) -> Iterator[Frame]:
-        """Frames of one opening, thinned to the wanted rate and, from a file in real time, given when they are due."""
+        """Frames of one opening, thinned to the wanted rate and, in real time (as always from a file over HTTP), given when due."""
         seen = 0
+        paced = self._paced or (self.address.kind is Kind.STREAM and bool(container.duration))
         for image in self._images(container):
             seen += 1
             stamp_s = (
@@ -205,7 +206,7 @@ class Source:
                 continue
             late = placed_s - self._due_s >= self._period_s
             self._due_s = (placed_s if late else self._due_s) + self._period_s
-            if self._paced and self._wait(max(0.0, placed_s - time.monotonic())):
+            if paced and self._wait(max(0.0, placed_s - time.monotonic())):
                 return
             yield Frame(self._clock.utc(placed_s), placed_s, image)
         if not seen:

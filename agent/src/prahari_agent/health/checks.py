@@ -75,11 +75,19 @@ def power(probes: Probes) -> Check | None:
 def clock(probes: Probes) -> Check:
     """The offset to the hub's time in ms, and how far the box trusts its own."""
     quality, offset_ms = probes.clock.quality(), probes.clock.offset_ms()
-    state = {Quality.SYNCED: State.OK, Quality.UNSYNCED: State.WARN, Quality.FLOOR: State.FAIL}[quality]
-    text = None if quality is Quality.SYNCED else f"{quality}: check that the box reaches a time server"
-    return Check(
-        name="clock", state=state, value=None if offset_ms is None else round(offset_ms, 1), text=text
-    )
+    value = None if offset_ms is None else round(offset_ms, 1)
+    if quality is not Quality.SYNCED:
+        state = State.FAIL if quality is Quality.FLOOR else State.WARN
+        return Check(
+            name="clock",
+            state=state,
+            value=value,
+            text=f"{quality}: check that the box reaches a time server",
+        )
+    if probes.clock.agrees_with_hub() is False:
+        text = "a time server and the hub disagree: check the hub's clock"
+        return Check(name="clock", state=State.WARN, value=value, text=text)
+    return Check(name="clock", state=State.OK, value=value)
 
 
 def link(probes: Probes) -> Check:
