@@ -9,7 +9,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -98,16 +98,30 @@ class Console:
         asyncio.run_coroutine_threadsafe(self.blobs.put(sha256, chunks()), self.loop).result(10)
 
 
-@pytest.fixture
-def console(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Console]:
-    found = Console(load(home=tmp_path / "hub"), free_port())
+@contextmanager
+def running(home: Path, port: int) -> Iterator[Console]:
+    found = Console(load(home=home), port)
     found.start()
     try:
-        found.do(_people)
         yield found
     finally:
         found.stop()
         found.store.close()
+
+
+@pytest.fixture
+def bare(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Console]:
+    """A console that nobody has an account of."""
+    with running(tmp_path / "bare", free_port()) as found:
+        yield found
+
+
+@pytest.fixture
+def console(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Console]:
+    """With an admin, an operator, a technician and an auditor, who share a password."""
+    with running(tmp_path / "hub", free_port()) as found:
+        found.do(_people)
+        yield found
 
 
 def _people(unit: Unit) -> None:
@@ -304,5 +318,19 @@ def city(console: Console) -> Console:
     """Four devices of Pune, one of them offline, one with a full disk; a sign with a frame; a camera without picture."""
     console.do(_build)
     console.do(camera_fault)
-    shows(console, "पुणे")
+    shows(console, "PUNE")
     return console
+
+
+@pytest.fixture
+def visit(browser: Browser, console: Console) -> Iterator[Callable[..., Page]]:
+    """visit(name="operator") gives a page signed in as that person, visit() one that is not; ``at`` is another console."""
+    with ExitStack() as stack:
+
+        def go(name: str | None = None, *, at: Console = console, **options: Any) -> Page:
+            found = stack.enter_context(open_page(browser, at, **options))
+            if name:
+                log_in(found, name)
+            return found
+
+        yield go

@@ -1,0 +1,99 @@
+"""Every page: accessible by WCAG 2.2 AA in both languages, for those who may see it and closed to others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.needs("chromium")]
+
+PAGES = {
+    "map": "/map",
+    "incidents": "/incidents",
+    "incident": "/incidents/{incident}",
+    "devices": "/devices",
+    "device": "/devices/pune-cam-01",
+    "displays": "/displays",
+    "display": "/displays/pune-vms-01:sign1",
+    "claims": "/claims",
+    "audit": "/audit",
+    "accounts": "/users",
+    "map layers": "/map-layers",
+}
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+def violations(page: Page, root: Path) -> list[str]:
+    axe = (root / "hub" / "ui" / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    page.evaluate(axe)
+    found: dict[str, Any] = page.evaluate(f"axe.run(document, {{runOnly: {json.dumps(RULES)}}})")
+    return [
+        f"{one['id']}: {node['target']} {node['failureSummary']}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
+
+
+def incident_of(page: Page) -> str:
+    found = page.request.get("/api/v1/incidents").json()
+    return str(found["items"][0]["id"])
+
+
+@pytest.mark.parametrize("locale", ["en", "hi"])
+def test_no_page_has_a_wcag_violation(city: Any, page: Page, root: Path, locale: str) -> None:
+    if locale == "hi":
+        page.get_by_role("button", name="हिन्दी").click()
+        expect(page.locator("html")).to_have_attribute("lang", "hi")
+    incident = incident_of(page)
+    for name, address in PAGES.items():
+        page.goto(address.format(incident=incident))
+        expect(page.locator("html")).to_have_attribute("lang", locale)
+        expect(page.locator("#counts .count")).to_have_count(4)
+        assert violations(page, root) == [], name
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_log_in_and_set_up_have_no_wcag_violation_in_light_and_dark(
+    visit: Callable[..., Page], root: Path, scheme: str
+) -> None:
+    page = visit(color_scheme=scheme)
+    for address in ("/login", "/setup?token=x", "/login/link?token=x", "/nowhere"):
+        page.goto(address)
+        assert violations(page, root) == [], address
+
+
+def test_dark_pages_have_no_wcag_violation(city: Any, visit: Callable[..., Page], root: Path) -> None:
+    page = visit(color_scheme="dark", name="admin")
+    for address in ("/incidents", "/devices", "/displays/pune-vms-01:sign1"):
+        page.goto(address)
+        assert violations(page, root) == [], address
+
+
+@pytest.mark.parametrize(
+    ("name", "closed"),
+    [
+        ("operator", ["/users", "/map-layers", "/audit", "/claims"]),
+        ("technician", ["/users", "/audit"]),
+        ("auditor", ["/users", "/claims"]),
+    ],
+)
+def test_what_a_role_may_not_see_is_neither_offered_nor_served(
+    city: Any, visit: Callable[..., Page], name: str, closed: list[str]
+) -> None:
+    page = visit(name=name)
+    for address in closed:
+        expect(page.locator(f'.rail a[href="{address}"]')).to_have_count(0)
+        answer = page.goto(address)
+        assert answer is not None and answer.status == 403
+
+
+def test_an_auditor_sees_no_button_that_changes_an_incident(city: Any, visit: Callable[..., Page]) -> None:
+    page = visit(name="auditor")
+    page.goto("/incidents")
+    expect(page.locator("tr[data-id]")).to_have_count(1)
+    expect(page.locator("[data-action=ack], [data-action=resolve]")).to_have_count(0)
