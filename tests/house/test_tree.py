@@ -180,6 +180,19 @@ def test_every_link_between_documents_leads_somewhere():
     assert dead == []
 
 
+def test_every_page_is_found_from_the_readme():
+    found, open_pages = {ROOT / "README.md"}, [ROOT / "README.md"]
+    while open_pages:
+        page = open_pages.pop()
+        for goal in re.findall(r"\]\(([^)#\s]+\.md)", TEXTS.get(page, "")):
+            linked = (page.parent / goal).resolve()
+            if linked not in found and linked in TEXTS:
+                found.add(linked)
+                open_pages.append(linked)
+    lost = [str(path.relative_to(ROOT)) for path in TEXTS if path.suffix == ".md" and path not in found]
+    assert lost == ["CHANGELOG.md"]
+
+
 def test_the_readme_gives_the_two_commands_and_ci_runs_one_of_them():
     readme = TEXTS[ROOT / "README.md"]
     assert "\nmake demo\n" in readme
