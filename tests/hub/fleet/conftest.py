@@ -1,4 +1,4 @@
-"""A migrated store, a clock moved by hand, and a small town in it."""
+"""A store, a clock moved by hand, and a small town in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prahari_hub.fleet import intake, registry
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.store import Store, Unit
-from prahari_hub.store.migrate import migrate
+from prahari_hub.store.migrate import load_tables
 from prahari_wire.base import Clock, Message
 from prahari_wire.ids import ulid
 from prahari_wire.presence import Birth, BirthMessage, Peripheral, PeripheralType, Versions
@@ -40,8 +40,9 @@ def time() -> Time:
 
 @pytest.fixture
 def store(tmp_path: Path, time: Time) -> Iterator[Store]:
+    load_tables()
     found = Store.open(f"sqlite:///{tmp_path / 'hub.db'}", clock=time)
-    migrate(found.engine)
+    found.create_all()
 
     def build(unit: Unit) -> None:
         registry.create_zone(unit, ASHA, "pune", "Pune")

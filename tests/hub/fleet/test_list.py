@@ -1,0 +1,229 @@
+"""The fleet as a list: filters, sorts, pages that stay true while devices come and go; and the one-line verdict."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from prahari_hub.errors import Conflict, Invalid, NotFound
+from prahari_hub.fleet import history, queries, registry
+from prahari_hub.fleet.presence import Presence
+from prahari_hub.fleet.queries import SORTS, Filter
+from prahari_hub.fleet.tables import devices, peripherals
+from prahari_hub.fleet.verdict import Situation, verdict
+
+
+@pytest.fixture
+def many(store: Any, asha: Any, time: Any) -> Any:
+    """Forty devices with every combination of presence and health, some without name or site."""
+
+    def build(unit: Any) -> None:
+        states = itertools.cycle(itertools.product(Presence, queries.HEALTH_STATES))
+        for number in range(40):
+            presence, health = next(states)
+            device = f"box-{number:03d}"
+            registry.create_device(
+                unit,
+                asha,
+                device,
+                name=f"Box {number % 7}" if number % 3 else None,
+                site="wada" if number % 2 else None,
+            )
+            values = {"presence": str(presence), "health_state": health}
+            if number % 4:
+                time.pass_s(1)
+                values["last_seen"] = time.now
+            unit.conn.execute(devices.update().where(devices.c.id == device).values(values))
+
+    store.write_sync(build)
+    return store
+
+
+def ids(store: Any, wanted: Filter = Filter(), **options: Any) -> list[str]:
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = store.read_sync(
+            lambda conn, cursor=cursor: queries.list_devices(conn, wanted, cursor=cursor, limit=7, **options)
+        )
+        found += [device.id for device in page.items]
+        cursor = page.next
+        if cursor is None:
+            return found
+
+
+@pytest.mark.parametrize("sort", [sign + name for name in SORTS for sign in ("", "-")])
+def test_pages_of_every_order_give_each_device_once(many: Any, sort: str) -> None:
+    found = ids(many, sort=sort)
+    assert len(found) == 43
+    assert len(set(found)) == 43
+    whole = many.read_sync(lambda conn: queries.list_devices(conn, Filter(), sort=sort, limit=100))
+    assert found == [device.id for device in whole.items]
+
+
+def test_the_worst_come_first_by_presence(many: Any) -> None:
+    found = many.read_sync(lambda conn: queries.list_devices(conn, Filter(), sort="presence", limit=100))
+    order = [device.presence for device in found.items]
+    assert order == sorted(order, key=["offline", "suspect", "unknown", "online"].index)
+
+
+def test_pages_are_stable_while_devices_come_and_go(many: Any, asha: Any) -> None:
+    first = many.read_sync(lambda conn: queries.list_devices(conn, Filter(), limit=10))
+    seen = [device.id for device in first.items]
+
+    def change(unit: Any) -> None:
+        registry.create_device(unit, asha, "box-0000")
+        unit.conn.execute(devices.delete().where(devices.c.id == seen[3]))
+
+    many.write_sync(change)
+    rest = many.read_sync(lambda conn: queries.list_devices(conn, Filter(), cursor=first.next, limit=100))
+    assert not set(seen) & {device.id for device in rest.items}
+    assert len(seen) + len(rest.items) == 43
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [
+        pytest.param(Filter(q="BOX-01"), 10, id="q finds ids in any case"),
+        pytest.param(Filter(q="box 3"), 4, id="q finds names"),
+        pytest.param(Filter(q="shaniwar"), 23, id="q finds sites"),
+        pytest.param(Filter(q="100%_"), 0, id="q takes wildcards as text"),
+        pytest.param(Filter(presence=[Presence.OFFLINE]), 8, id="presence"),
+        pytest.param(Filter(presence=[Presence.OFFLINE], health_state=["fail"]), 2, id="presence and health"),
+        pytest.param(Filter(zone="pune"), 23, id="zone with those below"),
+        pytest.param(Filter(zone="kasba"), 23, id="zone"),
+        pytest.param(Filter(site="nowhere"), 0, id="site"),
+        pytest.param(Filter(service="retired"), 0, id="service"),
+    ],
+)
+def test_filters(many: Any, wanted: Filter, count: int) -> None:
+    found = ids(many, wanted)
+    assert len(found) == count
+    counted = many.read_sync(lambda conn: queries.counts(conn, wanted))
+    assert sum(counted["presence"].values()) == sum(counted["health_state"].values()) == count
+
+
+def test_a_filter_by_type_finds_who_serves_one(store: Any, born: Any) -> None:
+    born("pune-vms-01", serves={"sign1": "display"})
+    born("pune-cam-01", serves={"cam1": "camera"})
+    assert ids(store, Filter(type="display")) == ["pune-vms-01"]
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x",
+        "AAAA",
+        "W10",
+        "WyJpZCIsMSwyXQ",
+        "é",
+        "WyJpZCIsICJcdTAwMDAiLCAieCJd",
+        "W" * 500,
+        "WyJuYW1lIiwgIngiLCAieCJd",
+    ],
+)
+def test_a_cursor_that_is_none_is_refused(store: Any, cursor: str) -> None:
+    with pytest.raises(Invalid):
+        store.read_sync(lambda conn: queries.list_devices(conn, Filter(), cursor=cursor))
+
+
+def test_retired_devices_are_left_out_unless_asked_for(store: Any, asha: Any) -> None:
+    store.write_sync(lambda unit: registry.change_device(unit, asha, "pune-cam-01", {"service": "retired"}))
+    assert "pune-cam-01" not in ids(store)
+    assert ids(store, Filter(service="retired")) == ["pune-cam-01"]
+    assert store.read_sync(lambda conn: queries.device(conn, "pune-cam-01")).verdict.code == "retired"
+
+
+def test_places_and_devices_are_refused_where_they_contradict(store: Any, asha: Any) -> None:
+    def attempt(work: Any) -> None:
+        store.write_sync(work)
+
+    with pytest.raises(Conflict, match="already"):
+        attempt(lambda unit: registry.create_device(unit, asha, "pune-cam-01"))
+    with pytest.raises(Conflict, match="in use"):
+        attempt(lambda unit: registry.delete_site(unit, asha, "wada"))
+    with pytest.raises(Conflict, match="in use"):
+        attempt(lambda unit: registry.delete_zone(unit, asha, "pune"))
+    with pytest.raises(Conflict, match="below itself"):
+        attempt(lambda unit: registry.put_zone(unit, asha, "pune", "Pune", parent="kasba"))
+    with pytest.raises(NotFound, match="no site"):
+        attempt(lambda unit: registry.create_device(unit, asha, "pune-new-01", site="nowhere"))
+    with pytest.raises(Invalid, match="not a device id"):
+        attempt(lambda unit: registry.create_device(unit, asha, "Pune_1"))
+    with pytest.raises(Invalid, match="latitude"):
+        attempt(lambda unit: registry.create_site(unit, asha, "moon", "Moon", lat=91, lon=0))
+    with pytest.raises(Invalid, match="name"):
+        attempt(lambda unit: registry.create_zone(unit, asha, "z", " "))
+
+
+FINE: dict[str, Any] = {"service": "active", "presence": Presence.ONLINE, "ever_seen": True}
+
+
+@pytest.mark.parametrize(
+    ("situation", "level", "code"),
+    [
+        pytest.param({}, "ok", "fine", id="fine"),
+        pytest.param(
+            {"ever_seen": False, "presence": Presence.UNKNOWN}, "unknown", "never-seen", id="never seen"
+        ),
+        pytest.param(
+            {"presence": Presence.OFFLINE, "faults": [("cam1", "Frozen")]}, "fail", "offline", id="offline"
+        ),
+        pytest.param({"presence": Presence.UNKNOWN}, "unknown", "unknown", id="blind"),
+        pytest.param({"presence": Presence.SUSPECT}, "warn", "suspect", id="suspect"),
+        pytest.param({"faults": [("Gate", "SignalLoss"), ("Gate", "x")]}, "fail", "fault", id="fault"),
+        pytest.param({"checks": [("disk", "fail", "full")]}, "fail", "check-failed", id="check fails"),
+        pytest.param({"checks": [("disk", "warn", "90 %")]}, "warn", "check-warns", id="check warns"),
+        pytest.param({"twin_version": 2, "applied_version": 1}, "warn", "twin-pending", id="drift"),
+        pytest.param({"open_commands": 2}, "ok", "commands-open", id="commands"),
+        pytest.param({"service": "maintenance"}, "ok", "maintenance", id="maintenance"),
+    ],
+)
+def test_the_verdict_names_the_worst_that_somebody_can_act_on(situation: Any, level: str, code: str) -> None:
+    found = verdict(Situation(**(FINE | situation)))
+    assert (found.level, found.code) == (level, code)
+    assert found.text
+
+
+def test_history_merges_what_two_processes_measured_in_one_bucket(store: Any, time: Any) -> None:
+    for sums in ({"cpu": [1.0, 3.0, 2.0, 2]}, {"cpu": [0.0, 9.0, 9.0, 2], "disk": [5.0, 5.0, 5.0, 1]}):
+        store.write_sync(lambda unit, sums=sums: history.add(unit, time.now, {"pune-cam-01": sums}))
+    start = time.now
+    time.pass_s(1)
+    found = store.read_sync(lambda conn: history.series(conn, "pune-cam-01", since=start, until=time.now))
+    assert found.checks == {
+        "cpu": {"min": [0.0], "mean": [3.0], "max": [9.0]},
+        "disk": {"min": [5.0], "mean": [5.0], "max": [5.0]},
+    }
+
+
+def test_history_crosses_hours_and_is_forgotten_in_time(store: Any, time: Any) -> None:
+    start = time.now
+    for _ in range(3):
+        store.write_sync(
+            lambda unit: history.add(unit, time.now, {"pune-cam-01": {"cpu": [1.0, 1.0, 1.0, 1]}})
+        )
+        time.pass_s(3600)
+    found = store.read_sync(lambda conn: history.series(conn, "pune-cam-01", since=start, until=time.now))
+    assert len(found.times) == 36
+    assert [index for index, value in enumerate(found.checks["cpu"]["min"]) if value] == [0, 12, 24]
+    assert store.write_sync(lambda unit: history.forget(unit, before=time.now)) == 3
+
+
+def test_a_device_that_invents_checks_does_not_grow_its_history_without_end() -> None:
+    merged = history.merged({}, {f"check{number}": [1.0, 1.0, 1.0, 1] for number in range(1000)})
+    assert len(merged) == history.MAX_CHECKS
+
+
+def test_peripherals_keep_their_state_over_a_birth(store: Any, born: Any) -> None:
+    born("pune-cam-01", serves={"cam1": "camera"})
+    store.write_sync(
+        lambda unit: unit.conn.execute(peripherals.update().values(state="fail", faults=["Frozen"]))
+    )
+    born("pune-cam-01", serves={"cam1": "camera", "cam2": "camera"})
+    found = store.read_sync(lambda conn: queries.device(conn, "pune-cam-01"))
+    assert [(item.id, item.state, item.faults) for item in found.peripherals] == [
+        ("cam1", "fail", ["Frozen"]),
+        ("cam2", "unknown", []),
+    ]
