@@ -95,6 +95,21 @@ async def test_a_body_too_large_is_refused_with_and_without_a_length(
         assert answer.json()["status"] == 413
 
 
+async def test_a_large_file_is_taken_only_from_who_is_known(
+    client: httpx.AsyncClient, admin_token: str
+) -> None:
+    files = {"file": ("streets.geojson", b" " * (2 * 1024 * 1024))}
+    form = {"name": "Streets", "source": "test"}
+    for headers, expected in (
+        ({}, 413),
+        ({"authorization": "Bearer prt_0_0"}, 413),
+        ({"cookie": "prahari_session=planted"}, 413),
+        ({"authorization": f"Bearer {admin_token}"}, 422),
+    ):
+        answer = await client.post("/api/v1/map-layers", data=form, files=files, headers=headers)
+        assert answer.status_code == expected, answer.text
+
+
 async def test_every_answer_carries_the_security_headers(client: httpx.AsyncClient) -> None:
     for path in ("/healthz", "/api/v1/me", "/nowhere"):
         headers = (await client.get(path)).headers

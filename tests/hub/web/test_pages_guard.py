@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from prahari_hub.web.app import PAGE_SLICES, routers
+from prahari_hub.web.app import PAGE_ROUTERS
 
 OPEN = {"/login", "/login/link", "/setup", "/locale", "/logout", "/"}
 """The way in, the choice of a language before it, and the way out, which ends whatever session there is."""
@@ -17,7 +17,7 @@ OPEN = {"/login", "/login/link", "/setup", "/locale", "/logout", "/"}
 
 def routes() -> list[tuple[str, str]]:
     """(method, path) of each page."""
-    found = [route for router in routers(PAGE_SLICES, "pages") for route in within(router)]
+    found = [route for router in PAGE_ROUTERS for route in within(router)]
     assert len(found) > 10
     return [
         (method, route.path) for route in found for method in sorted(route.methods) if route.path not in OPEN

@@ -32,12 +32,21 @@ class StoreAuthenticator:
         self.secure = secure
 
     async def actor(self, request: Request) -> Actor | None:
-        authorization = request.headers.get("authorization")
-        if authorization is not None:
-            scheme, _, text = authorization.partition(" ")
-            return await self._by_token(request, text.strip()) if scheme.lower() == "bearer" else None
+        text = _bearer(request)
+        if text is not None:
+            return await self._by_token(request, text)
         secret = sessions.secret_of(request, secure=self.secure)
         return None if secret is None else await self._by_session(request, secret)
+
+    async def known(self, request: Request) -> bool:
+        now = self.store.clock()
+        text = _bearer(request)
+        if text is not None:
+            return await self.store.read(lambda conn: tokens.check(conn, text, now)) is not None
+        secret = sessions.secret_of(request, secure=self.secure)
+        if secret is None:
+            return False
+        return await self.store.read(lambda conn: sessions.find(conn, secret, now)) is not None
 
     async def _by_token(self, request: Request, text: str) -> Actor | None:
         now = self.store.clock()
@@ -68,6 +77,15 @@ class StoreAuthenticator:
             await self.store.write(work)
         except Unavailable:
             log.warning("the time of use was not noted")
+
+
+def _bearer(request: Request) -> str | None:
+    """The token's text, empty for another scheme; None where there is no such header and a cookie may count."""
+    authorization = request.headers.get("authorization")
+    if authorization is None:
+        return None
+    scheme, _, text = authorization.partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else ""
 
 
 async def _csrf_right(request: Request, expected: str) -> bool:

@@ -25,6 +25,10 @@ class Authenticator(Protocol):
         """The actor of this request by bearer token or session cookie (CSRF checked for writes by cookie), or None."""
         ...
 
+    async def known(self, request: Request) -> bool:
+        """Whether a valid token or session came with the request, whatever it may do: decided without its body."""
+        ...
+
 
 async def current_actor(request: Request) -> Actor:
     authenticator: Authenticator = request.app.state.authenticator

@@ -61,7 +61,7 @@ class Guard:
         send = self._with_headers(scope, send, request_id)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             headers = Headers(scope=scope)
-            limit = self._limit(scope["path"])
+            limit = await self._limit(scope)
             refused = self._refusal(scope["method"], headers, limit)
             if refused is not None:
                 status, detail = refused
@@ -110,8 +110,14 @@ class Guard:
             return False
         return True
 
-    def _limit(self, path: str) -> int:
-        return next((limit for prefix, limit in self.limits.items() if path.startswith(prefix)), BODY_LIMIT)
+    async def _limit(self, scope: Scope) -> int:
+        """A body is read before its sender's rights are looked at: more than BODY_LIMIT is taken only from who is known."""
+        limit = next(
+            (most for prefix, most in self.limits.items() if scope["path"].startswith(prefix)), BODY_LIMIT
+        )
+        if limit <= BODY_LIMIT or scope["method"] in SAFE:
+            return BODY_LIMIT
+        return limit if await scope["app"].state.authenticator.known(Request(scope)) else BODY_LIMIT
 
     def _with_headers(self, scope: Scope, send: Send, request_id: str) -> Send:
         async def answer(message: Message) -> None:

@@ -1,39 +1,63 @@
 """The console's application: every slice's API routes below /api/v1, every slice's pages, static files.
 
-A slice takes part with ``api.py`` (a ``router`` whose paths are below /api/v1) and ``pages.py`` (a ``router`` with whole paths).
+A slice's ``api.router`` has paths below /api/v1, its ``pages.router`` whole paths.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from prahari_hub.access import api as access_api
+from prahari_hub.access import pages as access_pages
 from prahari_hub.access.authenticator import StoreAuthenticator
+from prahari_hub.fleet import api as fleet_api
+from prahari_hub.fleet import pages as fleet_pages
+from prahari_hub.fleet.map import api as map_api
+from prahari_hub.fleet.map import pages as map_pages
 from prahari_hub.http import health, problems
 from prahari_hub.http.health import Gauges, Probe
 from prahari_hub.http.middleware import Guard
 from prahari_hub.http.static import HashedFiles
+from prahari_hub.identity import api as identity_api
+from prahari_hub.identity import pages as identity_pages
+from prahari_hub.incidents import api as incidents_api
+from prahari_hub.incidents import pages as incidents_pages
 from prahari_hub.incidents.service import count_open
 from prahari_hub.settings import Settings
+from prahari_hub.signage import api as signage_api
+from prahari_hub.signage import pages as signage_pages
 from prahari_hub.store import Store
 from prahari_hub.web import gauges
-from prahari_hub.web.pages import error_page
+from prahari_hub.web import pages as web_pages
 
-API_SLICES = ("access", "identity", "fleet", "fleet.map", "incidents", "signage")
-PAGE_SLICES = ("web", "access", "identity", "fleet", "fleet.map", "incidents", "signage")
+API_ROUTERS: tuple[APIRouter, ...] = (
+    access_api.router,
+    identity_api.router,
+    fleet_api.router,
+    map_api.router,
+    incidents_api.router,
+    signage_api.router,
+)
+PAGE_ROUTERS: tuple[APIRouter, ...] = (
+    web_pages.router,
+    access_pages.router,
+    identity_pages.router,
+    fleet_pages.router,
+    map_pages.router,
+    incidents_pages.router,
+    signage_pages.router,
+)
 STATIC = Path(__file__).parent / "static"
 BODY_LIMITS = {
     "/api/v1/map": 512 * 1024 * 1024,
     "/map": 512 * 1024 * 1024,
     "/api/v1/blobs": 64 * 1024 * 1024,
-    "/api/v1/images": 16 * 1024 * 1024,
 }
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
@@ -58,8 +82,8 @@ def console_app(parts: Parts) -> FastAPI:
     app.state.authenticator = StoreAuthenticator(parts.store, secure=settings.cookie_secure)
     app.state.probes = parts.probes
     app.state.gauges = [count_open, gauges.presence, *parts.gauges]
-    app.state.error_page = error_page
-    app.state.error_page = error_page
+    app.state.error_page = web_pages.error_page
+    app.state.error_page = web_pages.error_page
     for name, part in parts.state.items():
         setattr(app.state, name, part)
     problems.install(app)
@@ -67,7 +91,7 @@ def console_app(parts: Parts) -> FastAPI:
     api = api_router()
     app.include_router(api)
     app.add_api_route("/api/v1/openapi.json", _document(api), include_in_schema=False)
-    for router in routers(PAGE_SLICES, "pages"):
+    for router in PAGE_ROUTERS:
         app.include_router(router, include_in_schema=False)
     if STATIC.is_dir():
         app.mount("/static", HashedFiles(STATIC), name="static")
@@ -83,15 +107,9 @@ def console_app(parts: Parts) -> FastAPI:
 def api_router() -> APIRouter:
     """All routes below /api/v1, each documented with the problems that it may answer."""
     api = APIRouter(prefix="/api/v1", responses=problems.RESPONSES)
-    for router in routers(API_SLICES, "api"):
+    for router in API_ROUTERS:
         api.include_router(router)
     return api
-
-
-def routers(slices: tuple[str, ...], module: str) -> list[APIRouter]:
-    """The routers of the slices that have this module."""
-    names = [f"prahari_hub.{name}.{module}" for name in slices]
-    return [import_module(name).router for name in names if find_spec(name) is not None]
 
 
 def openapi(api: APIRouter) -> dict[str, Any]:
