@@ -121,10 +121,20 @@ def free_port() -> Callable[[], int]:
     return take
 
 
-@pytest.fixture
-def port_offset() -> int:
-    """A PRAHARI_PORT_OFFSET with which all of the hub's ports are free."""
+def _offset() -> int:
     while True:
         offset = random.randrange(11_000, 23_000)
         if all(_free(port + offset) for port in PORTS):
             return offset
+
+
+@pytest.fixture(scope="session")
+def find_port_offset() -> Callable[[], int]:
+    """find_port_offset() gives a PRAHARI_PORT_OFFSET with which all of the hub's ports are free."""
+    return _offset
+
+
+@pytest.fixture
+def port_offset() -> int:
+    """A PRAHARI_PORT_OFFSET with which all of the hub's ports are free."""
+    return _offset()

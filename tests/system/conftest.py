@@ -225,26 +225,41 @@ def _eventually() -> Callable[..., object]:
     return eventually
 
 
+class Towns:
+    """Builds towns and takes them down; their folders are short, because Unix sockets have short names."""
+
+    def __init__(self) -> None:
+        self._towns: list[Town] = []
+
+    def build(self, offset: int, **settings: str) -> Town:
+        self._towns.append(Town(Path(tempfile.mkdtemp(prefix="prahari-")), offset, settings))
+        self._towns[-1].build()
+        return self._towns[-1]
+
+    def close(self, *, show_logs: bool) -> None:
+        for town in self._towns:
+            town.close()
+            if show_logs:
+                print(town.logs())
+            shutil.rmtree(town.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def town(request: pytest.FixtureRequest, find_port_offset: Callable[[], int]) -> Iterator[Town]:
+    """One town for all tests of a file that leave its hub alone: each uses devices of its own."""
+    yield from _lend(request, find_port_offset())
+
+
 @pytest.fixture
-def make_town(request: pytest.FixtureRequest, port_offset: int) -> Iterator[Callable[..., Town]]:
-    """Builds towns with settings of one's own; their folders are short, because Unix sockets have short names."""
-    towns: list[Town] = []
+def own_town(request: pytest.FixtureRequest, port_offset: int) -> Iterator[Town]:
+    """A town whose hub a test may kill."""
+    yield from _lend(request, port_offset)
 
-    def make(**settings: str) -> Town:
-        folder = Path(tempfile.mkdtemp(prefix="prahari-"))
-        towns.append(Town(folder, port_offset, settings))
-        towns[-1].build()
-        return towns[-1]
 
+def _lend(request: pytest.FixtureRequest, offset: int) -> Iterator[Town]:
     failed_before = request.session.testsfailed
-    yield make
-    for town in towns:
-        town.close()
-        if request.session.testsfailed > failed_before:
-            print(town.logs())
-        shutil.rmtree(town.folder, ignore_errors=True)
-
-
-@pytest.fixture
-def town(make_town: Callable[..., Town]) -> Town:
-    return make_town()
+    towns = Towns()
+    try:
+        yield towns.build(offset)
+    finally:
+        towns.close(show_logs=request.session.testsfailed > failed_before)

@@ -17,6 +17,12 @@ pytestmark = pytest.mark.system
 EVENTS = 200
 
 
+@pytest.fixture
+def town(own_town: Any) -> Any:
+    """These tests kill the hub, so each has a town of its own."""
+    return own_town
+
+
 def allotted(box: Any) -> dict[str, int]:
     """Highest seq by journal that the box's outbox ever gave to an event."""
     with sqlite3.connect(f"file:{box.home / 'outbox.db'}?mode=ro", uri=True) as database:

@@ -22,8 +22,8 @@ SIGN = DisplayConfig(
 )
 
 
-def open_press(town: Any) -> dict[str, Any] | None:
-    found = [incident for incident in town.incidents(state="open") if incident["kind"] == "callbox.press"]
+def open_press(town: Any, device: str) -> dict[str, Any] | None:
+    found = town.incidents(state="open", kind="callbox.press", device=device)
     return found[0] if found else None
 
 
@@ -37,7 +37,7 @@ def test_a_press_becomes_an_incident_and_the_lamp_follows_the_operator(
     box = town.box("ecb-01", {"box1": CallboxConfig()})
     assert lamp_of(box) == "off"
     box.press()
-    incident = eventually(lambda: open_press(town), "the press to become an incident")
+    incident = eventually(lambda: open_press(town, "ecb-01"), "the press to become an incident")
     assert incident["severity"] == "critical"
     assert incident["device"] == "ecb-01"
     assert lamp_of(box) == "blinking"
@@ -49,12 +49,12 @@ def test_a_press_becomes_an_incident_and_the_lamp_follows_the_operator(
 
 
 def test_a_second_press_joins_the_open_incident(town: Any, eventually: Callable[..., Any]) -> None:
-    box = town.box("ecb-01", {"box1": CallboxConfig()})
+    box = town.box("ecb-02", {"box1": CallboxConfig()})
     box.press()
-    first = eventually(lambda: open_press(town), "the first press to become an incident")
+    first = eventually(lambda: open_press(town, "ecb-02"), "the first press to become an incident")
     box.press()
     eventually(lambda: town.get(f"/incidents/{first['id']}")["count"] == 2, "the second press to be counted")
-    assert len(town.incidents(state="open", kind="callbox.press")) == 1
+    assert len(town.incidents(state="open", kind="callbox.press", device="ecb-02")) == 1
 
 
 @pytest.mark.needs("media")
@@ -108,12 +108,12 @@ def test_an_override_reaches_the_sign_and_its_own_rendering_comes_back(
 
 
 def test_an_illegible_override_is_refused_with_the_reason(town: Any, eventually: Callable[..., Any]) -> None:
-    box = town.box("vms-01", {"sign1": SIGN})
+    box = town.box("vms-02", {"sign1": SIGN})
     eventually(lambda: box.frame, "the sign to show its playlist")
     before = box.frame.read_bytes()
-    made = town.post("/overrides", override("vms-01:sign1", "far too much to read while driving past " * 10))
+    made = town.post("/overrides", override("vms-02:sign1", "far too much to read while driving past " * 10))
     refused = eventually(
-        lambda: (town.get("/displays/vms-01:sign1")["refused"] or {}).get(made["id"]), "the sign to refuse"
+        lambda: (town.get("/displays/vms-02:sign1")["refused"] or {}).get(made["id"]), "the sign to refuse"
     )
     assert "fit" in refused
     assert box.frame.read_bytes() == before

@@ -132,7 +132,10 @@ class DeviceList(BaseModel):
 
 
 class DeviceDetail(DeviceOut):
-    """``birth`` and ``health`` are what the device last said; ``clock_offset_ms`` is how far its clock is ahead."""
+    """``birth`` and ``health`` are what the device last said; ``clock_offset_ms`` is how far its clock is ahead.
+
+    ``refused`` counts by reason the messages that were not accepted; ``quarantine`` are the newest of them.
+    """
 
     created_at: datetime
     born_at: datetime | None
@@ -144,6 +147,8 @@ class DeviceDetail(DeviceOut):
     birth: dict[str, Any] | None
     health: dict[str, Any] | None
     open_commands: int
+    refused: dict[str, int]
+    quarantine: list[dict[str, Any]]
 
 
 class DeviceIn(In):

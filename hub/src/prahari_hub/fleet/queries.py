@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from prahari_hub.errors import Invalid, NotFound
-from prahari_hub.fleet import commands, registry, twins
+from prahari_hub.fleet import commands, journal, registry, twins
 from prahari_hub.fleet import tables as t
 from prahari_hub.fleet.presence import Presence
 from prahari_hub.fleet.twins import Twin
@@ -90,6 +90,8 @@ class Detail(Device):
     heartbeat_s: int | None = None
     twin: Twin | None = None
     open_commands: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    quarantine: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _rank(column: sa.ColumnElement[str], *words: str) -> sa.ColumnElement[int]:
@@ -159,12 +161,15 @@ def device(conn: Connection, wanted: str) -> Detail:
         raise NotFound(f"there is no device {wanted}")
     open_commands = commands.count_open(conn, wanted)
     served = _peripherals(conn, [wanted]).get(wanted, [])
+    refused, quarantine = journal.refused(conn, wanted)
     more = {column.name: getattr(row, column.name) for column in _DETAIL}
     return Detail(
         **_common(row, served, open_commands),
         **more,
         twin=twins.get(conn, wanted),
         open_commands=open_commands,
+        refused=refused,
+        quarantine=quarantine,
     )
 
 
