@@ -19,7 +19,8 @@ import uvicorn
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 from prahari_hub.access import users
-from prahari_hub.fleet import history, registry, twins, uploads
+from prahari_hub.access.tables import sessions
+from prahari_hub.fleet import commands, history, registry, twins, uploads
 from prahari_hub.fleet.blobs import open_blobs
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.tables import devices, peripherals
@@ -31,10 +32,12 @@ from prahari_hub.settings import Settings, load
 from prahari_hub.signage import displays
 from prahari_hub.store import Store, Unit
 from prahari_hub.store.migrate import migrate
+from prahari_hub.store.upsert import upsert
 from prahari_hub.web.app import Parts, console_app
 from prahari_wire import events
 from prahari_wire.callbox import CallboxConfig, Press
 from prahari_wire.camera import CameraConfig, CameraFault, ContentFault
+from prahari_wire.command import CommandReport
 from prahari_wire.display import DisplayConfig, Shown, ShownSource
 from prahari_wire.ids import ulid
 from prahari_wire.twin import Desired, TwinOutcome, TwinReport
@@ -226,12 +229,15 @@ def a_frame(text: str) -> bytes:
     return buffer.getvalue()
 
 
-def shows(console: Console, text: str) -> str:
-    """The sign reports what it shows and uploads the frame that it drew; its hash."""
+def shows(console: Console, text: str, *, override: str | None = None) -> None:
+    """The sign reports what it shows, its safe content unless an override, and uploads the frame that it drew."""
     frame = a_frame(text)
     sha256 = hashlib.sha256(frame).hexdigest()
     console.keep(sha256, frame)
-    body = Shown(source=ShownSource.SAFE, cls=0, epoch=0, frame_sha256=sha256, text=text)
+    source = ShownSource.OVERRIDE if override else ShownSource.SAFE
+    body = Shown(
+        source=source, item=override, cls=5 if override else 0, epoch=1, frame_sha256=sha256, text=text
+    )
     said = fact("pune-vms-01", "sign1", events.SHOWN, body)
     console.do(
         lambda unit: (
@@ -240,7 +246,6 @@ def shows(console: Console, text: str) -> str:
             uploads.stored(unit, said.device, sha256),
         )
     )
-    return sha256
 
 
 def set_presence(unit: Unit, device: str, presence: str, health: str = "ok") -> None:
@@ -271,7 +276,7 @@ def _build(unit: Unit) -> None:
         for peripheral, config in configs.items():
             row = {"device_id": device, "id": peripheral, "type": config.type, "name": config.name}
             row |= {"state": "ok", "faults": [], "note": None, "updated_at": unit.now}
-            unit.conn.execute(peripherals.insert().values(row))
+            upsert(unit.conn, peripherals, row, keys=("device_id", "id"))
         set_presence(unit, device, "online")
     unit.conn.execute(
         peripherals.update()
@@ -334,3 +339,48 @@ def visit(browser: Browser, console: Console) -> Iterator[Callable[..., Page]]:
             return found
 
         yield go
+
+
+class Happen:
+    """What the field does while a page is open."""
+
+    press = staticmethod(press)
+    presence = staticmethod(set_presence)
+
+    @staticmethod
+    def sign_everybody_out(unit: Unit) -> None:
+        unit.conn.execute(sessions.delete())
+
+    @staticmethod
+    def shows(city: Console, text: str, *, override: str | None = None) -> None:
+        shows(city, text, override=override)
+
+    @staticmethod
+    def draws(city: Console, text: str) -> None:
+        """The sign answers the preview that waits for it and uploads the drawing."""
+        frame = a_frame(text)
+        sha256 = hashlib.sha256(frame).hexdigest()
+        city.keep(sha256, frame)
+        result = {"frame": {"sha256": sha256, "size": len(frame)}, "width": 192, "height": 96}
+        _answer(city, "SUCCEEDED", result=result)
+        city.do(lambda unit: uploads.stored(unit, "pune-vms-01", sha256))
+
+    @staticmethod
+    def refuses(city: Console, why: str) -> None:
+        _answer(city, "REJECTED", error=why)
+
+
+def _answer(city: Console, state: Any, *, result: Any = None, error: str | None = None) -> None:
+    def work(unit: Unit) -> None:
+        command = commands.list_commands(unit.conn, "pune-vms-01").items[0]["id"]
+        body = CommandReport(command=command, state=state, result=result, error=error)
+        said = fact("pune-vms-01", "sign1", events.COMMAND_STATE, body)
+        uploads.announce(unit, said)
+        commands.reported(unit, said)
+
+    city.do(work)
+
+
+@pytest.fixture
+def happen() -> type[Happen]:
+    return Happen

@@ -39,7 +39,7 @@ function show(button, on) {
 /** Sound while the header counts an unacknowledged critical incident. */
 function judge() {
   const on = document.getElementById("sound")?.getAttribute("aria-pressed") === "true";
-  const waiting = Number(document.querySelector("#counts .sev-critical")?.dataset.count ?? 0) > 0;
+  const waiting = Number(document.querySelector("#counts .count.sev-critical")?.dataset.count ?? 0) > 0;
   document.body.dataset.sounding = String(on && waiting);
   if (on && waiting && timer === null) {
     tone();

@@ -1,0 +1,125 @@
+"""The map: what is drawn, not only that something is; and the list that says the same."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.needs("chromium")]
+LAYER = {
+    "type": "FeatureCollection",
+    "features": [
+        {
+            "type": "Feature",
+            "properties": {"kind": "road", "rank": 1, "name": "Laxmi Road"},
+            "geometry": {"type": "LineString", "coordinates": [[73.84, 18.511], [73.88, 18.518]]},
+        }
+    ],
+}
+
+
+def ask(page: Page, expression: str, wanted: Callable[[Any], bool], timeout_s: float = 40) -> Any:
+    """The value of ``expression`` once it is as wanted. (The console's CSP refuses Playwright's own wait_for_function.)"""
+    until = time.monotonic() + timeout_s
+    while True:
+        found = page.evaluate(expression)
+        if wanted(found) or time.monotonic() > until:
+            assert wanted(found), f"{expression} gave {found!r}"
+            return found
+        page.wait_for_timeout(200)
+
+
+def drawn(page: Page, layer: str, wanted: Callable[[Any], bool]) -> Any:
+    query = f"""window.prahari?.map?.getLayer('{layer}')
+        ? prahari.map.queryRenderedFeatures({{layers: ['{layer}']}}).map(one => one.properties) : []"""
+    return ask(page, query, wanted)
+
+
+def test_every_device_in_view_is_drawn_by_its_state(city: Any, page: Page) -> None:
+    page.goto("/map")
+    found = drawn(page, "devices", lambda all: len(all) == 4)
+    assert {one["id"]: one["state"] for one in found} == {
+        "pune-cam-01": "warn",
+        "pune-cam-02": "offline",
+        "pune-ecb-01": "normal",
+        "pune-vms-01": "normal",
+    }
+
+
+def test_from_afar_a_cluster_shows_how_many_are_faulty_and_india_is_drawn(city: Any, page: Page) -> None:
+    page.goto("/map#at=4/22/80")
+    (cluster,) = drawn(page, "clusters", lambda all: len(all) == 1)
+    assert (cluster["point_count"], cluster["bad"], cluster["warn"]) == (4, 1, 1)
+    states = {one["id"] for one in drawn(page, "land", lambda all: len(all) >= 36)}
+    assert {"jk", "ar", "mh", "an"} <= states
+    assert drawn(page, "cities", lambda all: len(all) > 2)
+
+
+def test_a_change_of_state_reaches_map_and_list_without_reload(city: Any, page: Page, happen: Any) -> None:
+    page.goto("/map")
+    drawn(page, "devices", lambda all: len(all) == 4)
+    city.do(lambda unit: happen.presence(unit, "pune-vms-01", "offline"))
+    drawn(page, "devices", lambda all: any(o["id"] == "pune-vms-01" and o["state"] == "offline" for o in all))
+    expect(page.locator("#in-view li").nth(1)).to_contain_text("Swargate sign")
+
+
+def test_the_list_beside_the_map_says_the_same_worst_first_and_leads_to_the_device(
+    city: Any, page: Page
+) -> None:
+    page.goto("/map")
+    expect(page.locator("#in-view li")).to_have_count(4)
+    expect(page.locator("#in-view li").first).to_contain_text("Station camera")
+    expect(page.locator("#in-view-count")).to_contain_text("1 faulty or offline")
+    page.get_by_label("Only what is not normal").check()
+    expect(page.locator("#in-view li")).to_have_count(2)
+    page.locator("#in-view a").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("pune-cam-02")
+
+
+def test_an_uploaded_layer_is_drawn_with_its_source_in_the_corner(
+    city: Any, page: Page, tmp_path: Path
+) -> None:
+    file = tmp_path / "roads.geojson"
+    file.write_text(json.dumps(LAYER))
+    page.goto("/map-layers")
+    page.get_by_label("Name", exact=True).fill("Roads")
+    page.get_by_label("Source, shown on the map").fill("Pune Municipal Corporation")
+    page.get_by_label("GeoJSON or PMTiles").set_input_files(file)
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("cell", name="Pune Municipal Corporation")).to_be_visible()
+    page.goto("/map")
+    layers = ask(
+        page,
+        "window.prahari?.map?.getStyle().layers.map(one => one.id) ?? []",
+        lambda all: any(one.endswith("-roads") for one in all),
+    )
+    roads = next(one for one in layers if one.endswith("-roads"))
+    drawn(page, roads, lambda all: any(one["name"] == "Laxmi Road" for one in all))
+    expect(page.locator(".maplibregl-ctrl-attrib")).to_contain_text("Pune Municipal Corporation")
+    page.get_by_label("Roads").uncheck()
+    drawn(page, roads, lambda all: all == [])
+
+
+def test_without_any_layer_the_city_view_has_a_grid_and_a_scale(city: Any, page: Page) -> None:
+    page.goto("/map")
+    drawn(page, "grid", lambda all: len(all) >= 4)
+    expect(page.locator(".maplibregl-ctrl-scale")).to_contain_text("m")
+
+
+def test_without_webgl_the_list_still_shows_every_device(
+    city: Any, browser: Browser, visit: Callable[..., Page]
+) -> None:
+    page = visit(name="operator")
+    page.add_init_script(
+        "HTMLCanvasElement.prototype.getContext = new Proxy(HTMLCanvasElement.prototype.getContext,"
+        " {apply: (target, self, args) => /webgl/.test(args[0]) ? null : Reflect.apply(target, self, args)})"
+    )
+    page.goto("/map")
+    expect(page.locator(".map-fail")).to_contain_text("WebGL")
+    expect(page.locator("#in-view li")).to_have_count(4)
