@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 from prahari_hub.fleet.watermark import Watermark
@@ -19,7 +21,7 @@ def test_a_watermark_knows_what_a_set_knows(seqs: list[int], low: int) -> None:
     assert mark.upto + 1 not in mark
     flat = [bound for part in mark.beyond for bound in part]
     assert flat == sorted(flat)
-    for before, after in zip(mark.beyond, mark.beyond[1:], strict=False):
+    for before, after in pairwise(mark.beyond):
         assert after[0] > before[1] + 1
 
 

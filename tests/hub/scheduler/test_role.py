@@ -1,0 +1,114 @@
+"""The scheduler: transitions told once and in order, jobs that cannot stop each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from prahari_hub.fleet import intake
+from prahari_hub.fleet.presence import Step
+from prahari_hub.fleet.tables import cursors, devices
+from prahari_hub.incidents.tables import incidents
+from prahari_hub.scheduler.jobs import Job, jobs
+from prahari_hub.scheduler.role import Scheduler
+from prahari_hub.scheduler.transitions import tell_incidents
+from prahari_hub.settings import Settings
+from prahari_hub.store import Change, Store
+from prahari_hub.store.migrate import load_tables
+
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    load_tables()
+    found = Store.open(f"sqlite:///{tmp_path / 'hub.db'}", clock=lambda: START)
+    found.create_all()
+    found.write_sync(
+        lambda unit: unit.conn.execute(
+            devices.insert().values(id="pune-cam-01", created_at=START, service="active")
+        )
+    )
+    yield found
+    found.close()
+
+
+def step(store: Store, *states: str) -> None:
+    moves = [
+        ("pune-cam-01", Step("presence", before, after, "test"), START) for before, after in pairwise(states)
+    ]
+    store.write_sync(lambda unit: intake.record_steps(unit, moves))
+
+
+def test_each_transition_is_told_once_and_in_order(store: Store) -> None:
+    told: list[str] = []
+    step(store, "unknown", "online", "suspect", "offline")
+    for _ in range(2):
+        store.write_sync(lambda unit: tell_incidents(unit, lambda _unit, found: told.append(found.after)))
+    step(store, "offline", "online")
+    store.write_sync(lambda unit: tell_incidents(unit, lambda _unit, found: told.append(found.after)))
+    assert told == ["online", "suspect", "offline", "online"]
+
+
+def test_a_transition_that_cannot_be_handled_holds_up_none(store: Store) -> None:
+    told: list[str] = []
+
+    def act(unit: Any, found: Any) -> None:
+        unit.conn.execute(devices.update().values(name="half-done"))
+        if found.after == "suspect":
+            raise RuntimeError("cannot")
+        told.append(found.after)
+
+    step(store, "unknown", "online", "suspect", "offline")
+    store.write_sync(lambda unit: tell_incidents(unit, act))
+    assert told == ["online", "offline"]
+    assert store.read_sync(lambda conn: conn.scalar(sa.select(cursors.c.value))) == 3
+
+
+async def test_an_offline_device_becomes_an_incident_through_the_table_of_jobs(
+    store: Store, tmp_path: Path
+) -> None:
+    scheduler = Scheduler(store, jobs(Settings(home=tmp_path)))
+    await scheduler.run_due()
+    step(store, "unknown", "online", "suspect", "offline")
+    scheduler.on_changes([Change("transitions", {})])
+    await scheduler.run_due()
+    kinds = store.read_sync(lambda conn: conn.execute(sa.select(incidents.c.kind)).all())
+    assert kinds == [("device.offline",)]
+
+
+async def test_a_job_that_fails_stops_no_other_and_comes_again(store: Store) -> None:
+    now = {"s": 0.0}
+    ran: list[str] = []
+
+    def fails(_unit: Any) -> None:
+        ran.append("fails")
+        raise RuntimeError("cannot")
+
+    table = [Job("fails", 5, fails), Job("works", 10, lambda _unit: ran.append("works"))]
+    scheduler = Scheduler(store, table, mono=lambda: now["s"])
+    for now["s"] in (0.0, 4.0, 5.0, 10.0):
+        await scheduler.run_due()
+    assert ran == ["fails", "works", "fails", "fails", "works"]
+
+
+async def test_a_job_that_has_more_to_do_is_due_at_once(store: Store) -> None:
+    left = [True, True, False]
+    scheduler = Scheduler(store, [Job("more", 60, lambda _unit: left.pop(0))], mono=lambda: 1.0)
+    for _ in range(5):
+        await scheduler.run_due()
+    assert left == []
+
+
+def test_every_job_has_a_name_of_its_own_and_runs_on_an_empty_store(store: Store, tmp_path: Path) -> None:
+    table = jobs(Settings(home=tmp_path))
+    assert len({job.name for job in table}) == len(table)
+    for job in table:
+        assert job.every_s > 0
+        store.write_sync(job.run)
+    assert timedelta(seconds=min(job.every_s for job in table)) < timedelta(seconds=2)
