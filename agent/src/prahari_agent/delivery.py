@@ -97,7 +97,7 @@ class Delivery:
     def stop(self) -> None:
         self._stopping.set()
         self.wake()
-        self._thread.join(10)
+        self._thread.join(3)
         self._pulses.end("delivery")
 
     def wake(self) -> None:

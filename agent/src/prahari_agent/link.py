@@ -37,6 +37,8 @@ CONNECT_TIMEOUT_S = 15
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 60.0
 """Full jitter: the n-th wait is uniform in [0, min(longest, first · 2ⁿ)], so a city that lost its hub does not come back at once."""
 BIRTH_REPEAT_S = 3.0
+STOP_S = 6.0
+"""For the last word; a thread that is caught in a connection attempt ends with the process."""
 STABLE_AFTER_S = 30.0
 """A connection that held this long starts the back-off anew."""
 
@@ -113,7 +115,7 @@ class Link:
         self._gone_reason = reason
         self._stopping.set()
         self._woken.set()
-        self._thread.join(CONNECT_TIMEOUT_S + 5)
+        self._thread.join(STOP_S)
         self._pulses.end("link")
 
     def reconnect(self) -> None:

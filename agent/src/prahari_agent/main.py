@@ -43,7 +43,7 @@ from prahari_agent.lean import give_back, one_heap
 from prahari_agent.link import Link
 from prahari_agent.outbox import Outbox
 from prahari_agent.peripheral import Peripheral, Surroundings
-from prahari_agent.pulse import Pulses
+from prahari_agent.pulse import Pulses, Systemd
 from prahari_agent.roster import Roster
 from prahari_agent.session import Sessions, boot_id
 from prahari_agent.settings import Settings, load, open_home, secret
@@ -100,23 +100,26 @@ class Box(NamedTuple):
 def run(home: Path) -> int:
     """Serve the peripherals until SIGTERM or SIGINT; the exit status. SetupError where the box is not set up."""
     one_heap()
-    stop = _Stop()
-    box = open_box(home, stop.event)
-    if box is None:
-        return 0
-    with ExitStack() as stack:
-        pulses = Pulses()
+    stop, pulses = _Stop(), Pulses()
+    with Systemd(pulses) as systemd:
+        box = open_box(home, stop.event, pulses)
+        if box is None:
+            return 0
         sessions = Sessions(box.state, boot_id(box.home))
-        outbox = Outbox(
-            box.home / "outbox.db", session=sessions.current, stamp=box.clock.stamp,
-            max_bytes=int(box.settings.outbox_max_mb * 2**20), max_events=box.settings.outbox_max_events,
-        )  # fmt: skip
+        serve(box, sessions, stop, pulses, systemd)
+        sessions.stopped_clean()
+    log.info("stopped", reason=str(stop.reason))
+    if stop.reason is GoneReason.RESTART:
+        _start_again()
+    return 0
+
+
+def serve(box: Box, sessions: Sessions, stop: _Stop, pulses: Pulses, systemd: Systemd) -> None:
+    """Build the parts, start them, wait until asked to stop, stop them in the reverse order."""
+    with ExitStack() as stack:
+        outbox = _outbox(box, sessions)
         stack.callback(outbox.close)
-        hub = Hub(box.record.hub, box.identity, check_time=box.clock.plausible)
-        spool = Spool(
-            box.home, hub, pulses, max_bytes=int(box.settings.spool_max_mb * 2**20), now_s=time.monotonic
-        )
-        cache = Cache(box.home, hub, max_bytes=int(box.settings.cache_max_mb * 2**20))
+        hub, spool, cache = _transfer(box, pulses)
         roster = Roster(_builders(box, outbox, spool, cache))
         verify = _verifier(box, hub)
         twin = Twin(
@@ -157,16 +160,32 @@ def run(home: Path) -> int:
             stack.callback(part.stop)
         link.start()
         stack.callback(lambda: link.stop(stop.reason))
+        systemd.status = lambda: link.trouble or "connected"
         log.info("running", home=str(box.home), board=box.board.name, boot_reason=str(sessions.boot_reason))
-        _tend(stop, keeper, box, pulses, link)
-    sessions.stopped_clean()
-    log.info("stopped", reason=str(stop.reason))
-    if stop.reason is GoneReason.RESTART:
-        _start_again()
-    return 0
+        keeping = threading.Thread(target=_keep, args=(stop, keeper, box, pulses), name="keeper", daemon=True)
+        keeping.start()
+        stop.event.wait()
+        keeping.join(3)
 
 
-def open_box(home: Path, stop: threading.Event) -> Box | None:
+def _outbox(box: Box, sessions: Sessions) -> Outbox:
+    return Outbox(
+        box.home / "outbox.db",
+        session=sessions.current,
+        stamp=box.clock.stamp,
+        max_bytes=int(box.settings.outbox_max_mb * 2**20),
+        max_events=box.settings.outbox_max_events,
+    )
+
+
+def _transfer(box: Box, pulses: Pulses) -> tuple[Hub, Spool, Cache]:
+    hub = Hub(box.record.hub, box.identity, check_time=box.clock.plausible)
+    spool_bytes, cache_bytes = int(box.settings.spool_max_mb * 2**20), int(box.settings.cache_max_mb * 2**20)
+    spool = Spool(box.home, hub, pulses, max_bytes=spool_bytes, now_s=time.monotonic)
+    return hub, spool, Cache(box.home, hub, max_bytes=cache_bytes)
+
+
+def open_box(home: Path, stop: threading.Event, pulses: Pulses) -> Box | None:
     """Everything that must stand before the first connection, enrolment included; None if asked to stop meanwhile."""
     settings = load(open_home(home))
     _only_agent(home)
@@ -177,6 +196,7 @@ def open_box(home: Path, stop: threading.Event) -> Box | None:
     clock = Clock(max(floor, pair.not_before) if pair else floor)
     attempt = 0
     while not stop.is_set():
+        pulses.beat("enrolment", limit_s=600)
         try:
             record = prepare(home, identity, settings, clock)
         except (HubUnreachable, Rejected) as error:
@@ -329,25 +349,8 @@ def _requests(
     return found
 
 
-def _tend(stop: _Stop, keeper: Keeper, box: Box, pulses: Pulses, link: Link) -> None:
-    """Until asked to stop: keep the identity good and the clock's floor up to date, feed systemd's watchdog."""
-    import sdnotify
-
-    systemd = sdnotify.SystemdNotifier()
-    systemd.notify("READY=1")
-    feed_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6 or KEEPER_TICK_S
-    keeping = threading.Thread(target=_keep, args=(stop, keeper, box, pulses), name="keeper", daemon=True)
-    keeping.start()
-    while not stop.event.wait(min(feed_s, KEEPER_TICK_S)):
-        if silent := pulses.silent():
-            log.error("parts of the agent hang, the watchdog is not fed", parts=silent)
-        else:
-            systemd.notify(f"WATCHDOG=1\nSTATUS={link.trouble or 'connected'}")
-    systemd.notify("STOPPING=1")
-    keeping.join(5)
-
-
 def _keep(stop: _Stop, keeper: Keeper, box: Box, pulses: Pulses) -> None:
+    """Until asked to stop: keep the identity good, the clock's floor up to date and the memory small."""
     next_floor_s = 0.0
     while True:
         pulses.beat("keeper", limit_s=600)

@@ -191,7 +191,7 @@ class Spool:
     def stop(self) -> None:
         self._stopping.set()
         self._woken.set()
-        self._thread.join(CONNECT_S + 5)
+        self._thread.join(3)  # what is under way is begun again at the next start
         self._pulses.end("upload")
 
     def upload(self, data: bytes, content_type: str) -> str:

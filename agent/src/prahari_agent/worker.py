@@ -31,7 +31,7 @@ class Worker:
             self._tasks.put(None, timeout=5)
         except queue.Full:
             log.warning("a worker is too busy to stop", worker=self._name)
-        self._thread.join(10)
+        self._thread.join(3)
         self._pulses.end(self._name)
 
     def put(self, task: Task) -> None:

@@ -67,7 +67,7 @@ class Monitor:
     def stop(self) -> None:
         self._stopping.set()
         self._woken.set()
-        self._thread.join(10)
+        self._thread.join(3)
         self._pulses.end("health")
 
     def set_interval(self, interval_s: float) -> None:
