@@ -201,7 +201,7 @@ def test_an_agent_that_died_closes_its_open_tracks_when_it_starts_again(
     run: Run, kept: Any, clip: Path, eventually: Callable[..., Any]
 ) -> None:
     camera = run(source=str(clip), regions=[STREET])
-    eventually(lambda: kept.all(TRACK), within_s=30)
+    eventually((kept.home / "open.json").exists, within_s=30, why="a track begins")
     left_open = (kept.home / "open.json").read_bytes()
     opened = kept.all(TRACK)[-1]
     camera.stop()

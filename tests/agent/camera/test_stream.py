@@ -234,11 +234,20 @@ def test_an_http_camera_gives_live_pictures(serving: Any, clip: Path) -> None:
     assert abs(frames[-1].time_s - time.monotonic()) < 2.5
 
 
-def test_a_file_over_http_plays_at_its_own_pace(clip: Path) -> None:
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=clip.parent)
+def test_a_file_over_http_plays_at_its_own_pace(clip: Path, tmp_path: Path) -> None:
+    with (
+        av.open(str(clip)) as had,
+        av.open(str(tmp_path / "c.mp4"), "w", options={"movflags": "faststart"}) as made,
+    ):
+        stream = made.add_stream_from_template(had.streams.video[0])
+        for packet in had.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                made.mux(packet)
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        source = Source(Address.of(f"http://127.0.0.1:{server.server_port}/{clip.name}"), fps=5)
+        source = Source(Address.of(f"http://127.0.0.1:{server.server_port}/c.mp4"), fps=5)
         began_s = time.monotonic()
         frames = list(islice(source.frames(), 6))
         server.shutdown()
