@@ -45,6 +45,10 @@ def test_init_prints_the_set_up_address_until_there_is_an_admin(hub, tmp_path: P
             assert path.stat().st_mode & 0o077 == 0
 
 
+def test_a_new_hub_has_no_account_and_no_token(ready) -> None:
+    assert ready("user", "list").stdout == "" and ready("token", "list").stdout == ""
+
+
 def test_without_init_every_command_says_what_to_do(hub) -> None:
     assert "prahari-hub init" in hub("user", "list", code=1).stderr
 

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from pydantic import BaseModel
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
 from prahari_hub.errors import Conflict, Forbidden, HubError, Invalid, NotFound, Unavailable
@@ -147,8 +148,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return problem(request, error.status_code, str(error.detail), headers=error.headers)
 
 
-async def _not_unicode(request: Request, error: Exception) -> Response:
-    return problem(request, 422, "The text holds characters that are not Unicode; correct and send it again.")
+async def _not_storable(request: Request, error: Exception) -> Response:
+    """Half of a surrogate pair, or what the database's types cannot hold, such as a NUL in a text of PostgreSQL."""
+    return problem(request, 422, "A value holds characters that cannot be stored; correct and send it again.")
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
@@ -165,7 +167,8 @@ HANDLERS: dict[type[Exception], Handler] = {
     Unauthenticated: _unauthenticated,
     RequestValidationError: _not_valid,
     HTTPException: _http_error,
-    UnicodeEncodeError: _not_unicode,
+    UnicodeEncodeError: _not_storable,
+    DataError: _not_storable,
 }
 
 
