@@ -30,7 +30,7 @@ def surroundings(home: Path) -> Surroundings:
     return Surroundings(
         device="bench",
         home=home,
-        board=SimulatedBoard(home),
+        board=SimulatedBoard(),
         emit=lambda kind, body, *, peripheral=None, stamp=None: 0,
         upload=lambda data, content_type: "0" * 64,
         fetch=lambda sha256, size: home / sha256,
