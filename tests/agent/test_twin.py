@@ -63,8 +63,9 @@ class Rig:
 
     def fresh(self) -> Twin:
         return Twin(
-            self.home, apply=self.roster.apply, emit=self._emit, verify=self._verify, fetch=self._fetch
-        )
+            self.home, apply=self.roster.apply, resume=self.roster.resume, emit=self._emit, verify=self._verify,
+            fetch=self._fetch,
+        )  # fmt: skip
 
     def _emit(self, kind: str, body: Message, **_: Any) -> int:
         assert kind == "twin.report"
@@ -123,6 +124,19 @@ def test_after_a_restart_the_last_good_one_holds_without_the_hub(rig: Rig) -> No
     again.twin.resume()
     assert (again.twin.version, again.log) == (3, ["box1 configured 5", "box1 started"])
     assert again.reports == []
+
+
+def test_after_a_restart_what_fails_does_not_take_the_rest_along(rig: Rig) -> None:
+    rig.offer(3, boxes(box1=5, box2=6))
+    kept = rig.home / "twin" / "last-good.json"
+    kept.write_text(kept.read_text().replace('"button_pin": 5', '"button_pin": 13'))
+    again = Rig(rig.home)
+    again.twin.resume()
+    assert again.log == ["box2 configured 6", "box2 started"]
+    assert again.twin.version is None, "the hub hears of it and offers its document again"
+    again.offer(0, boxes(box9=9))
+    assert again.log == ["box2 configured 6", "box2 started"], "an older document is not what it offers"
+    assert again.offer(1, boxes(box1=5, box2=6))["outcome"] == "applied"
 
 
 def test_an_older_or_the_same_version_changes_nothing_but_is_answered(rig: Rig) -> None:

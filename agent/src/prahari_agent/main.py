@@ -123,7 +123,7 @@ def serve(box: Box, sessions: Sessions, stop: _Stop, pulses: Pulses, systemd: Sy
         roster = Roster(_builders(box, outbox, spool, cache))
         verify = _verifier(box, hub)
         twin = Twin(
-            box.home, apply=roster.apply, emit=outbox.emit, verify=verify,
+            box.home, apply=roster.apply, resume=roster.resume, emit=outbox.emit, verify=verify,
             fetch=lambda number: twin_document(hub, number),
             on_change=lambda desired: _adopted(desired, monitor, link),
         )  # fmt: skip

@@ -51,6 +51,13 @@ class Roster:
                 self._drop(set(self._served) - set(wanted))
             return errors
 
+    def resume(self, kept: Mapping[str, PeripheralConfig]) -> list[FieldError]:
+        """Serve what can be served of a document that held before: a camera that fails now must not take the call box along."""
+        with self._lock:
+            return [
+                error for peripheral_id, config in kept.items() for error in self._one(peripheral_id, config)
+            ]
+
     def _restore(self, before: Mapping[str, PeripheralConfig]) -> None:
         self._drop(set(self._served) - set(before))
         for peripheral_id, config in before.items():

@@ -34,13 +34,16 @@ Apply = Callable[[dict[str, PeripheralConfig]], list[FieldError]]
 
 
 class Twin:
-    """``verify`` raises Rejected for a message that the hub did not sign; ``fetch(version)`` gives a large document's bytes."""
+    """``apply`` is all or nothing, ``resume`` does what it can. ``verify`` raises Rejected for a message that the hub did not sign,
+    ``fetch(version)`` gives a large document's bytes.
+    """
 
     def __init__(
         self,
         home: Path,
         *,
         apply: Apply,
+        resume: Apply,
         emit: Emit,
         verify: Callable[[TwinDown], None],
         fetch: Callable[[int], bytes],
@@ -48,20 +51,16 @@ class Twin:
     ) -> None:
         self._path = home / "twin" / "last-good.json"
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._apply, self._emit, self._verify, self._fetch, self._on_change = (
-            apply,
-            emit,
-            verify,
-            fetch,
-            on_change,
-        )
+        self._apply, self._resume, self._emit, self._on_change = apply, resume, emit, on_change
+        self._verify, self._fetch = verify, fetch
         self._lock = RLock()
         self._rejected: tuple[TwinDown, list[FieldError]] | None = None
+        self._kept_version = 0
         self.version: int | None = None
         self.desired = Desired()
 
     def resume(self) -> None:
-        """Apply the last good document of before, without the hub."""
+        """Apply the last good document of before, without the hub. Where a part fails, the hub is told that none is in force."""
         try:
             kept = json.loads(self._path.read_bytes())
             version, desired = int(kept["version"]), Desired.model_validate_json(json.dumps(kept["document"]))
@@ -72,11 +71,11 @@ class Twin:
                 "the kept configuration cannot be read, the hub's next one is awaited", error=str(error)[:300]
             )
             return
-        errors = self._apply(desired.peripherals)
+        errors = self._resume(desired.peripherals)
         for wrong in errors:
             log.error("the kept configuration does not apply", path=wrong.path, error=wrong.message)
         with self._lock:
-            self.desired = desired
+            self.desired, self._kept_version = desired, version
             self.version = None if errors else version
         self._on_change(desired)
 
@@ -90,6 +89,9 @@ class Twin:
                 return
             if self.version is not None and header.version <= self.version:
                 self._report(self.version, [])
+                return
+            if header.version < self._kept_version:
+                log.warning("an older configuration than the kept one is not taken", version=header.version)
                 return
             if self._rejected and (self._rejected[0].version, self._rejected[0].sha256) == (
                 header.version,

@@ -19,7 +19,7 @@ from prahari_wire.twin import PeripheralConfig
 from prahari_agent.callbox.button import Hold
 from prahari_agent.callbox.lamp import KeptLamp
 from prahari_agent.callbox.selftest import result
-from prahari_agent.errors import ConfigRefused, Rejected, SetupError
+from prahari_agent.errors import AgentError, ConfigRefused, Rejected, SetupError
 from prahari_agent.files import write_atomic
 from prahari_agent.hardware.port import Button, LampPort
 from prahari_agent.log import get_logger
@@ -134,6 +134,8 @@ class CallBox:
         try:
             self._around.emit(PRESS, press, peripheral=self._id, stamp=stamp)
             log.info("pressed", peripheral=self._id, press=press.press)
+        except AgentError as error:
+            log.error("a press could not be stored", peripheral=self._id, error=str(error))
         finally:
             if self._lamp.state is not Lamp.STEADY:
                 self._lamp.show(Lamp.BLINKING, self._lamp.incident)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ class PinButton:
         self._told = {True: pressed, False: released}
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
+        self._last_edge_s = 0.0
         self._device = _claimed(lambda: DigitalInputDevice(pin, pull_up=True, pin_factory=factory), pin)
         self._stands = bool(self._device.is_active)
         self._device.when_activated = self._device.when_deactivated = self._edge
@@ -48,16 +50,31 @@ class PinButton:
 
     def _edge(self) -> None:
         if self._debounce_s == 0:
-            self._settled()
+            self._settle()
             return
         with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = threading.Timer(self._debounce_s, self._settled)
-            self._timer.daemon = True
-            self._timer.start()
+            self._last_edge_s = time.monotonic()
+            if self._timer is None:
+                self._wait(self._debounce_s)
 
-    def _settled(self) -> None:
+    def _wait(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._quiet)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _quiet(self) -> None:
+        """The line has been left alone for a while: long enough, or wait for the rest."""
+        with self._lock:
+            if self._device.closed:
+                return
+            left_s = self._last_edge_s + self._debounce_s - time.monotonic()
+            if left_s > 0:
+                self._wait(left_s)
+                return
+            self._timer = None
+        self._settle()
+
+    def _settle(self) -> None:
         with self._lock:
             if self._device.closed:
                 return
