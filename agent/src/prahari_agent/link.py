@@ -10,7 +10,7 @@ import random
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import paho.mqtt.client as mqtt
@@ -55,7 +55,7 @@ class Credentials(Protocol):
 
 @dataclass
 class _Connection:
-    """One MQTT connection and its session."""
+    """One MQTT connection and its session. ``births``: when each was sent, on the monotonic clock; any of them may be answered."""
 
     client: mqtt.Client
     session: Session
@@ -63,8 +63,7 @@ class _Connection:
     up: threading.Event
     down: threading.Event
     reason: str = "the connection was closed"
-    birth: str | None = None
-    birth_sent_mono_ms: int = 0
+    births: dict[str, int] = field(default_factory=dict)
     birth_due_ms: int = 0
     birth_attempts: int = 0
     announced: bool = False
@@ -285,12 +284,12 @@ class Link:
         now_ms = self._clock.mono_ms()
         if ack.retry_after_s:
             self._hold_until_ms = now_ms + int(ack.retry_after_s * 1000)
-        answers = ack.birth is not None and ack.birth == connection.birth
-        first = answers and not connection.welcomed
-        if answers:
-            connection.announced = True
-            self.rtt_ms = float(now_ms - connection.birth_sent_mono_ms)
-            self._clock.hub_said(ack.at, sent_mono_ms=connection.birth_sent_mono_ms, received_mono_ms=now_ms)
+        sent_ms = connection.births.get(ack.birth or "")
+        first = sent_ms is not None and not connection.welcomed
+        if sent_ms is not None:
+            connection.announced = ack.birth == next(reversed(connection.births)) or first
+            self.rtt_ms = float(now_ms - sent_ms)
+            self._clock.hub_said(ack.at, sent_mono_ms=sent_ms, received_mono_ms=now_ms)
         if first:
             connection.welcomed = True
             self._credentials.connected(connection.pair)
@@ -301,13 +300,14 @@ class Link:
     # Messages
 
     def _say_birth(self, connection: _Connection) -> None:
-        connection.birth, connection.birth_sent_mono_ms = ulid(), self._clock.mono_ms()
+        birth, now_ms = ulid(), self._clock.mono_ms()
+        connection.births[birth] = now_ms
         delay_s = min(LONGEST_DELAY_S, BIRTH_REPEAT_S * 2**connection.birth_attempts) * self._rng.uniform(
             0.75, 1.25
         )
         connection.birth_attempts = min(connection.birth_attempts + 1, 10)
-        connection.birth_due_ms = connection.birth_sent_mono_ms + int(delay_s * 1000)
-        payload = self._envelope(connection.session, self._birth(), connection.birth)
+        connection.birth_due_ms = now_ms + int(delay_s * 1000)
+        payload = self._envelope(connection.session, self._birth(), birth)
         connection.client.publish(topics.up(self._device, Up.BIRTH), payload, qos=0)
 
     def _publish(self, channel: Up, payload: bytes) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
-from prahari_agent.errors import Rejected
+from prahari_agent.errors import Rejected, SetupError
 from prahari_agent.hardware.detect import build, detect
 from prahari_agent.hardware.jetson import JetsonBoard
 from prahari_agent.hardware.pi import GET_THROTTLED, PiBoard
@@ -86,3 +87,10 @@ def test_a_profile_name_chooses_its_family(profile: str, kind: type) -> None:
 def test_pressing_a_button_that_is_not_there_says_so() -> None:
     with pytest.raises(Rejected, match="no call box"):
         SimulatedBoard().press()
+
+
+def test_a_board_without_a_pin_library_says_which_one_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "lgpio")
+    monkeypatch.setitem(sys.modules, "lgpio", None)
+    with pytest.raises(SetupError, match="python3-lgpio"):
+        PiBoard().lamp(5)

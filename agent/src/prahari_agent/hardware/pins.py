@@ -125,10 +125,14 @@ class PinLamp:
 
 
 def _claimed(make: Callable[[], Any], pin: int) -> Any:
-    from gpiozero import GPIOZeroError
+    from gpiozero import BadPinFactory, GPIOZeroError
 
     try:
         return make()
+    except (BadPinFactory, ImportError) as error:
+        raise SetupError(
+            "This board's pins cannot be reached: install lgpio for the agent's Python (on Raspberry Pi OS: apt install python3-lgpio)."
+        ) from error
     except (GPIOZeroError, OSError, RuntimeError) as error:
         raise SetupError(
             f"GPIO pin {pin} cannot be used ({error}): free the pin or choose another in the configuration."
