@@ -121,7 +121,7 @@ def refused(conn: Connection, device: str) -> tuple[dict[str, int], list[dict[st
         .order_by(refusals.c.id.desc())
         .limit(20)
     )
-    counts: dict[str, int] = dict(conn.execute(by_reason).tuples().all())
+    counts: dict[str, int] = {reason: count for reason, count in conn.execute(by_reason)}  # noqa: C416
     return counts, [dict(row._mapping) for row in conn.execute(newest)]
 
 
