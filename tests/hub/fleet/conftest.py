@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
-from prahari_hub.fleet import intake, registry
+from prahari_hub.access import tokens
+from prahari_hub.fleet import blobs, intake, registry
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.http.actor import Actor, Role
+from prahari_hub.settings import Settings
 from prahari_hub.store import Store, Unit
 from prahari_hub.store.migrate import load_tables
+from prahari_hub.web.app import Parts, console_app
 from prahari_wire.base import Clock, Message
 from prahari_wire.ids import ulid
 from prahari_wire.presence import Birth, BirthMessage, Peripheral, PeripheralType, Versions
@@ -92,3 +96,28 @@ def fact(time: Time) -> Callable[..., Fact]:
         return Fact(device, "wada", peripheral, None, kind, body, time.now, late, ulid(), time.now)
 
     return make
+
+
+@pytest.fixture
+async def api(store: Store, tmp_path: Path) -> AsyncIterator[Callable[[Role], httpx.AsyncClient]]:
+    """api(role) is a client of the assembled console with a token of that role."""
+    settings = Settings(home=tmp_path)
+    app = console_app(Parts(settings, store, state={"blobs": blobs.open_blobs(settings)}))
+    made: list[httpx.AsyncClient] = []
+
+    def client(role: Role = Role.ADMIN) -> httpx.AsyncClient:
+        _, secret = store.write_sync(
+            lambda unit: tokens.create(unit, ASHA, "test", role=role, scopes=tokens.SCOPES)
+        )
+        made.append(
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(app),
+                base_url="http://localhost/api/v1",
+                headers={"Authorization": f"Bearer {secret}"},
+            )
+        )
+        return made[-1]
+
+    yield client
+    for each in made:
+        await each.aclose()
