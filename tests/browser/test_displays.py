@@ -56,7 +56,7 @@ def test_an_override_is_drawn_by_the_sign_then_confirmed_then_seen(
 def test_a_message_that_the_sign_refuses_cannot_be_sent(city: Any, page: Page, happen: Any) -> None:
     compose(page, "far too long " * 30)
     happen.refuses(city, "The text does not fit: at most 24 characters.")
-    expect(page.locator("p.error")).to_contain_text("The text does not fit")
+    expect(page.locator("p.error[role=alert]")).to_contain_text("The text does not fit")
     expect(page.get_by_role("button", name="Show it on the sign now")).to_have_count(0)
     page.get_by_role("button", name="Change the message").click()
     expect(page.get_by_label("Message", exact=True)).to_have_value("far too long " * 30)
@@ -70,7 +70,7 @@ def test_an_offline_sign_is_said_to_be_offline_before_anything_is_sent(
     page.goto(f"/displays/{SIGN}")
     expect(page.locator("#compose")).to_contain_text("cannot draw a preview now")
     compose(page, "CLEAR THE WAY")
-    expect(page.locator("p.error")).to_contain_text("did not draw a preview")
+    expect(page.locator("p.error[role=alert]")).to_contain_text("did not draw a preview")
     assert in_force(city) == []
     page.get_by_role("button", name="Send it without a preview").click()
     expect(page.get_by_role("cell", name="water main burst")).to_be_visible()

@@ -4,23 +4,38 @@ import { Stream } from "./stream.js";
 import { t } from "./strings.js";
 
 const DELAYED_MS = 12_000;
+const LOST_MS = 3_000;
 let link = { connected: false, heardAt: null };
 let askedAt = 0;
 
 export function start(topics) {
   const worker = document.body.dataset.worker;
   if (!worker || !topics.length) return;
+  const position = JSON.parse(document.body.dataset.position);
   if ("SharedWorker" in window) {
     const { port } = new SharedWorker(worker, { name: "prahari-live" });
     port.onmessage = ({ data }) => receive(data);
     port.start();
-    port.postMessage({ topics });
+    port.postMessage({ topics, position });
     addEventListener("pagehide", () => port.postMessage({ bye: true }));
-    addEventListener("pageshow", (event) => event.persisted && port.postMessage({ topics }));
+    addEventListener("pageshow", (event) => event.persisted && location.reload());
   } else {
-    new Stream(receive).want(topics);
+    alone(topics, position);
   }
   setInterval(show, 1000);
+}
+
+/** A browser without SharedWorker has a stream a tab. */
+function alone(topics, position) {
+  let behind = position;
+  const stream = new Stream((message) => {
+    receive(message);
+    if (message.type !== "state" || !message.connected || !behind) return;
+    const missed = stream.missed(topics, behind);
+    behind = null;
+    if (missed.length) receive({ type: "resync", topics: missed });
+  });
+  stream.want(topics);
 }
 
 function receive(message) {
@@ -59,7 +74,7 @@ function show() {
   const box = document.getElementById("link");
   if (!box) return;
   const silent = link.heardAt === null ? 0 : Date.now() - link.heardAt;
-  const state = link.connected ? (silent > DELAYED_MS ? "delayed" : "live") : link.heardAt === null ? "connecting" : "disconnected";
+  const state = link.connected ? (silent > DELAYED_MS ? "delayed" : "live") : silent < LOST_MS ? "connecting" : "disconnected";
   const seconds = Math.round(silent / 1000);
   const text = { live: t("LIVE"), delayed: t("DELAYED {n} s", { n: seconds }), disconnected: t("DISCONNECTED"), connecting: t("CONNECTING") }[state];
   const shown = box.querySelector(".link-text");

@@ -26,6 +26,11 @@ export class Stream {
     else this.close();
   }
 
+  /** Topics that moved on since ``position`` was taken: the page that carries it must fetch them. */
+  missed(topics, { feed, n }) {
+    return topics.filter((topic) => feed !== this.feed || n[topic] !== this.numbers[topic]);
+  }
+
   close() {
     clearTimeout(this.timer);
     this.source?.close();
@@ -33,6 +38,7 @@ export class Stream {
 
   open() {
     this.close();
+    this.connected = false;
     const source = new EventSource(`/live?topics=${this.topics}`);
     this.source = source;
     source.addEventListener("hello", ({ data }) => this.hello(JSON.parse(data)));

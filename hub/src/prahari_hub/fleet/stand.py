@@ -24,4 +24,3 @@ def stand(service: str, presence: str, health: str) -> Stand:
     if presence in ("offline", "suspect", "unknown"):
         return Stand(presence)
     return {"fail": Stand.FAIL, "warn": Stand.WARN}.get(health, Stand.NORMAL)
-

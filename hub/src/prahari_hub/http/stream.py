@@ -25,6 +25,12 @@ def feed_of(request: Request) -> Feed:
     return feed
 
 
+async def note_position(request: Request) -> None:
+    """A dependency of every page: where the feed stood before the page read the store (see ``Feed.position``)."""
+    feed: Feed | None = getattr(request.app.state, "feed", None)
+    request.state.live = feed.position(TOPICS) if feed else None
+
+
 @router.get("/live")
 async def live(
     request: Request,

@@ -126,6 +126,7 @@ def page(
             query=request.url.query,
             now=datetime.now(UTC),
             strings=browser_strings(locale),
+            live=getattr(request.state, "live", None),
             **context,
         )
     )

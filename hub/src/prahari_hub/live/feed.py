@@ -87,7 +87,7 @@ class Feed:
     def subscribe(self, topics: Iterable[str]) -> Subscription:
         """A new subscriber; its first message is ``hello`` with the feed's id and the number of each topic."""
         found = Subscription(frozenset(topics))
-        found.put(Message("hello", json.dumps({"feed": self.id, "n": self._numbers(found.topics)})))
+        found.put(Message("hello", json.dumps(self.position(found.topics))))
         if self.closed:
             _close(found)
         self.subscriptions.add(found)
@@ -105,8 +105,10 @@ class Feed:
         for subscription in self.subscriptions:
             _close(subscription)
 
-    def _numbers(self, topics: Iterable[str]) -> dict[str, int]:
-        return {name: self._topics[name].number if name in self._topics else 0 for name in sorted(topics)}
+    def position(self, topics: Iterable[str]) -> dict[str, Any]:
+        """Where the feed stands: taken before a page is read, it shows a browser what it missed until it listened."""
+        numbers = {name: self._topics[name].number if name in self._topics else 0 for name in sorted(topics)}
+        return {"feed": self.id, "n": numbers}
 
     def _schedule(self, name: str, topic: _Topic) -> None:
         loop = asyncio.get_running_loop()

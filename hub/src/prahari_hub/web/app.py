@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from prahari_hub.access import api as access_api
@@ -24,6 +24,7 @@ from prahari_hub.http import health, problems
 from prahari_hub.http.health import Gauges, Probe
 from prahari_hub.http.middleware import Guard
 from prahari_hub.http.static import HashedFiles
+from prahari_hub.http.stream import note_position
 from prahari_hub.identity import api as identity_api
 from prahari_hub.identity import pages as identity_pages
 from prahari_hub.incidents import api as incidents_api
@@ -92,7 +93,7 @@ def console_app(parts: Parts) -> FastAPI:
     app.include_router(api)
     app.add_api_route("/api/v1/openapi.json", _document(api), include_in_schema=False)
     for router in PAGE_ROUTERS:
-        app.include_router(router, include_in_schema=False)
+        app.include_router(router, include_in_schema=False, dependencies=[Depends(note_position)])
     if STATIC.is_dir():
         app.mount("/static", HashedFiles(STATIC), name="static")
     app.add_middleware(
