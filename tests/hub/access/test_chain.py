@@ -19,11 +19,14 @@ ASHA = Actor("asha", Role.OPERATOR)
 
 
 def add(store: Store, count: int) -> None:
+    """Rows, old enough to be sealed on any database."""
+
     def work(unit) -> None:
         for number in range(count):
             record(unit, ASHA, "test.do", f"thing:{number}", reason="क्यों", detail={"n": number})
 
     store.write_sync(work)
+    store.clock.pass_(seconds=2)  # type: ignore[attr-defined]
 
 
 def tamper(folder: Path, *statements: str) -> None:
