@@ -79,13 +79,18 @@ async def test_writers_do_not_fail_each_other(store: Store) -> None:
         unit.conn.execute(zones.insert().values(id=f"zone-{count}", name="z"))
 
     other = Store.open(str(store.engine.url))
-    threads = [threading.Thread(target=lambda s=s: [s.write_sync(bump) for _ in range(20)]) for s in (store, other)]
+    threads = [
+        threading.Thread(target=lambda s=s: [s.write_sync(bump) for _ in range(20)]) for s in (store, other)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     other.close()
-    assert store.read_sync(lambda conn: conn.execute(sa.select(sa.func.count()).select_from(zones)).scalar()) == 40
+    assert (
+        store.read_sync(lambda conn: conn.execute(sa.select(sa.func.count()).select_from(zones)).scalar())
+        == 40
+    )
 
 
 def test_times_come_back_aware_and_in_utc(store: Store) -> None:

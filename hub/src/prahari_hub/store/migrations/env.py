@@ -1,7 +1,6 @@
 """Alembic's entry: runs the migrations on the connection that migrate() hands over."""
 
 from alembic import context
-
 from prahari_hub.store.schema import metadata
 
 context.configure(
