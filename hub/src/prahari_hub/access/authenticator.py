@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Callable
 from datetime import timedelta
@@ -30,6 +31,7 @@ class StoreAuthenticator:
     def __init__(self, store: Store, *, secure: bool) -> None:
         self.store = store
         self.secure = secure
+        self._notes: dict[str, asyncio.Future[None]] = {}
 
     async def actor(self, request: Request) -> Actor | None:
         text = _bearer(request)
@@ -57,7 +59,7 @@ class StoreAuthenticator:
         if needed not in token.scopes:
             raise Forbidden(f"This token lacks the scope {needed}; use one that has it.")
         if token.last_used_at is None or now - token.last_used_at > tokens.USED_EVERY:
-            await self._note(lambda unit: tokens.used(unit, token.id))
+            self._note(token.id, lambda unit: tokens.used(unit, token.id))
         return Actor(f"token:{token.id}", token.role, "token")
 
     async def _by_session(self, request: Request, secret: str) -> Actor | None:
@@ -68,11 +70,18 @@ class StoreAuthenticator:
         if request.method not in SAFE and not await _csrf_right(request, session.csrf):
             raise Forbidden("The page was open too long or came from elsewhere; reload it and try again.")
         if now - session.seen_at > TOUCH_EVERY:
-            await self._note(lambda unit: sessions.touch(unit, secret))
+            self._note(sessions.fingerprint(secret), lambda unit: sessions.touch(unit, secret))
         return Actor(session.user, session.role, "user", session.locale, session.csrf)
 
-    async def _note(self, work: Callable[[Unit], None]) -> None:
-        """A full disk must not keep people from reading."""
+    def _note(self, key: str, work: Callable[[Unit], None]) -> None:
+        """Write the time of use beside the request: neither a slow nor a full disk must keep people from reading."""
+        if key in self._notes:
+            return
+        task = asyncio.ensure_future(self._write(work))
+        self._notes[key] = task
+        task.add_done_callback(lambda _: self._notes.pop(key, None))
+
+    async def _write(self, work: Callable[[Unit], None]) -> None:
         try:
             await self.store.write(work)
         except Unavailable:
