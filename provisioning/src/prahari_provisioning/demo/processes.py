@@ -20,6 +20,7 @@ class Program:
     ) -> None:
         self.name = name
         self.log = log
+        self._begin = log.stat().st_size if log.exists() else 0
         with log.open("ab") as out:
             # a session of its own: Ctrl-C reaches the demo alone, which then stops its programs in order
             self.process = subprocess.Popen(
@@ -34,6 +35,12 @@ class Program:
     @property
     def ended(self) -> int | None:
         return self.process.poll()
+
+    def said(self, text: str) -> bool:
+        """Whether its log holds ``text`` since this start."""
+        with self.log.open("rb") as log:
+            log.seek(self._begin)
+            return text.encode() in log.read()
 
     def tail(self, lines: int = 15) -> str:
         """The end of its log, for a person who wonders why it ended."""

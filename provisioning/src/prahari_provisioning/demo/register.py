@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from prahari_wire.twin import document_bytes
 
 from prahari_provisioning.demo.site import SITES, ZONES, Device
 from prahari_provisioning.errors import ProvisioningError
@@ -33,18 +34,20 @@ def ensure_streets(api: httpx.Client) -> None:
     answer.raise_for_status()
 
 
-def ensure_device(api: httpx.Client, device: Device) -> None:
-    """Register the device and give it its twin, unless the hub's is the same."""
+def ensure_device(api: httpx.Client, device: Device, wanted: Path) -> None:
+    """Register the device and give it its twin.
+
+    ``wanted`` is a folder that remembers what the demo last asked for: what an operator changed since then stays.
+    """
     _create(api, "/devices", {"id": device.id, "name": device.name, "site": device.site})
-    document = device.desired.model_dump(mode="json")
-    answer = api.get(f"/devices/{device.id}/twin")
-    if answer.status_code == httpx.codes.NOT_FOUND:
-        etag = '"0"'
-    else:
-        etag = _checked(answer).headers["ETag"]
-        if answer.json()["document"] == document:
-            return
-    _checked(api.put(f"/devices/{device.id}/twin", json=document, headers={"If-Match": etag}))
+    document = document_bytes(device.desired)
+    remembered = wanted / f"{device.id}.json"
+    if remembered.exists() and remembered.read_bytes() == document:
+        return
+    etag = _checked(api.get(f"/devices/{device.id}/twin")).headers["ETag"]
+    headers = {"If-Match": etag, "Content-Type": "application/json"}
+    _checked(api.put(f"/devices/{device.id}/twin", content=document, headers=headers))
+    remembered.write_bytes(document)
 
 
 def presence(api: httpx.Client) -> dict[str, str]:

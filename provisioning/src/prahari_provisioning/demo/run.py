@@ -18,9 +18,18 @@ from prahari_provisioning.demo import register, tell
 from prahari_provisioning.demo.processes import Program, installed
 from prahari_provisioning.demo.site import CITY, HEARTBEAT_S, Device, devices
 from prahari_provisioning.errors import ProvisioningError
+from prahari_provisioning.hub import Hub, read_token
+from prahari_provisioning.seeds import make_seed, seed_bytes, seed_path
+from prahari_provisioning.writing import check_writable, write_verified
 
 READY_S = 60.0
 ADMIN = "demo"
+TIMEZONE = "Asia/Kolkata"
+HUB_READY = "ready: console"
+
+
+class _AskedToStop(Exception):
+    """Ctrl-C while the demo was still starting."""
 
 
 @dataclass
@@ -59,21 +68,22 @@ class Demo:
             while not self.stopping:
                 self._watch()
                 time.sleep(0.3)
+        except _AskedToStop:
+            pass
         finally:
             self.stop()
 
     def start(self) -> None:
         """Everything up, devices online, and the table printed."""
         started = time.monotonic()
-        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (self.home / "logs").mkdir(exist_ok=True)
+        self._make_home()
         site = self._devices()
         self._start_hub()
         with self.api() as api:
             register.ensure_city(api)
             register.ensure_streets(api)
             for device in site:
-                register.ensure_device(api, device)
+                register.ensure_device(api, device, self.home / "wanted")
                 self._start_device(device)
             self._wait("every device to come online", lambda: self._online(api, site))
         if self.swarm:
@@ -106,6 +116,17 @@ class Demo:
         """A link that signs one person in, once."""
         return self._hub("user", "login-link", ADMIN, "--base", self.console).strip()
 
+    def _make_home(self) -> None:
+        try:
+            for folder in (self.home, self.home / "logs", self.home / "wanted"):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            check_writable(self.home)
+        except OSError as error:
+            raise ProvisioningError(
+                f"the demo's folder {self.home} cannot be written ({error.strerror}): "
+                "give another with --home, or run it where you may write"
+            ) from error
+
     def _devices(self) -> tuple[Device, ...]:
         for path, what in ((self.clip, "clip"), (self.model, "model")):
             if path is not None and not path.is_file():
@@ -122,14 +143,18 @@ class Demo:
         return devices(clip.absolute(), drawn[1].absolute(), self.model.resolve() if self.model else None)
 
     def _start_hub(self) -> None:
-        new = not (self.home / "hub" / "hub.db").exists()
         self._hub("init")
-        if new or not self.token_file.exists():
+        if ADMIN not in self._hub("user", "list").split():
             self._hub("user", "add", ADMIN, "--role", "admin", "--no-password")
-            token = self._hub("token", "create", "demo", "--role", "admin", "--days", "90").strip()
-            self._keep_secret(token)
         hub = self._launch("hub", [installed("prahari-hub"), "serve"], self.hub_env)
-        self._wait("the hub to be ready", lambda: self._alive(hub) and _ready(self.console))
+        # its own word, because another hub may answer on a port that is taken
+        self._wait("the hub to be ready", lambda: self._alive(hub) and hub.said(HUB_READY))
+        if not (self.token_file.exists() and self._token_is_good()):
+            self._keep_secret(self._hub("token", "create", "demo", "--role", "admin", "--days", "90").strip())
+
+    def _token_is_good(self) -> bool:
+        with self.api() as api:
+            return api.get("/devices", params={"limit": 1}).status_code == httpx.codes.OK
 
     def _keep_secret(self, token: str) -> None:
         descriptor = os.open(self.token_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -141,21 +166,17 @@ class Demo:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         identity = home / "identity"
         if not (identity.is_dir() and any(identity.iterdir())):
-            where = ["--hub", self.console, "--token-file", str(self.token_file), "--out", str(home)]
-            self._do([installed("prahari-provision"), "seed", device.id, "--board", "simulated", *where])
+            with Hub(self.console, read_token(self.token_file)) as hub:
+                seed = make_seed(hub.claim(device.id), hub.enrolment(), board="simulated", timezone=TIMEZONE)
+            write_verified(seed_path(home), seed_bytes(seed), mode=0o600)
         self._launch(device.id, [installed("prahari-agent"), "run", "--home", str(home)])
 
     def _start_swarm(self) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "bench.swarm",
-            "--hub",
-            self.console,
-            "--token-file",
-            str(self.token_file),
-        ]
-        self._launch("swarm", [*command, "--home", str(self.home / "swarm"), "--count", str(self.swarm)])
+        if not Path("bench/swarm").is_dir():
+            raise ProvisioningError("the swarm is a part of the repository: run make demo SWARM=… in it")
+        hub = ["--hub", self.console, "--token-file", str(self.token_file)]
+        where = ["--home", str(self.home / "swarm"), "--count", str(self.swarm)]
+        self._launch("swarm", [sys.executable, "-m", "bench.swarm", *hub, *where])
 
     def _online(self, api: httpx.Client, site: tuple[Device, ...]) -> bool:
         for program in self.programs:
@@ -178,7 +199,7 @@ class Demo:
         deadline = time.monotonic() + READY_S
         while not done():
             if self.stopping:
-                raise ProvisioningError("stopped")
+                raise _AskedToStop
             if time.monotonic() > deadline:
                 raise ProvisioningError(
                     f"waited {READY_S:.0f} s for {what}; look into the logs in {self.home / 'logs'}"
@@ -205,10 +226,3 @@ class Demo:
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.stopping = True
-
-
-def _ready(console: str) -> bool:
-    try:
-        return httpx.get(f"{console}/readyz", timeout=2).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
