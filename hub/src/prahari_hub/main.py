@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -77,7 +78,9 @@ async def run(settings: Settings) -> None:
         )
         scheduler = Scheduler(store, jobs(settings))
         escalation = Escalation(store, settings)
-        store.on_changes = partial(tell, (feed.publish, ingest.on_changes, dispatcher.on_changes, scheduler.on_changes))
+        store.on_changes = partial(
+            tell, (feed.publish, ingest.on_changes, dispatcher.on_changes, scheduler.on_changes)
+        )
 
         await broker.start()
         stack.push_async_callback(broker.stop)
@@ -87,30 +90,12 @@ async def run(settings: Settings) -> None:
         for part in (dispatcher.run, scheduler.run, escalation.run):
             await stack.enter_async_context(Worker(part))
 
-        blob_store = blobs.open_blobs(settings)
-        console = console_app(
-            Parts(
-                settings,
-                store,
-                state={
-                    "identity": identity,
-                    "feed": feed,
-                    "blobs": blob_store,
-                    "register_device": registry.ensure_device,
-                },
-                probes={"broker": lambda: None if broker.bus.sees else "the broker is not reachable"},
-            )
-        )
-        devices = device_app(identity, device_api.router, blobs=blob_store, settings=settings)
-        listeners = (
-            Listener(device_listener(devices, identity.authority, host=settings.listen, port=settings.device_port), device_socket, "device HTTPS"),
-            Listener(Config(console, log_config=None, access_log=False, server_header=False, ws="none"), console_socket, "console"),
-        )  # fmt: skip
-        for listener in listeners:
+        for listener in doors(settings, store, identity, feed, broker, console_socket, device_socket):
             await listener.start()
             stack.push_async_callback(listener.stop)
         stack.callback(feed.close)  # first of all: streams to browsers would hold their server open
-        log.info("ready: console on port %d, devices on %d and %d", settings.console_port, settings.mqtt_port, settings.device_port)  # fmt: skip
+        ports = settings.console_port, settings.mqtt_port, settings.device_port
+        log.info("ready: console on port %d, devices on %d and %d", *ports)
         await asked_to_stop()
 
 
@@ -119,6 +104,37 @@ def open_store(settings: Settings) -> Store:
     store = Store.open(settings.store_url)
     migrate(store.engine)
     return store
+
+
+def doors(
+    settings: Settings,
+    store: Store,
+    identity: Identity,
+    feed: Feed,
+    broker: Broker,
+    console_socket: socket.socket,
+    device_socket: socket.socket,
+) -> tuple[Listener, Listener]:
+    """What people and devices reach: the console with its API, and device HTTPS."""
+    blob_store = blobs.open_blobs(settings)
+    state = {
+        "identity": identity,
+        "feed": feed,
+        "blobs": blob_store,
+        "register_device": registry.ensure_device,
+    }
+    probes = {"broker": lambda: None if broker.bus.sees else "the broker is not reachable"}
+    console = console_app(Parts(settings, store, state=state, probes=probes))
+    devices = device_app(identity, device_api.router, blobs=blob_store, settings=settings)
+    listener = device_listener(devices, identity.authority, host=settings.listen, port=settings.device_port)
+    return (
+        Listener(listener, device_socket, "device HTTPS"),
+        Listener(
+            Config(console, log_config=None, access_log=False, server_header=False, ws="none"),
+            console_socket,
+            "console",
+        ),
+    )
 
 
 def start_of_broker(settings: Settings, identity: Identity, ingest: Ingest) -> Broker:

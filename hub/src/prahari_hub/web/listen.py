@@ -26,7 +26,7 @@ def bind(host: str, port: int, purpose: str) -> socket.socket:
         found.close()
         if error.errno == errno.EADDRINUSE:
             raise SetupError(
-                f"port {port} ({purpose}) is taken by another program: end that program, or set PRAHARI_PORT_OFFSET to shift all ports of the hub"
+                f"port {port} ({purpose}) is taken by another program: end it, or set PRAHARI_PORT_OFFSET to shift all ports of the hub"
             ) from error
         raise SetupError(f"port {port} ({purpose}) cannot be opened on {host}: {error.strerror}") from error
     found.listen(BACKLOG)
