@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from prahari_agent.control import ask
+from prahari_agent import control
 from prahari_agent.errors import AgentError
 
 typer_app = typer.Typer(
@@ -49,24 +50,21 @@ def press(
     ] = None,
 ) -> None:
     """Press the button of a simulated call box."""
-    try:
-        answer = ask(home, "press", timeout_s=hold + 10, hold_s=hold, **({} if pin is None else {"pin": pin}))
-    except AgentError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
-    typer.echo(f"Pressed the button at pin {answer['pin']} for {hold:g} s.")
+    _tell(lambda: control.press(home, hold_s=hold, pin=pin))
 
 
 @typer_app.command()
 def lamp(home: Home = DEFAULT_HOME) -> None:
     """Say what the lamp of a simulated call box shows: off, blinking or steady."""
+    _tell(lambda: control.lamps(home))
+
+
+def _tell(said: Callable[[], str]) -> None:
     try:
-        lamps = ask(home, "lamps")["lamps"]
+        typer.echo(said())
     except AgentError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
-    for pin, shown in lamps.items():
-        typer.echo(shown if len(lamps) == 1 else f"pin {pin}: {shown}")
 
 
 @typer_app.command()
