@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -157,6 +158,21 @@ async def test_an_unacknowledged_call_is_told_step_by_step(store: Store, hook, r
     assert json.loads(receiver.got[0][2])["incident"]["id"] == incident
     log = store.read_sync(lambda conn: queries.log_of(conn, incident))
     assert [entry.action for entry in log] == ["opened", "told", "told", "told"]
+
+
+async def test_the_worker_tells_by_itself_and_ends_when_cancelled(
+    store: Store, hook, receiver, clock
+) -> None:
+    press(store)
+    clock.pass_(61)
+    worker = asyncio.ensure_future(hook.run())
+    for _ in range(500):
+        if receiver.got:
+            break
+        await asyncio.sleep(0.02)
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+    assert len(receiver.got) == 1 and worker.cancelled()
 
 
 async def test_the_receiver_can_check_who_called(store: Store, hook, receiver, clock) -> None:
