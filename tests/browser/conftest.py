@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import math
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -119,11 +120,24 @@ def bare(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Console]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hub's home with an admin, an operator, a technician and an auditor, who share a password."""
+    home = tmp_path_factory.mktemp("stage") / "hub"
+    store = Store.open(load(home=home).store_url)
+    migrate(store.engine)
+    store.write_sync(_people)
+    open_identity(home, store, city="Pune")
+    store.close()
+    return home
+
+
 @pytest.fixture
-def console(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Console]:
-    """With an admin, an operator, a technician and an auditor, who share a password."""
-    with running(tmp_path / "hub", free_port()) as found:
-        found.do(_people)
+def console(stage: Path, tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Console]:
+    """With the people of ``stage``."""
+    home = tmp_path / "hub"
+    shutil.copytree(stage, home)
+    with running(home, free_port()) as found:
         yield found
 
 
