@@ -17,7 +17,7 @@ from prahari_hub.ingest.memory import Memory
 from prahari_hub.ingest.refused import Refusals
 from prahari_hub.store import Store
 
-ROWS = 200
+ROWS = 100
 SWEEP_AT_ONCE = 20_000
 HISTORY_S = (15.0, 240.0)
 DEVICES_A_SECOND = 100
