@@ -8,7 +8,9 @@ import pytest
 import sqlalchemy as sa
 from prahari_hub.access.tables import audit
 from prahari_hub.errors import Conflict, Invalid, NotFound
+from prahari_hub.fleet import registry
 from prahari_hub.fleet.tables import devices
+from prahari_hub.http.actor import Actor, Role, system
 from prahari_hub.incidents import actions, lamp, queries
 from prahari_hub.incidents.queries import Filter, Incident
 from prahari_hub.store import Store
@@ -209,11 +211,30 @@ def test_offline_raises_and_unknown_does_not(store: Store, field) -> None:
     field.transition("presence", "online", "suspect")
     assert listed(store) == []
     field.transition("presence", "suspect", "offline")
-    assert only(store).kind == "device.offline" and only(store).severity is Severity.MAJOR
+    assert only(store).kind == "device.offline"
     field.transition("presence", "offline", "unknown")
     assert only(store).active
     field.transition("presence", "unknown", "online")
     assert not only(store).active
+
+
+@pytest.mark.parametrize(
+    ("device", "severity"),
+    [
+        ("pune-cam-01", "warning"),
+        ("pune-vms-01", "major"),
+        ("pune-ecb-01", "critical"),
+        ("pune-new-01", "major"),
+    ],
+    ids=["camera", "display", "call-box", "nothing-known"],
+)
+def test_a_silent_device_is_as_grave_as_the_worst_that_it_serves(
+    store: Store, field, device, severity
+) -> None:
+    if device == "pune-new-01":
+        store.write_sync(lambda unit: registry.create_device(unit, system("test"), device))
+    field.transition("presence", "suspect", "offline", device)
+    assert only(store).severity == severity
 
 
 def test_a_cloned_identity_is_critical(store: Store, field) -> None:
@@ -231,8 +252,6 @@ def test_a_device_in_maintenance_raises_nothing_but_a_call(store: Store, field) 
 
 
 def test_acknowledging_twice_keeps_the_first_name_and_writes_once(store: Store, field, do) -> None:
-    from prahari_hub.http.actor import Actor, Role
-
     field.press()
     incident = only(store).id
     do(actions.acknowledge, incident, comment="on my way")
@@ -281,7 +300,7 @@ def test_what_does_not_exist_is_said_so(do) -> None:
 def test_the_queue_pages_unacknowledged_first_then_by_severity_then_newest(
     store: Store, field, do, clock
 ) -> None:
-    field.transition("presence", "suspect", "offline")
+    field.transition("presence", "suspect", "offline", "pune-vms-01")
     for fault in ("Frozen", "SignalLoss", "ImageTooDark"):
         clock.pass_(seconds=1)
         field.camera_fault(active=True, fault=fault)
