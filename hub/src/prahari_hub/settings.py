@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import os
+import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from prahari_wire.base import Severity
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from prahari_hub.errors import SetupError
 
 MQTT_PORT, NATS_PORT, CONSOLE_PORT, DEVICE_PORT = 8883, 4222, 8080, 8443
+ESCALATION: dict[Severity, list[float]] = {
+    Severity.CRITICAL: [60, 300, 900],
+    Severity.MAJOR: [300, 900],
+    Severity.MINOR: [1800],
+    Severity.WARNING: [],
+}
 
 
 class Settings(BaseSettings):
@@ -49,11 +59,16 @@ class Settings(BaseSettings):
     webhook_secret_file: Path | None = Field(None, description="holds the key that signs a webhook")
     smtp_url: str | None = Field(None, description="smtp://[user:password@]host:port or smtps://")
     mail_from: str = Field("prahari@localhost", description="sender of mails")
-    escalation: dict[str, list[float]] = Field(
-        {"critical": [60, 300, 900], "major": [300, 900], "minor": [1800], "warning": []},
-        description="seconds without acknowledgement until each step tells people, by severity",
+    escalation: dict[Severity, list[float]] = Field(
+        ESCALATION,
+        description="seconds without acknowledgement until each step tells people; a severity left out keeps its default",
     )
     mail_to: list[list[str]] = Field([], description="recipients of each escalation step")
+
+    @field_validator("escalation")
+    @classmethod
+    def _keep_defaults(cls, given: dict[Severity, list[float]]) -> dict[Severity, list[float]]:
+        return {**ESCALATION, **given}
 
     @classmethod
     def settings_customise_sources(
@@ -101,18 +116,42 @@ def load(**values: Any) -> Settings:
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        path = ".".join(str(part) for part in first["loc"])
+        raise SetupError(_wrong(error)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SetupError(f"hub.toml in the hub's home is not TOML in UTF-8: {error}") from None
+    except SettingsError as error:
+        raise SetupError(f'{error}: write lists and tables as JSON, for instance ["hub.example"]') from None
+    except OSError as error:
+        raise SetupError(f"hub.toml in the hub's home cannot be read: {error.strerror}") from None
+    if settings.smtp_url and not settings.mail_to:
         raise SetupError(
-            f"setting {path}: {first['msg']}; correct it in hub.toml or PRAHARI_{path.upper()}"
-        ) from None
+            'smtp_url is set and mail_to is not: name who is told, for instance mail_to = [["shift@city"]]'
+        )
+    _check_home(settings.home)
+    return settings
+
+
+def _wrong(error: ValidationError) -> str:
+    """One sentence on the first wrong field: its path, what was expected, where to correct it."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+        near = get_close_matches(path, Settings.model_fields, n=1)
+        return f"there is no setting {path}" + (
+            f"; did you mean {near[0]}?" if near else ", see docs/settings.md"
+        )
+    variable = f"PRAHARI_{str(first['loc'][0]).upper()}"
+    return f"setting {path}: {first['msg']}; correct it in hub.toml or {variable}"
+
+
+def _check_home(home: Path) -> None:
     try:
-        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        probe = settings.home / ".writable"
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = home / ".writable"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise SetupError(
-            f"the hub's home {settings.home} cannot be written ({error.strerror}); choose another with PRAHARI_HOME or change its owner"
+            f"the hub's home {home} cannot be written ({error.strerror}); "
+            "choose another with PRAHARI_HOME or change its owner"
         ) from error
-    return settings

@@ -8,11 +8,11 @@ from typing import Any
 
 from prahari_wire import events
 from prahari_wire.base import Severity
-from prahari_wire.callbox import ButtonStuck, Press, SelfTest
+from prahari_wire.callbox import ButtonStuck, CallboxConfig, Press, SelfTest
 from prahari_wire.camera import CameraConfig, CameraFault, Region, Track, TrackPhase
 from prahari_wire.display import DisplayConfig, DisplayFault
 from prahari_wire.system import AgentFault, JournalSetAside, Shed
-from prahari_wire.twin import PeripheralConfig
+from prahari_wire.twin import Desired, PeripheralConfig
 
 from prahari_hub.fleet.facts import Fact, Transition
 
@@ -67,9 +67,10 @@ def judge(fact: Fact, config: Config) -> list[Verdict]:
     return [] if rule is None else rule(fact, fact.body, config)
 
 
-def judge_transition(transition: Transition) -> list[Verdict]:
+def judge_transition(transition: Transition, desired: Desired | None) -> list[Verdict]:
+    """``desired``: the device's twin, which says what is out of reach when the device is."""
     rule = TRANSITIONS.get((transition.kind, transition.after))
-    return [] if rule is None else [rule(transition)]
+    return [] if rule is None else [rule(transition, desired)]
 
 
 def _key(fact: Fact, *parts: str) -> str:
@@ -173,27 +174,36 @@ RULES: dict[str, Rule] = {
 NEEDS_CONFIG = frozenset({events.TRACK, events.CAMERA_FAULT, events.DISPLAY_FAULT, events.AGENT_FAULT})
 
 
-def _offline(transition: Transition) -> Verdict:
+def silence(desired: Desired | None) -> Severity:
+    """How bad it is that a device is offline: as bad as the worst of what it serves. A call box that is out of reach is critical."""
+    served = desired.peripherals.values() if desired else ()
+    found = [
+        Severity.CRITICAL if isinstance(config, CallboxConfig) else config.fault_severity for config in served
+    ]
+    return min(found, key=RANK.__getitem__, default=Severity.MAJOR)
+
+
+def _offline(transition: Transition, desired: Desired | None) -> Verdict:
     detail = {"note": transition.detail}
-    return Raise(f"{transition.device}//offline", OFFLINE, Severity.MAJOR, "Device offline", detail)
+    return Raise(f"{transition.device}//offline", OFFLINE, silence(desired), "Device offline", detail)
 
 
-def _online(transition: Transition) -> Verdict:
+def _online(transition: Transition, _desired: Desired | None) -> Verdict:
     return Clear(f"{transition.device}//offline")
 
 
-def _clone(transition: Transition) -> Verdict:
+def _clone(transition: Transition, _desired: Desired | None) -> Verdict:
     detail = {"note": transition.detail}
     return Raise(
         f"{transition.device}//clone", CLONE, Severity.CRITICAL, "Two boxes use one identity", detail
     )
 
 
-def _single(transition: Transition) -> Verdict:
+def _single(transition: Transition, _desired: Desired | None) -> Verdict:
     return Clear(f"{transition.device}//clone")
 
 
-TRANSITIONS: dict[tuple[str, str], Callable[[Transition], Verdict]] = {
+TRANSITIONS: dict[tuple[str, str], Callable[[Transition, Desired | None], Verdict]] = {
     ("presence", "offline"): _offline,
     ("presence", "online"): _online,
     ("clone", "clone"): _clone,

@@ -66,20 +66,26 @@ def on_event(unit: Unit, fact: Fact) -> None:
 def on_transition(unit: Unit, transition: Transition) -> None:
     """Something that the hub found by itself."""
     cause = Cause(transition.device, transition.peripheral, transition.site_id, transition.at)
-    _apply(unit, cause, judge_transition(transition))
+    _apply(unit, cause, judge_transition(transition, _desired(unit.conn, transition.device)))
 
 
 def _config(conn: Connection, fact: Fact) -> Config:
     """What the twin says of the event's peripheral; None if it says nothing that can be read."""
-    document = conn.execute(sa.select(twins.c.document).where(twins.c.device_id == fact.device)).scalar()
-    if document is None or fact.peripheral is None:
+    if fact.peripheral is None:
+        return None
+    desired = _desired(conn, fact.device)
+    return desired.peripherals.get(fact.peripheral) if desired else None
+
+
+def _desired(conn: Connection, device: str) -> Desired | None:
+    document = conn.execute(sa.select(twins.c.document).where(twins.c.device_id == device)).scalar()
+    if document is None:
         return None
     try:
-        desired = Desired.model_validate_json(canonical(document))
+        return Desired.model_validate_json(canonical(document))
     except ValidationError:
-        log.warning("a twin in the store does not parse", device=fact.device)
+        log.warning("a twin in the store does not parse", device=device)
         return None
-    return desired.peripherals.get(fact.peripheral)
 
 
 def _apply(unit: Unit, cause: Cause, verdicts: list[Verdict]) -> None:

@@ -23,6 +23,7 @@ from prahari_hub.errors import SetupError
 from prahari_hub.incidents.queries import Incident
 from prahari_hub.settings import Settings
 
+LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 WEBHOOK_TIMEOUT_S, MAIL_TIMEOUT_S = 10.0, 20.0
 MIN_SECRET = 16
 
@@ -142,6 +143,10 @@ class Mail:
             if parts.scheme == "smtp" and server.has_extn("starttls"):
                 server.starttls(context=tls)
                 server.ehlo()
+            elif parts.username and parts.scheme == "smtp" and host not in LOCAL:
+                raise NotTold(
+                    f"the mail server {host} offers no TLS, so the password stays here: use smtps:// or another server"
+                )
             if parts.username:
                 server.login(unquote(parts.username), unquote(parts.password or ""))
             server.send_message(message)

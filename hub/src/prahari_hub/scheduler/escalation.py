@@ -51,7 +51,7 @@ class Escalation:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
-        self.delays: Delays = settings.escalation
+        self.delays: Delays = {str(severity): steps for severity, steps in settings.escalation.items()}
         self.channels = channels(settings)
 
     async def run(self) -> None:
