@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench import spine
+from bench import camera, spine
 
 if __name__ == "__main__":
     spine.main()
+    camera.main()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from prahari_wire.camera import CameraConfig, Region
 from prahari_wire.envelope import Stamp
 
 SETTLE_S, MEASURE_S = 8.0, 40.0
+REAL_CLIP = "one-by-one-person-detection.mp4"
+REAL_MODEL = Path(__file__).parent.parent / "tests" / "data" / "models" / "ssd_mobilenet_v1_coco.toml"
 WHOLE = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]
 
 
@@ -64,8 +67,16 @@ def measure(clip: Path, manifest: str | None, home: Path) -> dict[str, object]:
         camera.stop()
 
 
-if __name__ == "__main__":
+def main(clip: Path | None = None, manifest: str | None = None) -> None:
+    """Without arguments: the drawn street with motion alone and, where the media are, a real clip with a real model."""
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        shown = Path(sys.argv[1]) if len(sys.argv) > 1 else ensure_clip(here / "street.mp4", 1)
-        print(json.dumps(measure(shown, sys.argv[2] if len(sys.argv) > 2 else None, here), indent=1))
+        runs: list[tuple[Path, str | None]] = [(clip or ensure_clip(here / "street.mp4", 1), manifest)]
+        real = Path(os.environ.get("PRAHARI_MEDIA", "")) / REAL_CLIP
+        if clip is None and real.is_file():
+            runs.append((real, str(REAL_MODEL)))
+        print(json.dumps([measure(shown, model, here) for shown, model in runs], indent=1))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None, sys.argv[2] if len(sys.argv) > 2 else None)
