@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from prahari_hub.fleet import journal
 from prahari_hub.fleet.tables import devices, events, journals, refusal_counts, refusals
+from prahari_hub.fleet.watermark import MOST_RANGES, Watermark
 from prahari_wire.topics import Up, gone_subject, mapped_subject, partition
 
 COUNT = sa.select(sa.func.count()).select_from(events)
@@ -69,6 +73,19 @@ async def test_a_low_above_the_batch_itself_loses_nothing(hub: Any, box: Any) ->
     assert ack.upto == 0
     await hub.say(box, Up.EVENT, box.batch(held[1], held[2], low=1))
     assert len(hub.facts) == 3
+
+
+async def test_a_device_cannot_make_the_hub_keep_gaps_without_end(hub: Any, box: Any) -> None:
+    mark = Watermark()
+    for seq in range(1, 2 * MOST_RANGES, 2):
+        mark.add(seq)
+    hub.store.write_sync(lambda unit: journal.save_watermark(unit, box.device, box.journal, mark))
+    box.seq = 50_000
+    (ack,) = await hub.say(box, Up.EVENT, box.batch(box.press()))
+    assert all(first < 50_000 for first, _ in ack.beyond), "kept by the device until the gaps are filled"
+    box.seq = -1
+    (ack,) = await hub.say(box, Up.EVENT, box.batch(box.press()))
+    assert ack.upto == 1
 
 
 async def test_a_new_journal_counts_from_its_own_beginning(hub: Any, box: Any, new_box: Any) -> None:
@@ -267,3 +284,55 @@ async def test_a_last_will_of_another_partition_is_left_to_its_own_process(hub: 
     hub.ingest._partitions = [(partition(box.device) + 1) % 16]
     await hub.ingest.on_message(gone_subject(box.device), json.dumps(box.gone()).encode())
     assert len(hub.ingest.queue) == 0
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+async def test_nothing_that_a_device_can_say_breaks_ingest_or_is_half_written(
+    hub: Any, box: Any, data: st.DataObject
+) -> None:
+    """Spoil a good message at any place, or send noise; the next press still goes all the way."""
+    channel = data.draw(st.sampled_from([Up.EVENT, Up.BIRTH, Up.HEALTH, Up.GONE]))
+    good = {
+        Up.EVENT: box.batch(box.press(), box.press()),
+        Up.BIRTH: box.birth(),
+        Up.HEALTH: box.heartbeat({"name": "cpu", "state": "ok", "value": 1.0}),
+        Up.GONE: box.gone(),
+    }[channel]
+    spoiled = data.draw(st.one_of(st.binary(max_size=200), spoilt(good)))
+    payload = spoiled if isinstance(spoiled, bytes) else json.dumps(spoiled).encode()
+    hub.time.pass_s(10)
+    await hub.say(box, channel, payload)
+    acks = await hub.say(box, Up.EVENT, box.batch(box.press()))
+    assert any(ack.batch and not ack.problem for ack in acks)
+    await hub.flush()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def spoilt(good: Any) -> st.SearchStrategy[Any]:
+    """``good`` with one value somewhere replaced, or one key added."""
+
+    def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        found = [path]
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                found += places(inner, (*path, key))
+        elif isinstance(value, list):
+            for index, inner in enumerate(value):
+                found += places(inner, (*path, index))
+        return found
+
+    def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+        if not path:
+            return new
+        copy = dict(value) if isinstance(value, dict) else list(value)
+        copy[path[0]] = put(copy[path[0]], path[1:], new)
+        return copy
+
+    return st.tuples(st.sampled_from(places(good)), JSON).map(lambda at: put(good, *at))

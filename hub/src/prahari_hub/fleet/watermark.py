@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 Range = tuple[int, int]
+MOST_RANGES = 5000
+"""More gaps than any outbox makes; it bounds what one device can make the hub keep."""
 
 
 @dataclass(slots=True)
@@ -21,6 +23,12 @@ class Watermark:
             return True
         index = bisect_right(self.beyond, seq, key=lambda item: item[0]) - 1
         return index >= 0 and seq <= self.beyond[index][1]
+
+    def takes(self, seq: int) -> bool:
+        """Whether ``seq`` may be added: beyond MOST_RANGES only what joins a range, so that gaps must be filled first."""
+        if len(self.beyond) < MOST_RANGES or seq == self.upto + 1:
+            return True
+        return self._holding(seq - 1) is not None or self._holding(seq + 1) is not None
 
     def add(self, seq: int) -> None:
         """Mark one seq and join it with its neighbours."""

@@ -76,6 +76,8 @@ def _commit_batch(unit: Unit, batch: Batch, place: Place, handlers: Handlers) ->
         if event.seq in mark:
             batch.duplicates += 1
             continue
+        if not mark.takes(event.seq):
+            continue
         try:
             body = read_body(event)
         except Refused as refused:

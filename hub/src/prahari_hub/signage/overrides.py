@@ -42,6 +42,7 @@ LONGEST = timedelta(days=30)
 DEFAULT_LEASE_S = 300
 RENEWALS_IN_A_LEASE = 3
 FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 60.0
+BETWEEN_RESTORES = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -238,9 +239,18 @@ def reported(unit: Unit, fact: Fact) -> None:
         unit.conn.execute(displays.update().where(where).values(epoch=body.epoch))
         _bump(unit, fact.device, fact.peripheral)
     elif body.outcome is OverrideOutcome.ENDED and not fact.late and body.epoch == row.epoch:
-        wanted = {item.id for item in active(unit.conn, fact.device, fact.peripheral, unit.now)}
-        if wanted - set(body.active) - set(body.refused):
-            _bump(unit, fact.device, fact.peripheral)
+        _restore(unit, fact.device, fact.peripheral, body, row.bumped_at)
+
+
+def _restore(
+    unit: Unit, device: str, peripheral: str, said: OverrideState, bumped_at: datetime | None
+) -> None:
+    """A display let go of what should be in force: a new epoch, but no ping-pong with one whose clock runs ahead."""
+    if bumped_at is not None and unit.now - bumped_at < BETWEEN_RESTORES:
+        return
+    wanted = {item.id for item in active(unit.conn, device, peripheral, unit.now)}
+    if wanted - set(said.active) - set(said.refused):
+        _bump(unit, device, peripheral)
 
 
 def take_due(unit: Unit, *, limit: int = 100) -> list[Outgoing]:
