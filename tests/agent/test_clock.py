@@ -105,6 +105,41 @@ def test_the_floor_rises_with_trusted_time_and_never_with_a_clock_in_2099(
     assert saved_floor(State(tmp_path)) == TODAY - FLOOR_MARGIN
 
 
+def hub_says(clock: Clock, hands: Hands, at: datetime) -> None:
+    clock.hub_said(at, sent_mono_ms=hands.mono_ms, received_mono_ms=hands.mono_ms)
+
+
+def test_a_time_server_that_the_hub_denies_does_not_raise_the_floor(hands: Hands, tmp_path: Path) -> None:
+    hands.ntp = True
+    clock = hands.clock()
+    hub_says(clock, hands, TODAY)
+    hands.at += timedelta(days=365)
+    clock.save_floor(State(tmp_path))
+    assert clock.quality() is Quality.SYNCED, "its stamps are its own"
+    assert saved_floor(State(tmp_path)) == EARLIEST
+
+
+def test_a_floor_from_a_wrong_time_server_falls_once_wall_clock_and_hub_agree(
+    hands: Hands, tmp_path: Path
+) -> None:
+    clock = hands.clock(floor=TODAY + timedelta(days=365))
+    assert not clock.plausible()
+    hub_says(clock, hands, TODAY)
+    assert clock.plausible()
+    assert clock.stamp().at == TODAY
+    assert clock.quality() is Quality.SYNCED
+    clock.save_floor(State(tmp_path))
+    assert saved_floor(State(tmp_path)) == TODAY - FLOOR_MARGIN
+    assert hands.clock(saved_floor(State(tmp_path))).plausible()
+
+
+def test_a_wall_clock_in_1970_stays_below_the_floor_whoever_agrees(hands: Hands) -> None:
+    hands.at = datetime(1970, 1, 1, tzinfo=UTC)
+    clock = hands.clock()
+    hub_says(clock, hands, hands.at)
+    assert not clock.plausible()
+
+
 def test_a_small_step_back_by_ntp_is_no_reason_for_doubt(hands: Hands, tmp_path: Path) -> None:
     hands.ntp = True
     clock = hands.clock()

@@ -32,7 +32,8 @@ class Box:
     def __init__(self, home: Path) -> None:
         self.home, self.identity, self.settings = home, Identity(home), Settings()
         self.at, self.mono_ms, self.new_pairs = datetime.now(UTC), 0, 0
-        self.clock = Clock(wall=lambda: self.at, mono_ms=lambda: self.mono_ms, os_synced=lambda: True)
+        self.ntp = True
+        self.clock = Clock(wall=lambda: self.at, mono_ms=lambda: self.mono_ms, os_synced=lambda: self.ntp)
 
     def put(self, seed: bytes) -> Path:
         (self.home / SEED_FILE).write_bytes(seed)
@@ -270,6 +271,39 @@ def test_a_clock_in_1970_starts_no_renewal(box: Box, seed: Make) -> None:
     box.at = datetime(1970, 1, 1, tzinfo=UTC)
     keeper.step()
     assert box.new_pairs == 0
+
+
+def test_a_clock_far_ahead_gets_one_certificate_an_hour_and_none_once_the_hub_has_told_the_time(
+    box: Box, seed: Make
+) -> None:
+    keeper = enrolled(box, seed)
+    box.ntp, truth = False, box.at
+    box.at += timedelta(days=100)
+    keeper.step()
+    assert box.new_pairs == 0, "the hub may still take the pair and tell the time"
+    box.mono_ms += int(enrolment.UNSURE_WAIT_S * 1000)
+    for _ in range(50):
+        keeper.step()
+        keeper.try_now()
+        box.mono_ms += 5000
+    assert box.new_pairs == 1
+    box.clock.hub_said(truth, sent_mono_ms=box.mono_ms, received_mono_ms=box.mono_ms)
+    box.mono_ms += 3_600_000
+    keeper.step()
+    assert box.new_pairs == 1
+
+
+def test_a_clock_that_nobody_vouches_for_renews_nothing_but_the_hubs_time_does(box: Box, seed: Make) -> None:
+    keeper = enrolled(box, seed)
+    pair = box.identity.current()
+    assert pair is not None
+    box.ntp, box.at = False, pair.renew_at() + timedelta(days=1)
+    keeper.step()
+    assert box.new_pairs == 0
+    box.clock.hub_said(box.at, sent_mono_ms=0, received_mono_ms=0)
+    box.at = datetime(1970, 1, 1, tzinfo=UTC)
+    keeper.step()
+    assert (keeper.trouble, box.new_pairs) == (None, 1)
 
 
 def test_in_1970_the_hub_is_still_trusted_by_its_root_alone(

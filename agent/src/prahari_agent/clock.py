@@ -83,9 +83,13 @@ class Clock:
             return self._floor + timedelta(milliseconds=self._mono_ms() - self._floor_mono_ms)
 
     def plausible(self) -> bool:
-        """False while the wall clock says less than the floor, as after a boot without a clock."""
+        """False while the wall clock says less than the floor, as after a boot without a clock.
+
+        Where the hub agrees with the wall clock it is the floor that is wrong: a time server had once been far ahead.
+        """
         with self._lock:
-            return self._wall() >= self._floor
+            wall, floor = self._wall(), self._floor
+        return wall >= floor or (wall >= EARLIEST and self.agrees_with_hub() is True)
 
     def now(self) -> datetime:
         return self._wall() if self.plausible() else self.floor()
@@ -109,13 +113,18 @@ class Clock:
             half_ms = (received_mono_ms - sent_mono_ms) / 2
             self._hub = _HubTime(at.timestamp() * 1000 + half_ms, received_mono_ms)
 
-    def offset_ms(self) -> float | None:
-        """How far the wall clock is ahead of the hub's (negative: behind); None until the hub has answered."""
+    def hub_now(self) -> datetime | None:
+        """The hub's time now, which wants no clock of our own; None until the hub has answered."""
         with self._lock:
             if self._hub is None:
                 return None
             hub_now_ms = self._hub.epoch_ms + self._mono_ms() - self._hub.mono_ms
-        return self._wall().timestamp() * 1000 - hub_now_ms
+        return datetime.fromtimestamp(hub_now_ms / 1000, UTC)
+
+    def offset_ms(self) -> float | None:
+        """How far the wall clock is ahead of the hub's (negative: behind); None until the hub has answered."""
+        hub_now = self.hub_now()
+        return None if hub_now is None else (self._wall() - hub_now) / timedelta(milliseconds=1)
 
     def _worn_ms(self) -> float:
         with self._lock:
@@ -123,10 +132,15 @@ class Clock:
         return min(SYNCED_WITHIN_MS / 2, age_ms * DRIFT_PPM / 1e6)
 
     def save_floor(self, state: State) -> None:
-        """Raise the persisted floor, only by a time that is trusted: a clock in 2099 must not poison it."""
-        if self.quality() is Quality.SYNCED:
+        """Persist the floor. It rises by a time that is trusted and that the hub does not deny: a clock in 2099 must not
+        poison it. Where the hub agrees with the wall clock, a floor above both is lowered.
+        """
+        wall = self._wall()
+        agrees = self.agrees_with_hub()
+        if agrees or (agrees is None and self.quality() is Quality.SYNCED):
             with self._lock:
-                self._floor = max(self._floor, self._wall() - FLOOR_MARGIN)
+                trusted = max(EARLIEST, wall - FLOOR_MARGIN)
+                self._floor = trusted if agrees else max(self._floor, trusted)
                 self._floor_mono_ms = self._mono_ms()
         state.put(clock_floor=(self._floor if self.plausible() else self.floor()).isoformat())
 

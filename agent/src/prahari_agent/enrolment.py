@@ -10,11 +10,12 @@ import hashlib
 import json
 import random
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from prahari_wire.base import Clock as Quality
 from prahari_wire.base import Refused, parse
 from prahari_wire.seed import Seed
 
@@ -30,6 +31,10 @@ log = get_logger("enrolment")
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 60.0, 6 * 3600.0
 KEYS_EVERY_S = 24 * 3600.0
+NEW_PAIR_EVERY_S = 3600.0
+"""At most one new certificate an hour: a clock that is wrong must not have the hub issue without end."""
+UNSURE_WAIT_S = 120.0
+"""By a clock that nobody vouches for a certificate has expired only if the hub was not reached with it for so long."""
 
 
 def find_seed(home: Path) -> tuple[Path, bytes, Seed] | None:
@@ -180,6 +185,8 @@ class Keeper:
         self._identity, self._hub, self._clock, self._record = identity, hub, clock, record
         self._on_new_pair, self._rng = on_new_pair, rng or random.Random()  # noqa: S311 - jitter, no secret
         self._attempts, self._not_before_ms, self._keys_due_ms = 0, 0, 0
+        self._since_ms = clock.mono_ms()
+        self._new_pair_at_ms: int | None = None
         self.trouble: str | None = None
 
     def step(self) -> None:
@@ -188,7 +195,8 @@ class Keeper:
         if now_ms < self._not_before_ms:
             return
         try:
-            if self._renew_if_due():
+            if self._renew_if_due(now_ms):
+                self._new_pair_at_ms = now_ms
                 self._on_new_pair()
             if now_ms >= self._keys_due_ms:
                 self.refresh_keys()
@@ -209,19 +217,22 @@ class Keeper:
             log.warning("the identity could not be renewed or its keys refreshed", trouble=trouble)
         self.trouble = trouble
 
-    def _renew_if_due(self) -> bool:
+    def _renew_if_due(self, now_ms: int) -> bool:
         trial, current = self._identity.trial(), self._identity.current()
         newest = trial or current
-        if newest is None or not self._clock.plausible():
+        if newest is None or self._had_one_lately(now_ms):
             return False
-        if expired(newest, self._clock.now(), margin=timedelta(minutes=1)):
+        today, sure = self._today()
+        if expired(newest, today, margin=timedelta(minutes=1)):
+            if not sure and now_ms - self._since_ms < UNSURE_WAIT_S * 1000:
+                return False
             if current is None:
                 self._identity.connected(
                     newest
                 )  # its key is needed to sign with: it must not lie in the free slot
             self._recover(current or newest)
             return True
-        if trial is not None or self._clock.now() < newest.renew_at():
+        if trial is not None or not sure or today < newest.renew_at():
             return False
         request = self._identity.new_request(self._record.device, self._record.city)
         renewed = self._identity.take(
@@ -230,6 +241,16 @@ class Keeper:
         )
         log.info("certificate renewed", certificate=renewed.serial, until=renewed.not_after.isoformat())
         return True
+
+    def _had_one_lately(self, now_ms: int) -> bool:
+        return self._new_pair_at_ms is not None and now_ms - self._new_pair_at_ms < NEW_PAIR_EVERY_S * 1000
+
+    def _today(self) -> tuple[datetime, bool]:
+        """The time by which certificates are judged, and whether it is sure: the hub's where known, for the hub dates them."""
+        hub_now = self._clock.hub_now()
+        if hub_now is not None:
+            return hub_now, True
+        return self._clock.now(), self._clock.quality() is Quality.SYNCED
 
     def _recover(self, pair: Pair) -> None:
         """An expired certificate dies in the handshake: the old key signs a nonce instead."""

@@ -323,7 +323,8 @@ def _welcomed(delivery: Delivery, monitor: Monitor, spool: Spool, keeper: Keeper
 def _probes(box: Box, link: Link, outbox: Outbox, keeper: Keeper, spool: Spool) -> Probes:
     def identity() -> tuple[float | None, str | None]:
         pair = box.identity.current() or box.identity.trial()
-        days = (pair.not_after - box.clock.now()).total_seconds() / 86400 if pair else None
+        today = box.clock.hub_now() or box.clock.now()
+        days = (pair.not_after - today).total_seconds() / 86400 if pair else None
         return days, keeper.trouble
 
     return Probes(
