@@ -9,12 +9,13 @@ import sqlalchemy as sa
 from prahari_hub.access.tables import audit
 from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.fleet import registry
-from prahari_hub.fleet.tables import devices
+from prahari_hub.fleet.tables import commands, devices
 from prahari_hub.http.actor import Actor, Role, system
 from prahari_hub.incidents import actions, lamp, queries
 from prahari_hub.incidents.queries import Filter, Incident
 from prahari_hub.store import Store
 from prahari_wire.base import Severity
+from prahari_wire.command import CommandState
 from prahari_wire.ids import ulid
 
 
@@ -77,6 +78,17 @@ def test_a_device_that_is_back_gets_its_lamp_set_again(store: Store, field, do, 
     assert field.lamps() == ["blinking", "steady", "steady", "off", "off"]
 
 
+def test_the_lamp_of_a_closed_call_that_has_been_turned_off_is_left_alone(store: Store, field, do) -> None:
+    """Somebody may have pressed while the device was away: the lamp blinks for them."""
+    field.press()
+    do(actions.resolve, only(store).id, comment="a test")
+    store.write_sync(lambda unit: lamp.on_birth(unit, "pune-ecb-01"))
+    assert field.lamps() == ["off", "off"]
+    store.write_sync(lambda unit: unit.conn.execute(commands.update().values(state=str(CommandState.SUCCEEDED))))
+    store.write_sync(lambda unit: lamp.on_birth(unit, "pune-ecb-01"))
+    assert field.lamps() == ["off", "off"]
+
+
 def test_a_press_on_an_acknowledged_call_stays_acknowledged_and_turns_the_lamp_steady_again(
     store: Store, field, do
 ) -> None:
@@ -84,6 +96,47 @@ def test_a_press_on_an_acknowledged_call_stays_acknowledged_and_turns_the_lamp_s
     do(actions.acknowledge, only(store).id)
     field.press()
     assert only(store).acknowledged and field.lamps() == ["steady", "steady"]
+
+
+def test_a_call_long_after_the_acknowledgement_has_to_be_acknowledged_again(
+    store: Store, field, do, clock
+) -> None:
+    field.press()
+    incident = only(store).id
+    do(actions.acknowledge, incident)
+    clock.pass_(minutes=5)
+    field.press()
+    assert only(store).acknowledged
+    clock.pass_(minutes=7)
+    field.press()
+    found = only(store)
+    assert (found.id, found.acknowledged, found.acked_by, found.count) == (incident, False, None, 3)
+    assert field.lamps() == ["steady", "steady", "blinking"]
+    last = store.read_sync(lambda conn: queries.log_of(conn, incident))[-1]
+    assert last.action == "repeated" and "acknowledged by asha 12 minutes before" in last.text
+    do(actions.acknowledge, incident)
+    assert only(store).acknowledged and field.lamps()[-1] == "steady"
+
+
+def test_another_person_long_after_the_acknowledgement_has_to_be_acknowledged_again(
+    store: Store, field, do, clock
+) -> None:
+    first = ulid()
+    field.track(first, "started", "road")
+    do(actions.acknowledge, only(store).id)
+    clock.pass_(minutes=6)
+    field.track(first, "ended", "road")
+    assert only(store).acknowledged
+    field.track(ulid(), "started", "road")
+    assert not only(store).acknowledged
+
+
+def test_a_fault_that_goes_on_stays_acknowledged(store: Store, field, do, clock) -> None:
+    field.camera_fault(active=True)
+    do(actions.acknowledge, only(store).id)
+    clock.pass_(minutes=30)
+    field.camera_fault(active=True)
+    assert only(store).acknowledged
 
 
 def test_a_person_is_as_grave_as_the_region_says(store: Store, field) -> None:

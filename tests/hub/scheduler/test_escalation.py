@@ -234,6 +234,24 @@ async def test_what_somebody_has_is_told_no_further(store: Store, hook, receiver
     assert len(receiver.got) == 1 and [row.state for row in rows(store)] == ["dropped"]
 
 
+async def test_a_call_long_after_the_acknowledgement_is_told_from_the_first_step_again(
+    store: Store, hook, receiver, clock
+) -> None:
+    incident = press(store)
+    clock.pass_(301)
+    await round_(hook)
+    store.write_sync(lambda unit: actions.acknowledge(unit, ASHA, incident))
+    clock.pass_(3600)
+    assert press(store) == incident
+    await round_(hook)
+    assert [json.loads(body)["step"] for _, _, body in receiver.got] == [1, 2]
+    for seconds, expected in ((61, [1]), (240, [1, 2]), (600, [1, 2, 3]), (3600, [1, 2, 3])):
+        clock.pass_(seconds)
+        await round_(hook)
+        assert [json.loads(body)["step"] for _, _, body in receiver.got][2:] == expected
+    assert rows(store)[2].took_s == 61
+
+
 async def test_a_fault_that_is_over_before_its_time_is_not_told(store: Store, hook, receiver, clock) -> None:
     offline(store, "suspect", "offline")
     clock.pass_(200)

@@ -8,17 +8,19 @@ import sqlalchemy as sa
 import structlog
 from prahari_wire import events
 from prahari_wire.callbox import Lamp
-from prahari_wire.command import CommandName
+from prahari_wire.command import CommandName, CommandState
+from sqlalchemy import Connection
 
 from prahari_hub.errors import HubError
 from prahari_hub.fleet import commands
+from prahari_hub.fleet.tables import commands as told
 from prahari_hub.http.actor import system
 from prahari_hub.incidents.tables import incidents
 from prahari_hub.store import Unit
 
 LIFE = timedelta(hours=1)
 REMEMBERED = timedelta(days=1)
-"""A lamp is set again on each birth of its device, until the incident has been closed for so long."""
+"""For so long after an incident was closed, its lamp is turned off at a birth of the device if that has not worked yet."""
 log = structlog.get_logger(__name__)
 
 
@@ -42,7 +44,10 @@ def light(unit: Unit, device: str, peripheral: str | None, *, incident: str, sta
 
 
 def on_birth(unit: Unit, device: str) -> None:
-    """A device is back: its call boxes' lamps are set again from what is open or was closed not long ago."""
+    """A device is back: its call boxes' lamps are set again from what is open.
+
+    A closed incident whose own last command has worked says nothing: somebody may have pressed during the outage.
+    """
     query = (
         sa.select(incidents.c.id, incidents.c.peripheral, incidents.c.acked_at, incidents.c.resolved_at)
         .where(
@@ -54,5 +59,22 @@ def on_birth(unit: Unit, device: str) -> None:
     )
     newest = {row.peripheral: row for row in unit.conn.execute(query)}
     for peripheral, row in newest.items():
-        lit = Lamp.BLINKING if row.acked_at is None else Lamp.STEADY
-        light(unit, device, peripheral, incident=row.id, state=Lamp.OFF if row.resolved_at else lit)
+        if row.resolved_at is not None:
+            if not _was_obeyed(unit.conn, device, peripheral, row.id):
+                light(unit, device, peripheral, incident=row.id, state=Lamp.OFF)
+            continue
+        state = Lamp.BLINKING if row.acked_at is None else Lamp.STEADY
+        light(unit, device, peripheral, incident=row.id, state=state)
+
+
+def _was_obeyed(conn: Connection, device: str, peripheral: str | None, incident: str) -> bool:
+    """Whether the last lamp command for the incident has succeeded."""
+    query = (
+        sa.select(told.c.args, told.c.state)
+        .where(told.c.device_id == device, told.c.name == str(CommandName.LAMP))
+        .order_by(told.c.id.desc())
+    )
+    for args, state in conn.execute(query):
+        if args["peripheral"] == peripheral and args["incident"] == incident:
+            return bool(state == CommandState.SUCCEEDED)
+    return False

@@ -80,7 +80,7 @@ class Filter:
 
 def incident_of(row: Any) -> Incident:
     values = row._asdict()
-    for name in ("key", "rank"):
+    for name in ("key", "rank", "round", "waits_since"):
         del values[name]
     return Incident(
         **values

@@ -41,6 +41,8 @@ from prahari_hub.store import Unit
 HUB = "system:incidents"
 MAX_SOURCES = 50
 LOG_REPEATS_EVERY = timedelta(minutes=1)
+ACK_COVERS = timedelta(minutes=5)
+"""A new call or person so long after the acknowledgement may be another matter: somebody has to look again."""
 log = structlog.get_logger(__name__)
 
 
@@ -170,6 +172,8 @@ def _join(unit: Unit, cause: Cause, verdict: Raise, row: Row[Any]) -> None:
     detail = row.detail | verdict.detail | {"caused_at": cause.at.isoformat()}
     if verdict.source:
         detail["active"] = active
+    news = verdict.kind == events.PRESS or (verdict.source is not None and not known)
+    again = news and row.acked_at is not None and unit.now - row.acked_at > ACK_COVERS
     _update(
         unit,
         row,
@@ -181,14 +185,28 @@ def _join(unit: Unit, cause: Cause, verdict: Raise, row: Row[Any]) -> None:
         count=row._mapping["count"] + (0 if known else 1),
         cleared_at=None,
         snapshot=verdict.snapshot or row.snapshot,
+        **(_unacknowledged(unit, row) if again else {}),
     )
     if known:
         return
-    if verdict.kind == events.PRESS or row.cleared_at or unit.now - row.last_at > LOG_REPEATS_EVERY:
+    if again:
+        write_log(unit, row.id, HUB, "repeated", event=cause.ulid, text=_why(unit, row))
+    elif verdict.kind == events.PRESS or row.cleared_at or unit.now - row.last_at > LOG_REPEATS_EVERY:
         write_log(unit, row.id, HUB, "repeated", event=cause.ulid)
     if verdict.kind == events.PRESS and row.acked_at is not None:
-        lamp.light(unit, cause.device, cause.peripheral, incident=row.id, state=Lamp.STEADY)
+        state = Lamp.BLINKING if again else Lamp.STEADY
+        lamp.light(unit, cause.device, cause.peripheral, incident=row.id, state=state)
     tell(unit, row.id, "repeated")
+
+
+def _unacknowledged(unit: Unit, row: Row[Any]) -> dict[str, Any]:
+    """Nobody has it any more: escalation begins anew."""
+    return {"acked_at": None, "acked_by": None, "round": row.round + 1, "waits_since": unit.now}
+
+
+def _why(unit: Unit, row: Row[Any]) -> str:
+    minutes = int((unit.now - row.acked_at).total_seconds() // 60)
+    return f"acknowledged by {row.acked_by} {minutes} minutes before: to be acknowledged again"
 
 
 def _clear(unit: Unit, cause: Cause, verdict: Clear, row: Row[Any]) -> None:

@@ -23,6 +23,10 @@ incidents = Table(
     Column("cleared_at", UtcDateTime),
     Column("acked_at", UtcDateTime),
     Column("acked_by", String),
+    Column("round", Integer, nullable=False, server_default="0"),  # how often it lost its acknowledgement
+    Column(
+        "waits_since", UtcDateTime
+    ),  # when it lost it last; escalation counts from then, else from opened_at
     Column("resolved_at", UtcDateTime),
     Column("resolved_by", String),
     Column("assignee", String),
@@ -52,6 +56,7 @@ notifications = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("incident_id", ForeignKey("incidents.id"), nullable=False, index=True),
+    Column("round", Integer, nullable=False, server_default="0"),  # of the incident
     Column("step", Integer, nullable=False),
     Column("channel", String, nullable=False),  # webhook, mail
     Column("target", String, nullable=False),

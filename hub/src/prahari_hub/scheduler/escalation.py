@@ -26,6 +26,7 @@ from prahari_hub.incidents.tables import incidents, notifications
 from prahari_hub.scheduler.channels import Call, NotTold, channels
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store, Unit
+from prahari_hub.store.schema import UtcDateTime
 
 TICK_S = 1.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 300.0
@@ -114,6 +115,9 @@ class Escalation:
             await asyncio.sleep(TICK_S)
 
 
+_SINCE = sa.func.coalesce(incidents.c.waits_since, incidents.c.opened_at, type_=UtcDateTime()).label("since")
+
+
 def _nobody_has_it() -> sa.ColumnElement[bool]:
     """Open, unacknowledged, and not a fault that is over."""
     over = sa.and_(incidents.c.cleared_at.is_not(None), incidents.c.kind.in_(SELF_CLOSING))
@@ -123,15 +127,18 @@ def _nobody_has_it() -> sa.ColumnElement[bool]:
 def steps_due(conn: Connection, now: datetime, delays: Delays) -> list[Due]:
     """The steps that have come due and have no row yet."""
     planned = sa.func.coalesce(sa.func.max(notifications.c.step), 0).label("planned")
+    of_this_round = sa.and_(
+        notifications.c.incident_id == incidents.c.id, notifications.c.round == incidents.c.round
+    )
     query = (
-        sa.select(incidents.c.id, incidents.c.severity, incidents.c.opened_at, planned)
-        .outerjoin(notifications, notifications.c.incident_id == incidents.c.id)
+        sa.select(incidents.c.id, incidents.c.severity, _SINCE, planned)
+        .outerjoin(notifications, of_this_round)
         .where(_nobody_has_it())
-        .group_by(incidents.c.id, incidents.c.severity, incidents.c.opened_at)
+        .group_by(incidents.c.id, incidents.c.severity, incidents.c.opened_at, incidents.c.waits_since)
     )
     found = []
     for row in conn.execute(query):
-        age_s = (now - row.opened_at).total_seconds()
+        age_s = (now - row.since).total_seconds()
         last = sum(age_s >= delay for delay in delays.get(row.severity, ()))
         if last > row.planned:
             found.append(Due(row.id, row.planned + 1, last))
@@ -147,6 +154,7 @@ def _add(unit: Unit, incident: str, step: int, channel: str, target: str) -> Non
     unit.conn.execute(
         notifications.insert().values(
             incident_id=incident,
+            round=sa.select(incidents.c.round).where(incidents.c.id == incident).scalar_subquery(),
             step=step,
             channel=channel,
             target=target,
@@ -182,8 +190,8 @@ def call_of(conn: Connection, number: int, now: datetime) -> tuple[Call, str] | 
 
 def sent(unit: Unit, number: int) -> None:
     row = unit.conn.execute(sa.select(notifications).where(notifications.c.id == number)).one()
-    opened_at = queries.get(unit.conn, row.incident_id).opened_at
-    took_s = (unit.now - opened_at).total_seconds()
+    since = unit.conn.execute(sa.select(_SINCE).where(incidents.c.id == row.incident_id)).scalar_one()
+    took_s = (unit.now - since).total_seconds()
     values = {"state": "sent", "attempts": row.attempts + 1, "error": None, "took_s": took_s}
     unit.conn.execute(notifications.update().where(notifications.c.id == number).values(**values))
     write_log(unit, row.incident_id, ACTOR, "told", text=f"{row.channel}: {row.target}")
