@@ -185,8 +185,8 @@ def test_agents_that_share_a_machine_have_boots_of_their_own_that_outlast_a_rest
     assert boot_id(tmp_path / "a", source=source) != first
 
 
-def sessions(home: Path, boot: int, *, watchdog: bool = False) -> Sessions:
-    return Sessions(State(home), UUID(int=boot), by_watchdog=lambda: watchdog)
+def sessions(home: Path, boot: int, *, watchdog: bool = False, uptime_s: int = 0) -> Sessions:
+    return Sessions(State(home), UUID(int=boot), by_watchdog=lambda: watchdog, uptime_s=lambda: uptime_s)
 
 
 def test_connections_count_on_over_restarts_and_begin_anew_with_a_boot(tmp_path: Path) -> None:
@@ -194,6 +194,19 @@ def test_connections_count_on_over_restarts_and_begin_anew_with_a_boot(tmp_path:
     assert [first.next().conn, first.next().conn] == [1, 2]
     assert sessions(tmp_path, 1).next().conn == 3
     assert sessions(tmp_path, 2).next().conn == 1
+
+
+def test_connections_rise_within_a_boot_also_where_the_state_was_lost(tmp_path: Path) -> None:
+    before = sessions(tmp_path, 1, uptime_s=40)
+    assert [before.next().conn, before.next().conn] == [41, 42]
+    (tmp_path / "state.json").unlink()
+    assert sessions(tmp_path, 1, uptime_s=50).next().conn == 51
+
+
+@pytest.mark.parametrize("kept", [None, "many"])
+def test_a_count_of_connections_that_cannot_be_read_counts_as_none(tmp_path: Path, kept: object) -> None:
+    State(tmp_path).put(boot=str(UUID(int=1)), conn=kept)
+    assert sessions(tmp_path, 1).next().conn == 1
 
 
 def test_the_boot_reason_follows_from_how_the_last_run_ended(tmp_path: Path) -> None:

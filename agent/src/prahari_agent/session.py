@@ -10,6 +10,7 @@ from uuid import UUID, uuid4, uuid5
 from prahari_wire.envelope import Session
 from prahari_wire.presence import BootReason
 
+from prahari_agent.clock import boottime_ms
 from prahari_agent.state import State
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -34,15 +35,30 @@ def watchdog_reset(*, source: Path = WATCHDOG) -> bool:
         return False
 
 
-class Sessions:
-    """Counts connections; ``conn`` never goes back within a boot, also over restarts of the agent."""
+def uptime_s() -> int:
+    return boottime_ms() // 1000
 
-    def __init__(self, state: State, boot: UUID, *, by_watchdog: Callable[[], bool] = watchdog_reset) -> None:
-        self._state, self._lock = state, Lock()
+
+class Sessions:
+    """Numbers connections; ``conn`` never goes back within a boot, also over restarts of the agent.
+
+    It is never below the seconds since boot: so it rises also where ``state.json`` was lost or cannot be written.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        boot: UUID,
+        *,
+        by_watchdog: Callable[[], bool] = watchdog_reset,
+        uptime_s: Callable[[], int] = uptime_s,
+    ) -> None:
+        self._state, self._lock, self._uptime_s = state, Lock(), uptime_s
         self.boot = boot
         before = state.get("boot")
         self.boot_reason = self._reason(before, by_watchdog)
-        self._conn = int(state.get("conn", 0)) if before == str(boot) else 0
+        kept = state.get("conn", 0) if before == str(boot) else 0
+        self._conn = max(kept if isinstance(kept, int) else 0, uptime_s())
         state.put(boot=str(boot), conn=self._conn, clean=False)
 
     def _reason(self, before: str | None, by_watchdog: Callable[[], bool]) -> BootReason:
@@ -60,7 +76,7 @@ class Sessions:
     def next(self) -> Session:
         """The session of the next connection, persisted before it is used."""
         with self._lock:
-            self._conn += 1
+            self._conn = max(self._conn + 1, self._uptime_s())
             self._state.put(conn=self._conn)
             return Session(boot=self.boot, conn=self._conn)
 
