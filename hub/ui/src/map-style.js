@@ -17,7 +17,7 @@ export function colours() {
 }
 
 const tones = (dark) => dark
-  ? { sea: "#12161a", land: "#1d2328", border: "#39434c", grid: "#20272d", text: "#93a0ab", halo: "#1d2328" }
+  ? { sea: "#12161a", land: "#1d2328", border: "#39434c", grid: "#2b343c", text: "#93a0ab", halo: "#1d2328" }
   : { sea: "#dfe3e6", land: "#f2f3f3", border: "#c2c9cf", grid: "#d3d8dc", text: "#5b6771", halo: "#f2f3f3" };
 
 export { FONT, BOLD, tones };

@@ -50,8 +50,8 @@ async function draw() {
   map.addControl(new maplibre.AttributionControl({ compact: false }), "bottom-right");
   await new Promise((resolve) => map.once("load", resolve));
   marks(map);
-  await addLayers(map, document.getElementById("layers"));
   devices.show(map);
+  addLayers(map, document.getElementById("layers")).catch((error) => console.warn("map layer:", error.message));
   const grid = () => map.getSource("grid").setData(graticule(map));
   map.on("moveend", grid);
   grid();
