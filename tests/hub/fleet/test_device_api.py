@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -84,6 +86,51 @@ async def test_a_file_that_is_not_what_was_announced_is_refused_and_may_be_sent_
     announced(size)
     assert (await device.put(f"/blobs/{SHA}", content=content)).status_code == 422
     assert (await device.put(f"/blobs/{SHA}", content=JPEG)).status_code == 201
+
+
+async def test_a_file_that_was_cut_short_is_taken_again(device: Any, announced: Any, tmp_path: Path) -> None:
+    announced()
+    kept = tmp_path / "blobs" / SHA[:2] / SHA
+    kept.parent.mkdir()
+    kept.write_bytes(JPEG[:5])
+    assert (await device.put(f"/blobs/{SHA}", content=JPEG)).status_code == 201
+    assert kept.read_bytes() == JPEG
+
+
+async def test_a_file_is_on_disk_when_the_answer_leaves(
+    device: Any, announced: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    sync = os.fsync
+
+    def spy(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    announced()
+    assert (await device.put(f"/blobs/{SHA}", content=JPEG)).status_code == 201
+    folder = tmp_path / "blobs" / SHA[:2]
+    ours = [name for name in synced if name.startswith(str(folder.parent))]
+    assert ours[0].endswith(".part") and ours[1:] == [str(folder), str(folder.parent)]
+    assert [path.name for path in folder.iterdir()] == [SHA]
+
+
+async def test_only_so_many_uploads_are_held_in_memory(tmp_path: Path) -> None:
+    kept = blobs.Blobs(blobs.local(tmp_path / "blobs"))
+    begun, go = [], asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        begun.append(1)
+        await go.wait()
+        yield JPEG
+
+    uploads_ = [asyncio.create_task(kept.put(SHA, slow())) for _ in range(blobs.AT_ONCE + 3)]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(begun) == blobs.AT_ONCE
+    go.set()
+    assert await asyncio.gather(*uploads_) == [len(JPEG)] * len(uploads_)
 
 
 async def test_a_device_fetches_its_own_twin_by_version(device: Any, store: Any, asha: Any) -> None:

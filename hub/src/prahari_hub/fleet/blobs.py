@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, from_url
+from prahari_wire.ids import ulid
 
 from prahari_hub.errors import Invalid, NotFound, SetupError, Unavailable
 from prahari_hub.fleet.uploads import is_sha256
 from prahari_hub.settings import Settings
 
 MOST_BYTES = 16 * 1024 * 1024
+AT_ONCE = 8
+"""Uploads that are held in memory; the next one waits."""
+UPLOAD_S = 300.0
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -22,13 +28,23 @@ _MAGIC = (
 
 
 class Blobs:
-    """``put`` keeps nothing whose hash is not its name."""
+    """``put`` keeps nothing whose hash is not its name, and returns once the bytes are on disk."""
 
     def __init__(self, store: obstore.store.ObjectStore) -> None:
         self._store = store
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def put(self, sha256: str, chunks: AsyncIterator[bytes], *, size: int | None = None) -> int:
         """Store a file and return its size; Invalid if it is not what its name, or ``size``, says."""
+        try:
+            async with self._turns, asyncio.timeout(UPLOAD_S):
+                content = await self._received(sha256, chunks, size)
+                await self._write(_path(sha256), content)
+        except TimeoutError:
+            raise Unavailable(f"the file did not arrive within {UPLOAD_S:.0f} s; send it again") from None
+        return len(content)
+
+    async def _received(self, sha256: str, chunks: AsyncIterator[bytes], size: int | None) -> bytes:
         limit = MOST_BYTES if size is None else min(size, MOST_BYTES)
         content = bytearray()
         async for chunk in chunks:
@@ -41,11 +57,17 @@ class Blobs:
             raise Invalid(f"the file has {len(content)} bytes, {size} were announced", ("body", "size"))
         if hashlib.sha256(content).hexdigest() != sha256:
             raise Invalid("the content does not match its SHA-256; send it again", ("body", "sha256"))
+        return bytes(content)
+
+    async def _write(self, path: str, content: bytes) -> None:
+        """obstore's own writing to a folder does not wait for the disk."""
         try:
-            await obstore.put_async(self._store, _path(sha256), bytes(content))
+            if isinstance(self._store, LocalStore) and self._store.prefix is not None:
+                await asyncio.to_thread(write_durably, Path(self._store.prefix) / path, content)
+            else:
+                await obstore.put_async(self._store, path, content)
         except (OSError, BaseError) as error:
             raise Unavailable(f"the file could not be stored: {error}") from error
-        return len(content)
 
     async def get(self, sha256: str) -> bytes:
         """The whole file; NotFound if there is none."""
@@ -55,12 +77,12 @@ class Blobs:
         except (NotFoundError, FileNotFoundError) as error:
             raise NotFound(f"there is no file {sha256}") from error
 
-    async def has(self, sha256: str) -> bool:
+    async def size(self, sha256: str) -> int | None:
+        """Of the stored file; None if there is none."""
         try:
-            await obstore.head_async(self._store, _path(sha256))
+            return (await obstore.head_async(self._store, _path(sha256)))["size"]
         except (NotFoundError, FileNotFoundError):
-            return False
-        return True
+            return None
 
 
 def open_blobs(settings: Settings) -> Blobs:
@@ -76,6 +98,30 @@ def open_blobs(settings: Settings) -> Blobs:
 def local(folder: Path) -> LocalStore:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return LocalStore(prefix=folder)
+
+
+def write_durably(target: Path, content: bytes) -> None:
+    """Under its name there is the whole file or none, also after a power cut."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = target.with_name(f"{ulid()}.part")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    for folder in (target.parent, target.parent.parent):
+        sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def media_type(content: bytes) -> str:

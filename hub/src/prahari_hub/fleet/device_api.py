@@ -37,7 +37,8 @@ async def put_blob(request: Request, device: Device, sha256: Sha256) -> Response
     row = await store.read(lambda conn: uploads.expected(conn, device, sha256))
     if row is None:
         raise NotFound("not announced yet: no event of this device names this file; try again later")
-    known = await blobs.has(sha256)
+    stored = await blobs.size(sha256)
+    known = stored is not None and stored == (row["size"] or stored)
     if not known:
         await blobs.put(sha256, request.stream(), size=row["size"])
     if row["stored_at"] is None:
