@@ -82,3 +82,34 @@ async def test_what_could_not_be_sent_goes_out_when_the_broker_is_back(
     time.pass_s(5)
     assert await dispatcher.once() == 1
     assert len(wire.sent) == 1
+
+
+async def test_a_source_that_fails_holds_up_no_other(
+    store: Any, asha: Any, born: Any, wire: Wire, tmp_path: Path
+) -> None:
+    def broken(_unit: Any) -> Any:
+        raise ValueError("a row that nobody thought of")
+
+    sources = (broken, twins.take_due)
+    dispatcher = Dispatcher(store, wire.send, open_signer(tmp_path).sign, sources=sources)
+    born(DEVICE)
+    store.write_sync(lambda unit: twins.put(unit, asha, DEVICE, Desired(), if_version=0))
+    assert await dispatcher.once() == 1
+
+
+async def test_a_message_that_cannot_be_signed_holds_up_no_other(
+    store: Any, asha: Any, born: Any, wire: Wire, tmp_path: Path
+) -> None:
+    signer = open_signer(tmp_path)
+
+    def sign(device: str, message: Any) -> Any:
+        if device == "pune-cam-01":
+            raise ValueError("no such key")
+        return signer.sign(device, message)
+
+    dispatcher = Dispatcher(store, wire.send, sign)
+    for device in ("pune-cam-01", DEVICE):
+        born(device)
+        store.write_sync(lambda unit, d=device: twins.put(unit, asha, d, Desired(), if_version=0))
+    await dispatcher.once()
+    assert [device for device, _, _ in wire.sent] == [DEVICE]

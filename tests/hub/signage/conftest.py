@@ -66,9 +66,17 @@ class Signs:
     def birth(self) -> None:
         self.store.write_sync(lambda unit: overrides.on_birth(unit, SIGN[0]))
 
-    def say(self, kind: str, body: Message, *, late: bool = False, at: datetime | None = None) -> None:
+    def say(
+        self,
+        kind: str,
+        body: Message,
+        *,
+        late: bool = False,
+        at: datetime | None = None,
+        peripheral: str = SIGN[1],
+    ) -> None:
         at = at or self.now
-        fact = Fact(SIGN[0], None, SIGN[1], "display", kind, body, at, late, ulid(), self.now)
+        fact = Fact(SIGN[0], None, peripheral, "display", kind, body, at, late, ulid(), self.now)
         handle: Callable[[Unit, Fact], None] = (
             overrides.reported if isinstance(body, OverrideState) else displays.shown
         )

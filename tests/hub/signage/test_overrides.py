@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.fleet import uploads
-from prahari_hub.signage import overrides
+from prahari_hub.signage import overrides, tables
 from prahari_wire.display import (
     DisplayClass,
     ImageContent,
@@ -141,6 +141,33 @@ def test_a_display_with_a_higher_epoch_than_the_hub_gets_one_that_is_higher_stil
     signs.say("override.state", state(41, "refused", detail="not higher"))
     (message,) = signs.due()
     assert message.epoch == 42
+
+
+def test_an_epoch_that_no_hub_ever_gave_out_is_ignored_and_holds_up_nobody(signs: Any) -> None:
+    signs.create()
+    signs.due()
+    signs.say("override.state", state(9007199254740991))
+    assert (signs.display().epoch, signs.display().confirmed) == (1, False)
+    signs.create()
+    assert [message.epoch for message in signs.due()] == [2]
+
+
+def test_a_set_that_cannot_be_sent_is_put_off_and_logged_and_the_others_go_out(signs: Any) -> None:
+    signs.create()
+    signs.store.write_sync(lambda unit: unit.conn.execute(tables.displays.update().values(epoch=2**53)))
+    assert signs.due() == []
+    signs.pass_s(60)
+    assert signs.due() == []
+    signs.store.write_sync(lambda unit: unit.conn.execute(tables.displays.update().values(epoch=7)))
+    signs.pass_s(600)
+    assert [message.epoch for message in signs.due()] == [7]
+
+
+@pytest.mark.parametrize("peripheral", ["box1", "sign9"])
+def test_what_a_device_says_of_a_display_that_it_has_not_leaves_no_trace(signs: Any, peripheral: str) -> None:
+    signs.say("override.state", state(5), peripheral=peripheral)
+    signs.say("display.shown", shown("playlist", "slow"), peripheral=peripheral)
+    assert signs.store.read_sync(lambda conn: conn.execute(tables.displays.select()).all()) == []
 
 
 @pytest.mark.parametrize(

@@ -19,14 +19,14 @@ from prahari_wire.command import Command, CommandName, CommandReport, CommandSta
 from prahari_wire.display import PreviewArgs
 from prahari_wire.ids import ulid
 from prahari_wire.topics import Down
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.fleet import uploads
 from prahari_hub.fleet.command_args import NoArgs, SnapshotArgs
 from prahari_hub.fleet.facts import Fact
-from prahari_hub.fleet.outgoing import Outgoing, back_off_s, reachable
+from prahari_hub.fleet.outgoing import Outgoing, back_off_s, make_each, reachable
 from prahari_hub.fleet.tables import commands, devices
 from prahari_hub.http import paging
 from prahari_hub.http.actor import Actor
@@ -219,24 +219,31 @@ def take_due(unit: Unit, *, limit: int = 100) -> list[Outgoing]:
         .limit(limit)
     )
     found = []
-    for row in unit.conn.execute(query).all():
+    for row, message in make_each(unit, unit.conn.execute(query).all(), _message, _of):
         wait = timedelta(seconds=back_off_s(row.sent, FIRST_WAIT_S, LONGEST_WAIT_S))
         values: dict[str, Any] = {"sent": row.sent + 1, "next_send_at": unit.now + wait}
         if row.state == S.QUEUED:
             values |= {"state": str(S.SENT), "state_at": unit.now}
             _tell(unit, row.id, row.device_id, S.SENT)
-        unit.conn.execute(commands.update().where(commands.c.id == row.id).values(values))
-        message = Command(
-            id=row.id,
-            name=CommandName(row.name),
-            args=row.args,
-            issued_at=row.issued_at,
-            expires_at=row.expires_at,
-            idempotency=Idempotency(row.idempotency),
-            safe=row.safe,
-        )
+        unit.conn.execute(_of(row).values(values))
         found.append(Outgoing(row.device_id, Down.COMMAND, message))
     return found
+
+
+def _message(row: Row[Any]) -> Command:
+    return Command(
+        id=row.id,
+        name=CommandName(row.name),
+        args=row.args,
+        issued_at=row.issued_at,
+        expires_at=row.expires_at,
+        idempotency=Idempotency(row.idempotency),
+        safe=row.safe,
+    )
+
+
+def _of(row: Row[Any]) -> sa.Update:
+    return commands.update().where(commands.c.id == row.id)
 
 
 def conclude_overdue(unit: Unit, *, limit: int = 500) -> int:

@@ -13,7 +13,7 @@ from prahari_hub import metrics
 from prahari_hub.errors import Unavailable
 from prahari_hub.fleet import commands, twins
 from prahari_hub.fleet.outgoing import Outgoing, Source
-from prahari_hub.store import Change, Store, Unit
+from prahari_hub.store import Change, Store
 
 POLL_S = 1.0
 SOURCES: tuple[Source, ...] = (twins.take_due, commands.take_due)
@@ -54,19 +54,33 @@ class Dispatcher:
 
     async def once(self) -> int:
         """Send what is due; how many messages."""
-        due = await self._store.write(self._take)
-        for item in due:
-            await self._deliver(item)
-        return len(due)
+        count = 0
+        for source in self._sources:
+            due = await self._take(source)
+            for item in due:
+                await self._deliver(item)
+            count += len(due)
+        return count
 
-    def _take(self, unit: Unit) -> list[Outgoing]:
-        return [item for source in self._sources for item in source(unit)]
+    async def _take(self, source: Source) -> list[Outgoing]:
+        """What is due of one source, in a transaction of its own: one that fails holds up no other."""
+        try:
+            return await self._store.write(source)
+        except Unavailable:
+            raise
+        except Exception:
+            metrics.WORKER_FAILURES.labels("dispatch").inc()
+            log.exception("taking what is due from %s failed", source)
+            return []
 
     async def _deliver(self, item: Outgoing) -> None:
         try:
             await self._send(item.device, item.channel, self._sign(item.device, item.message))
         except Unavailable as error:
             log.info("%s for %s goes out later: %s", item.channel, item.device, error)
+        except Exception:
+            metrics.WORKER_FAILURES.labels("dispatch").inc()
+            log.exception("sending %s to %s failed", item.channel, item.device)
 
     async def _pause(self) -> None:
         try:

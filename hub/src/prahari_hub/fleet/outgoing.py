@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import logging
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from prahari_wire.base import Refused
 from prahari_wire.signing import SignedMessage
 from prahari_wire.topics import Down
 
+from prahari_hub import metrics
 from prahari_hub.fleet.tables import devices
 from prahari_hub.store import Unit
+
+SANE_GAP = 1_000_000
+"""How far ahead of the hub's a device's epoch or version may be: after a restore of the database it is, by a little."""
+PUT_OFF = timedelta(minutes=10)
+log = logging.getLogger(__name__)
 
 
 class Outgoing(NamedTuple):
@@ -23,6 +32,24 @@ class Outgoing(NamedTuple):
 
 Source = Callable[[Unit], list[Outgoing]]
 """Takes what is due and notes in the same transaction when it is due again."""
+
+
+def make_each(
+    unit: Unit,
+    rows: Iterable[Any],
+    make: Callable[[Any], SignedMessage],
+    put_off: Callable[[Any], sa.Update],
+) -> list[tuple[Any, SignedMessage]]:
+    """Each row (with a ``device_id``) and its message. A row that gives none is logged and due again after PUT_OFF; the others go out."""
+    made: list[tuple[Any, SignedMessage]] = []
+    for row in rows:
+        try:
+            made.append((row, make(row)))
+        except (Refused, ValueError):
+            metrics.WORKER_FAILURES.labels("dispatch").inc()
+            log.exception("what is due for %s cannot be made into a message", row.device_id)
+            unit.conn.execute(put_off(row).values(next_send_at=unit.now + PUT_OFF))
+    return made
 
 
 def back_off_s(sent: int, first_s: float, longest_s: float) -> float:

@@ -21,12 +21,12 @@ from prahari_wire.twin import (
     TwinReport,
     document_bytes,
 )
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.fleet.facts import Fact
-from prahari_hub.fleet.outgoing import Outgoing, back_off_s, reachable
+from prahari_hub.fleet.outgoing import Outgoing, back_off_s, make_each, reachable
 from prahari_hub.fleet.served import of_document, serve
 from prahari_hub.fleet.tables import devices, peripherals, twin_history, twins
 from prahari_hub.http.actor import Actor
@@ -236,17 +236,18 @@ def take_due(unit: Unit, *, limit: int = 100) -> list[Outgoing]:
         .limit(limit)
     )
     found = []
-    for row in unit.conn.execute(query).all():
+    for row, message in make_each(unit, unit.conn.execute(query).all(), _message, _of):
         wait = timedelta(seconds=back_off_s(row.sent, FIRST_WAIT_S, LONGEST_WAIT_S))
-        unit.conn.execute(
-            twins.update()
-            .where(twins.c.device_id == row.device_id)
-            .values(sent=row.sent + 1, next_send_at=unit.now + wait)
-        )
-        desired = validate(Desired, row.document)
-        inline = len(document_bytes(desired)) <= INLINE_LIMIT
-        message = TwinDown(
-            id=ulid(), version=row.version, sha256=row.sha256, document=desired if inline else None
-        )
+        unit.conn.execute(_of(row).values(sent=row.sent + 1, next_send_at=unit.now + wait))
         found.append(Outgoing(row.device_id, Down.TWIN, message))
     return found
+
+
+def _message(row: Row[Any]) -> TwinDown:
+    desired = validate(Desired, row.document)
+    inline = len(document_bytes(desired)) <= INLINE_LIMIT
+    return TwinDown(id=ulid(), version=row.version, sha256=row.sha256, document=desired if inline else None)
+
+
+def _of(row: Row[Any]) -> sa.Update:
+    return twins.update().where(twins.c.device_id == row.device_id)

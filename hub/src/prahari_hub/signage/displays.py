@@ -74,7 +74,7 @@ def shown(unit: Unit, fact: Fact) -> None:
     """display.shown; one that is older than what is known changes nothing."""
     body = fact.body
     assert isinstance(body, Shown)
-    if fact.peripheral is None:
+    if fact.peripheral is None or not overrides.is_display(unit.conn, fact.device, fact.peripheral):
         return
     overrides.ensure(unit, fact.device, fact.peripheral)
     where = (displays.c.device_id == fact.device) & (displays.c.peripheral == fact.peripheral)

@@ -6,9 +6,11 @@ higher one. All functions are parts of a caller's transaction.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,7 +32,7 @@ from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.fleet import uploads
 from prahari_hub.fleet.facts import Fact
-from prahari_hub.fleet.outgoing import Outgoing, back_off_s, reachable
+from prahari_hub.fleet.outgoing import SANE_GAP, Outgoing, back_off_s, make_each, reachable
 from prahari_hub.fleet.tables import devices, peripherals
 from prahari_hub.http.actor import Actor, system
 from prahari_hub.signage.tables import displays, overrides
@@ -42,6 +44,7 @@ LONGEST = timedelta(days=30)
 DEFAULT_LEASE_S = 300
 RENEWALS_IN_A_LEASE = 3
 FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 60.0
+log = logging.getLogger(__name__)
 BETWEEN_RESTORES = timedelta(seconds=10)
 
 
@@ -125,8 +128,7 @@ def create(unit: Unit, actor: Actor, display: tuple[str, str], wanted: Wanted) -
 
 def _check(unit: Unit, display: tuple[str, str], wanted: Wanted) -> None:
     device, peripheral = display
-    where = (peripherals.c.device_id == device) & (peripherals.c.id == peripheral)
-    if unit.conn.scalar(sa.select(peripherals.c.type).where(where)) != "display":
+    if not is_display(unit.conn, device, peripheral):
         raise NotFound(f"there is no display {device}:{peripheral}")
     if not wanted.reason.strip():
         raise Invalid("an override needs a reason", ("reason", "a sentence that says why"))
@@ -196,6 +198,12 @@ def _bump(unit: Unit, device: str, peripheral: str) -> None:
     unit.tell("downlinks", id=device)
 
 
+def is_display(conn: Connection, device: str, peripheral: str | None) -> bool:
+    """Whether the hub knows a display of that name: a device may name anything in its events."""
+    where = (peripherals.c.device_id == device) & (peripherals.c.id == peripheral)
+    return conn.scalar(sa.select(peripherals.c.type).where(where)) == "display"
+
+
 def ensure(unit: Unit, device: str, peripheral: str) -> None:
     """A row for the display."""
     row = {"device_id": device, "peripheral": peripheral, "epoch": 0, "confirmed_epoch": 0, "sent": 0}
@@ -215,12 +223,15 @@ def reported(unit: Unit, fact: Fact) -> None:
     """override.state: a confirmation ends the repetition; a display that dropped what should be in force gets it anew."""
     body = fact.body
     assert isinstance(body, OverrideState)
-    if fact.peripheral is None:
+    if fact.peripheral is None or not is_display(unit.conn, fact.device, fact.peripheral):
         return
     ensure(unit, fact.device, fact.peripheral)
     where = (displays.c.device_id == fact.device) & (displays.c.peripheral == fact.peripheral)
     row = unit.conn.execute(sa.select(displays).where(where)).one()
     if body.epoch < row.confirmed_epoch:
+        return
+    if body.epoch > row.epoch + SANE_GAP:
+        log.warning("%s:%s reports the epoch %d, %d is the newest: ignored", *row[:2], body.epoch, row.epoch)
         return
     unit.conn.execute(
         displays.update()
@@ -262,23 +273,24 @@ def take_due(unit: Unit, *, limit: int = 100) -> list[Outgoing]:
         .order_by(displays.c.next_send_at)
         .limit(limit)
     )
+    rows = unit.conn.execute(query).all()
     found = []
-    for row in unit.conn.execute(query).all():
+    for row, message in make_each(unit, rows, partial(_message, unit), _of):
         wait = timedelta(seconds=back_off_s(row.sent, FIRST_WAIT_S, LONGEST_WAIT_S))
-        where = (displays.c.device_id == row.device_id) & (displays.c.peripheral == row.peripheral)
-        unit.conn.execute(
-            displays.update()
-            .where(where)
-            .values(sent=row.sent + 1, sent_at=unit.now, next_send_at=unit.now + wait)
-        )
-        message = OverrideSet(
-            id=ulid(),
-            display=row.peripheral,
-            epoch=row.epoch,
-            overrides=active(unit.conn, row.device_id, row.peripheral, unit.now),
-        )
+        values = {"sent": row.sent + 1, "sent_at": unit.now, "next_send_at": unit.now + wait}
+        unit.conn.execute(_of(row).values(values))
         found.append(Outgoing(row.device_id, Down.OVERRIDE, message))
     return found
+
+
+def _message(unit: Unit, row: Row[Any]) -> OverrideSet:
+    in_force = active(unit.conn, row.device_id, row.peripheral, unit.now)
+    return OverrideSet(id=ulid(), display=row.peripheral, epoch=row.epoch, overrides=in_force)
+
+
+def _of(row: Row[Any]) -> sa.Update:
+    where = (displays.c.device_id == row.device_id) & (displays.c.peripheral == row.peripheral)
+    return displays.update().where(where)
 
 
 def expire(unit: Unit) -> int:

@@ -1,6 +1,6 @@
 """What displays should show beyond their playlist, and what they report."""
 
-from sqlalchemy import Column, Index, Integer, String, Table
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table
 
 from prahari_hub.store.schema import Json, UtcDateTime, metadata
 
@@ -9,8 +9,8 @@ displays = Table(
     metadata,
     Column("device_id", String, primary_key=True),
     Column("peripheral", String, primary_key=True),
-    Column("epoch", Integer, nullable=False),  # of the newest set of overrides
-    Column("confirmed_epoch", Integer, nullable=False, default=0),
+    Column("epoch", BigInteger, nullable=False),  # of the newest set of overrides
+    Column("confirmed_epoch", BigInteger, nullable=False, default=0),
     Column("bumped_at", UtcDateTime),  # when the newest epoch was made: leases count from then
     Column("sent", Integer, nullable=False, default=0),
     Column("sent_at", UtcDateTime),
@@ -23,7 +23,7 @@ displays = Table(
     Column("shown_source", String),
     Column("shown_item", String),
     Column("shown_class", Integer),
-    Column("shown_epoch", Integer),
+    Column("shown_epoch", BigInteger),
     Column("shown_text", String),
     Column("frame_sha256", String),
     Column("shown_at", UtcDateTime),
