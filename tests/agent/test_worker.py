@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,12 +66,14 @@ def test_a_state_that_cannot_be_written_holds_in_memory(tmp_path: Path) -> None:
     assert state.get("conn") == 7
 
 
-def test_a_hidden_module_is_there_again_afterwards() -> None:
-    with without("colorsys"), pytest.raises(ImportError):
-        import colorsys
-    import colorsys
-
-    assert colorsys.rgb_to_hsv
+def test_a_hidden_module_is_there_again_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rarely_used.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with without("rarely_used"), pytest.raises(ImportError):
+        importlib.import_module("rarely_used")
+    assert importlib.import_module("rarely_used")
+    with without("rarely_used"):
+        assert importlib.import_module("rarely_used"), "what is loaded already stays"
 
 
 def test_giving_memory_back_harms_nothing() -> None:
