@@ -128,8 +128,14 @@ class Hub:
         await self.ingest._flusher.flush()
 
     async def tick(self, seconds: float) -> None:
-        self.time.pass_s(seconds)
-        await self.ingest._flusher.tick()
+        """Let time pass; the hub sweeps each second."""
+        flusher = self.ingest._flusher
+        for _ in range(int(seconds)):
+            self.time.pass_s(1)
+            await flusher.sweep()
+        self.time.pass_s(seconds - int(seconds))
+        await flusher.sweep()
+        await flusher.write_due()
 
     def rows(self, query: sa.Select[Any]) -> list[Any]:
         return self.store.read_sync(lambda conn: conn.execute(query).all())

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from prahari_hub.fleet import history
+from prahari_hub.fleet.presence import STILL_OFFLINE
 from prahari_hub.fleet.tables import (
     devices,
     health_blocks,
@@ -128,6 +129,21 @@ async def test_a_restarted_hub_turns_nothing_offline(hub: Any, box: Any) -> None
     await again.tick(1)
     assert presence(again) == "online"
     assert "offline" not in {after for _, after in moves(again)}
+
+
+async def test_what_was_offline_before_a_restart_is_offline_after_a_grace_and_no_news(
+    hub: Any, box: Any
+) -> None:
+    await hub.say(box, Up.BIRTH, box.birth())
+    await hub.tick(100)
+    assert presence(hub) == "offline"
+    again = type(hub)(hub.store, hub.time, hub.ingest.memory.limits)
+    await again.ingest.load()
+    await again.ingest.on_sight(True)
+    await again.tick(91)
+    assert presence(again) == "offline"
+    details = again.rows(sa.select(transitions.c.detail).order_by(transitions.c.id.desc()))
+    assert details[0].detail == STILL_OFFLINE
 
 
 async def test_a_device_that_never_spoke_is_not_offline(hub: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from prahari_hub.fleet import intake
-from prahari_hub.fleet.presence import Step
+from prahari_hub.fleet.presence import STILL_OFFLINE, Step
 from prahari_hub.fleet.tables import cursors, devices
 from prahari_hub.incidents.tables import incidents
 from prahari_hub.scheduler.jobs import Job, jobs
@@ -68,6 +68,15 @@ def test_a_transition_that_cannot_be_handled_holds_up_none(store: Store) -> None
     store.write_sync(lambda unit: tell_incidents(unit, act))
     assert told == ["online", "offline"]
     assert store.read_sync(lambda conn: conn.scalar(sa.select(cursors.c.value))) == 3
+
+
+def test_what_was_offline_before_the_hub_was_blind_raises_nothing_again(store: Store) -> None:
+    told: list[str] = []
+    step(store, "offline", "unknown")
+    still = ("pune-cam-01", Step("presence", "unknown", "offline", STILL_OFFLINE), START)
+    store.write_sync(lambda unit: intake.record_steps(unit, [still]))
+    store.write_sync(lambda unit: tell_incidents(unit, lambda _unit, found: told.append(found.after)))
+    assert told == ["unknown"]
 
 
 async def test_an_offline_device_becomes_an_incident_through_the_table_of_jobs(

@@ -18,6 +18,7 @@ from prahari_wire.health import HEARTBEAT_S
 
 SUPERSEDED = 4
 """How many earlier boot ids are remembered: a box never returns to one, a clone does."""
+STILL_OFFLINE = "still offline after the hub was blind"
 CLONE_QUIET_S = 3600.0
 """A clone alarm ends when no earlier boot id has spoken for so long."""
 
@@ -68,6 +69,7 @@ class Link:
     dead: bool = False
     superseded: tuple[str, ...] = ()
     clone_s: float | None = None
+    was_offline: bool = False
 
     def born(self, session: Session, now_s: float) -> list[Step]:
         """A birth: begins a session unless it is a late repeat of an earlier connection."""
@@ -104,14 +106,20 @@ class Link:
         if self.state is Presence.ONLINE and silent_s >= limits.suspect_s:
             steps.append(self._move(Presence.SUSPECT, "missed heartbeat"))
         if self.state in (Presence.SUSPECT, Presence.UNKNOWN) and silent_s >= limits.offline_s:
-            steps.append(self._move(Presence.OFFLINE, "gone" if self.dead else "silent"))
+            steps.append(self._move(Presence.OFFLINE, self._why_offline()))
         return steps
 
     def blinded(self) -> list[Step]:
         """The hub lost sight of the broker: nobody can tell how this device is."""
         if self.state is Presence.UNKNOWN:
             return []
+        self.was_offline = self.state is Presence.OFFLINE
         return [self._move(Presence.UNKNOWN, "the hub lost sight of the broker")]
+
+    def _why_offline(self) -> str:
+        if self.state is Presence.UNKNOWN and self.was_offline:
+            return STILL_OFFLINE
+        return "gone" if self.dead else "silent"
 
     def is_stale(self, session: Session) -> bool:
         """Of a connection or boot that a newer one has replaced."""
@@ -129,7 +137,7 @@ class Link:
 
     def _alive(self, now_s: float, detail: str) -> list[Step]:
         self.heard_s = now_s
-        self.dead = False
+        self.dead = self.was_offline = False
         return [] if self.state is Presence.ONLINE else [self._move(Presence.ONLINE, detail)]
 
     def _clone(self, now_s: float) -> list[Step]:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 from prahari_hub import metrics
 from prahari_hub.fleet import transitions
 from prahari_hub.fleet.facts import Transition
+from prahari_hub.fleet.presence import STILL_OFFLINE
 from prahari_hub.incidents import service as incidents
 from prahari_hub.store import Unit
 
@@ -22,6 +23,8 @@ def tell_incidents(unit: Unit, act: Callable[[Unit, Transition], None] = inciden
     """Act on the next transitions; whether there may be more."""
     found = transitions.unread(unit, READER, limit=AT_ONCE)
     for transition in found:
+        if transition.detail == STILL_OFFLINE:
+            continue  # no news: somebody may have closed its incident since
         told, after = len(unit.changes), len(unit.callbacks)
         try:
             with unit.conn.begin_nested():
