@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -84,6 +85,20 @@ def test_a_snapshot_by_command_is_uploaded_and_named_by_its_hash(
         camera.commands()["camera.snapshot"]({"colour": "red"})
 
 
+def raised(kept: Any) -> list[Any]:
+    return [fault for fault in kept.all(AGENT_FAULT) if fault.active]
+
+
+def test_a_camera_that_works_clears_once_what_an_agent_before_may_have_left_open(
+    run: Run, kept: Any, clip: Path, eventually: Callable[..., Any]
+) -> None:
+    run(source=str(clip))
+    eventually(lambda: len(kept.all(AGENT_FAULT)) >= 2, within_s=30)
+    time.sleep(2)
+    told = [(fault.part, fault.active) for fault in kept.all(AGENT_FAULT)]
+    assert sorted(told) == [("camera model", False), ("camera process", False)]
+
+
 def test_a_killed_process_starts_again_and_closes_what_was_open(
     run: Run, kept: Any, clip: Path, eventually: Callable[..., Any]
 ) -> None:
@@ -91,7 +106,7 @@ def test_a_killed_process_starts_again_and_closes_what_was_open(
     eventually(lambda: kept.all(TRACK), within_s=30, why="a track begins")
     first = camera.pid
     os.kill(first, signal.SIGKILL)
-    (fault,) = eventually(lambda: kept.all(AGENT_FAULT), why="the crash is told")
+    (fault,) = eventually(lambda: raised(kept), why="the crash is told")
     assert (fault.part, fault.active, fault.peripheral) == ("camera process", True, "cam1")
     assert "signal 9" in fault.detail
     assert kept.all(TRACK)[-1].phase is TrackPhase.ENDED
@@ -109,7 +124,7 @@ def test_a_crash_inside_the_model_starts_again_with_motion_alone_and_says_so(
     os.kill(camera.pid, signal.SIGSEGV)
     eventually(lambda: "motion only: the model crashed" in note(camera), within_s=30, why=note(camera))
     assert camera.health().state is State.WARN
-    fault = kept.all(AGENT_FAULT)[0]
+    fault = raised(kept)[0]
     assert (fault.part, fault.active) == ("camera model", True)
     assert "without its model" in fault.detail
 
@@ -121,7 +136,7 @@ def test_a_model_that_cannot_be_used_leaves_the_motion_gate_and_says_why(
     eventually(lambda: "none.toml is missing" in note(camera) or "manifest" in note(camera), within_s=30)
     assert note(camera).startswith("motion only:")
     assert camera.health().state is State.WARN
-    (fault,) = eventually(lambda: kept.all(AGENT_FAULT))
+    (fault,) = eventually(lambda: raised(kept))
     assert (fault.part, fault.active) == ("camera model", True)
     assert "none.toml" in fault.detail
 

@@ -50,7 +50,7 @@ class Camera:
         self._facts: Message | None = None
         self._facts_since_s = 0.0
         self._down: str | None = None
-        self._failing: set[str] = set()
+        self._told: dict[str, bool] = {}
         self._tracks: dict[str, Track] = {}
         self._faults: dict[str, CameraFault] = {}
         self._numbers = itertools.count(1)
@@ -224,16 +224,19 @@ class Camera:
             self._fault(_PROCESS, None)
 
     def _fault(self, part: str, detail: str | None) -> None:
-        """Tell once that a part fails, and once that it works again."""
-        if (detail is not None) == (part in self._failing):
+        """Tell once that a part fails, and once that it works. The first of this process's life is told either way: an agent
+        before this one may have left a fault open.
+        """
+        active = detail is not None
+        if self._told.get(part) is active:
             return
-        fault = AgentFault(part=part, active=detail is not None, peripheral=self._id, detail=detail)
+        fault = AgentFault(part=part, active=active, peripheral=self._id, detail=detail)
         try:
             self._around.emit(events.AGENT_FAULT, fault, peripheral=self._id)
         except _NOT_STORED as error:
             log.error("a fault of the camera could not be stored", camera=self._id, error=str(error))
             return
-        (self._failing.add if detail is not None else self._failing.discard)(part)
+        self._told[part] = active
 
     # Commands
 

@@ -221,7 +221,8 @@ class Follower:
             self._owes_answer = False
         if self._showing is not None:
             self._reporter.shown(self._showing.item, self._showing.frame, epoch or 0)
-        self._reporter.faults(self.faults())
+        shows = self._showing is not None and not self._showing.stands_in
+        self._reporter.faults(self.faults(), well=shows)
 
     def _check(self, sign: Sign, override: Override) -> Refusal | bool:
         return self._is_showing(override.content) is not None or sign.frames.check(override.content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from prahari_wire import events
 from prahari_wire.display import (
@@ -25,6 +25,7 @@ ROTATION_S = 60.0
 """A playlist that goes round reports each new item at once, and then one item a minute: the rest follows from the twin."""
 REMEMBER = 512
 SHORT = 120
+FAULTS: tuple[str, ...] = get_args(DisplayFault.model_fields["fault"].annotation)
 
 
 class Reporter:
@@ -38,7 +39,7 @@ class Reporter:
         self._shown_at = 0.0
         self._seen: OrderedDict[tuple[str | None, str], None] = OrderedDict()
         self._uploaded: OrderedDict[str, None] = OrderedDict()
-        self._faults: set[str] = set()
+        self._told_faults: dict[str, bool] = {}
 
     def stored(self, epoch: int, *, taken: bool) -> None:
         """An override set came; it was put on disk, or its epoch was not higher than the last."""
@@ -105,13 +106,18 @@ class Reporter:
         """A new configuration: its items count as not yet reported."""
         self._seen.clear()
 
-    def faults(self, present: Mapping[str, str]) -> None:
-        """Raise what is new, clear what has gone; a fault whose sentence changes is the same fault."""
-        for fault in present.keys() - self._faults:
-            self._fault(fault, active=True, detail=short(present[fault]))
-        for fault in self._faults - present.keys():
-            self._fault(fault, active=False)
-        self._faults = set(present)
+    def faults(self, present: Mapping[str, str], *, well: bool) -> None:
+        """Raise what is new, clear what has gone; a fault whose sentence changes is the same fault.
+
+        What was not told yet in this process's life is cleared once, when the sign is ``well``: an agent before this one
+        may have left it open.
+        """
+        for fault in FAULTS:
+            active, told = fault in present, self._told_faults.get(fault)
+            if told is active or (told is None and not active and not well):
+                continue
+            self._fault(fault, active=active, detail=short(present[fault]) if active else None)
+            self._told_faults[fault] = active
 
     def _fault(self, fault: Any, *, active: bool, detail: str | None = None) -> None:
         self._emit(events.DISPLAY_FAULT, DisplayFault(fault=fault, active=active, detail=detail))
