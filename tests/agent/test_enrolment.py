@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -306,14 +310,39 @@ def test_a_clock_that_nobody_vouches_for_renews_nothing_but_the_hubs_time_does(b
     assert (keeper.trouble, box.new_pairs) == (None, 1)
 
 
-def test_in_1970_the_hub_is_still_trusted_by_its_root_alone(
-    box: Box, seed: Make, https: Any, pki: Any
-) -> None:
-    keeper = enrolled(box, seed)
-    https.pki.server_files = pki.leaf("server", server=True)
-    keeper.refresh_keys()
-    context = box.identity.tls(box.identity.current(), check_time=False)
-    assert context.verify_flags & 0x200000
+@pytest.fixture
+def from_the_future(pki: Any) -> Iterator[int]:
+    """A server of our CA whose certificate begins tomorrow, as every certificate does for a box that woke in 1970; its port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*pki.leaf("future", server=True, since=datetime.now(UTC) + timedelta(days=1)))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(2):
+                plain, _address = listener.accept()
+                with contextlib.suppress(OSError), context.wrap_socket(plain, server_side=True) as secured:
+                    secured.recv(1)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(5)
+
+
+def test_in_1970_the_hub_is_trusted_by_its_root_alone(box: Box, seed: Make, from_the_future: int) -> None:
+    enrolled(box, seed)
+
+    def shake_hands(*, check_time: bool) -> None:
+        context = box.identity.tls(box.identity.current(), check_time=check_time)
+        with (
+            socket.create_connection(("127.0.0.1", from_the_future), timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+        ):
+            secured.send(b"x")
+
+    with pytest.raises(ssl.SSLCertVerificationError, match="not yet valid"):
+        shake_hands(check_time=True)
+    shake_hands(check_time=False)
 
 
 def test_the_hubs_keys_are_kept_and_judge_signatures(box: Box, seed: Make, signer: Any) -> None:
