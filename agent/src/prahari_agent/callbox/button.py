@@ -1,4 +1,4 @@
-"""The button of a call box over time: pressed, released, held too long."""
+"""The button of a call box over time: pressed, released, held too long; and how often a press is told."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ class Hold:
 
     stuck_after_ms: int
     down_since_ms: int | None = None
-    stuck: bool = False
+    last_ms: int = 0
 
     def pressed(self, mono_ms: int) -> None:
         self.down_since_ms = mono_ms
 
-    def released(self, mono_ms: int) -> float | None:
-        """The seconds it was held if it had been reported stuck (it no longer is), else None."""
-        held_s, was_stuck = self.held_s(mono_ms), self.stuck
-        self.down_since_ms, self.stuck = None, False
-        return held_s if was_stuck else None
+    def released(self, mono_ms: int) -> None:
+        if self.down_since_ms is not None:
+            self.last_ms, self.down_since_ms = mono_ms - self.down_since_ms, None
 
-    def check(self, mono_ms: int) -> float | None:
-        """The seconds it has been held when it becomes stuck, once a hold; else None."""
-        if self.stuck or self.down_since_ms is None or mono_ms - self.down_since_ms < self.stuck_after_ms:
-            return None
-        self.stuck = True
-        return self.held_s(mono_ms)
+    @property
+    def down(self) -> bool:
+        return self.down_since_ms is not None
+
+    def stuck(self, mono_ms: int) -> bool:
+        return self.down_since_ms is not None and mono_ms - self.down_since_ms >= self.stuck_after_ms
 
     def held_s(self, mono_ms: int) -> float:
-        return 0.0 if self.down_since_ms is None else (mono_ms - self.down_since_ms) / 1000
+        """How long it has been down, or was when it was down last."""
+        return (self.last_ms if self.down_since_ms is None else mono_ms - self.down_since_ms) / 1000

@@ -44,7 +44,8 @@ class CallBox:
         self._count_path = surroundings.home / "presses"
         self._count = self._read_count()
         self._hold = Hold(stuck_after_ms=30_000)
-        self._lock = threading.Lock()
+        self._lock, self._telling = threading.Lock(), threading.Lock()
+        self._told_stuck: bool | None = None
         self._next_test_ms = 0
         self._last_test_failed: str | None = None
         self._stopping = threading.Event()
@@ -83,7 +84,7 @@ class CallBox:
             return PeripheralHealth(
                 id=self._id, state=State.FAIL, faults=["Wiring"], note="the pins could not be opened"
             )
-        if self._hold.stuck:
+        if self._hold.stuck(self._now_ms()):
             return PeripheralHealth(
                 id=self._id, state=State.FAIL, faults=["ButtonStuck"], note="the button is held down"
             )
@@ -143,9 +144,28 @@ class CallBox:
 
     def _released(self) -> None:
         with self._lock:
-            held_s = self._hold.released(self._now_ms())
-        if held_s is not None:
-            self._around.emit(BUTTON_STUCK, ButtonStuck(active=False, held_s=held_s), peripheral=self._id)
+            self._hold.released(self._now_ms())
+        try:
+            self._tell_stuck(self._now_ms())
+        except AgentError as error:
+            log.error("a released button is told again later", peripheral=self._id, error=str(error))
+
+    def _tell_stuck(self, now_ms: int) -> None:
+        """Tell once that the button is stuck, and once that it is not; what could not be stored is told at the next tick.
+
+        The first of this process's life is told either way, once the button is up: an agent before this one may have
+        left a stuck button open.
+        """
+        with self._telling:
+            with self._lock:
+                stuck, down, held_s = self._hold.stuck(now_ms), self._hold.down, self._hold.held_s(now_ms)
+            if stuck is self._told_stuck or (self._told_stuck is None and down and not stuck):
+                return
+            body = ButtonStuck(active=stuck, held_s=held_s)
+            self._around.emit(BUTTON_STUCK, body, peripheral=self._id)
+            self._told_stuck = stuck
+        if stuck:
+            log.warning("the button is stuck", peripheral=self._id, held_s=held_s)
 
     def _keep_count(self) -> None:
         try:
@@ -169,17 +189,14 @@ class CallBox:
                 log.exception("the call box's watch failed once and carries on", peripheral=self._id)
 
     def _tick(self, now_ms: int) -> None:
-        with self._lock:
-            held_s = self._hold.check(now_ms)
-        if held_s is not None:
-            log.warning("the button is stuck", peripheral=self._id, held_s=held_s)
-            self._around.emit(BUTTON_STUCK, ButtonStuck(active=True, held_s=held_s), peripheral=self._id)
+        if self._button is not None:
+            self._tell_stuck(now_ms)
         if self._config is not None and now_ms >= self._next_test_ms:
             self._next_test_ms = now_ms + int(self._config.selftest_s * 1000)
             self._self_test()
 
     def _self_test(self) -> None:
-        test = result(lamp_works=self._lamp.works(), button_stuck=self._hold.stuck)
+        test = result(lamp_works=self._lamp.works(), button_stuck=self._hold.stuck(self._now_ms()))
         self._last_test_failed = None if test.passed else test.detail
         self._around.emit(SELF_TEST, test, peripheral=self._id)
 
