@@ -232,3 +232,17 @@ def test_validate_gives_a_model_or_refused(value: object):
 def test_a_ulid_sorts_by_its_time_and_is_accepted_as_an_id():
     assert ulid(0) < ulid(1) < ulid(2**40)
     assert parse(HealthMessage, json.dumps({**HEALTH, "id": ulid()}).encode()).id
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [("c\0pu", True), ("\\\0", True), ("\\u0000", False), ("\\\\u0000", False), ("u0000", False)],
+)
+def test_the_character_nul_is_refused_and_nothing_that_only_looks_like_it(name: str, refused: bool) -> None:
+    value = {**ENVELOPE, "body": {"uptime_s": 5, "checks": [{"name": name, "state": "ok"}]}}
+    if refused:
+        assert refusal(value).reason is Reason.INVALID
+        with pytest.raises(Refused, match="NUL"):
+            validate(HealthMessage, value)
+    else:
+        assert parse(HealthMessage, json.dumps(value).encode()).body.checks[0].name == name

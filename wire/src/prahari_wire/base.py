@@ -99,18 +99,29 @@ class Refused(Exception):
 
 
 M = TypeVar("M", bound=BaseModel)
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _VERSION_FIELD = re.compile(rb'"v"\s*:\s*(\d{1,9})')
 
 
-def parse(model: type[M], payload: bytes, *, limit: int = MAX_MESSAGE, strict_scan: bool = False) -> M:
+def parse(
+    model: type[M],
+    payload: bytes,
+    *,
+    limit: int = MAX_MESSAGE,
+    strict_scan: bool = False,
+    allow_nul: bool = False,
+) -> M:
     """Parse one message or raise Refused.
 
     ``strict_scan`` adds the check for nesting deeper than 16 and for duplicate keys (events, births and twins).
+    ``allow_nul`` leaves the refusal of NUL in texts, which not every database can keep, to whoever reads the parts.
     """
     if len(payload) > limit:
         raise Refused(Reason.OVERSIZE, f"{len(payload)} bytes, at most {limit} are accepted")
     if strict_scan:
         scan(payload)
+    if not allow_nul:
+        _refuse_nul(payload)
     try:
         return model.model_validate_json(payload)
     except ValidationError as error:
@@ -120,11 +131,18 @@ def parse(model: type[M], payload: bytes, *, limit: int = MAX_MESSAGE, strict_sc
 def validate(model: type[M], value: object) -> M:
     """Validate already parsed JSON (a part of a message) as strictly as ``parse`` does, or raise Refused."""
     try:
-        return model.model_validate_json(json.dumps(value, allow_nan=False))
+        text = json.dumps(value, allow_nan=False)
+        _refuse_nul(text.encode())
+        return model.model_validate_json(text)
     except ValidationError as error:
         raise _refusal(error, b"") from None
     except ValueError as error:
         raise Refused(Reason.INVALID, str(error)) from None
+
+
+def _refuse_nul(payload: bytes) -> None:
+    if _NUL.search(payload):
+        raise Refused(Reason.INVALID, "(document): a text holds the character NUL; send it without")
 
 
 def field_errors(error: ValidationError) -> list[tuple[str, str]]:

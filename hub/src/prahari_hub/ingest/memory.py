@@ -76,6 +76,11 @@ class Memory:
         if not sighted:
             self.blind(now)
 
+    def hard_of_hearing(self, now_s: float) -> None:
+        """Devices may have spoken unheard until now: silence counts for nothing until a full grace has passed again."""
+        if self.sighted_s is not None:
+            self.sighted_s = now_s
+
     def blind(self, now: datetime) -> None:
         for entry in self.entries.values():
             self.note(entry, entry.link.blinded(), now)

@@ -18,20 +18,29 @@ BATCH_BYTES = 512 * 1024
 
 
 class Queue:
+    """``dropped`` counts what found no room, from the beginning."""
+
     def __init__(self, *, messages: int = MOST_MESSAGES, size: int = MOST_BYTES) -> None:
         self._messages = messages
         self._size = size
         self._held: deque[Raw] = deque()
         self._bytes = 0
+        self.dropped = 0
         self._ready = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def oldest_s(self) -> float | None:
+        """When the message came that waits longest."""
+        return self._held[0].at_s if self._held else None
+
     def put(self, raw: Raw) -> bool:
         """False if there is no room; a heartbeat may only fill the first half."""
         share = 0.5 if raw.at.channel is Up.HEALTH else 1.0
         if len(self._held) >= self._messages * share or self._bytes + len(raw.payload) > self._size * share:
+            self.dropped += 1
             return False
         self._held.append(raw)
         self._bytes += len(raw.payload)

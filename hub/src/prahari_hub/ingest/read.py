@@ -43,7 +43,8 @@ def birth(payload: bytes) -> BirthMessage:
 
 
 def batch(payload: bytes) -> EventBatch:
-    return parse(EventBatch, payload, limit=MAX_EVENT_BATCH, strict_scan=True)
+    """Its events are checked for NUL one by one, see ``commit.read_body``."""
+    return parse(EventBatch, payload, limit=MAX_EVENT_BATCH, strict_scan=True, allow_nul=True)
 
 
 def batch_id(payload: bytes) -> str | None:

@@ -63,7 +63,7 @@ class Ingest:
         self._partitions = partitions
         self._mono = mono
         self._unknown: dict[str, float] = {}
-        self._flusher = Flusher(store, self.memory, self.refusals, mono=mono, flush_s=flush_s)
+        self._flusher = Flusher(store, self.memory, self.queue, self.refusals, mono=mono, flush_s=flush_s)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, bus: Bus) -> None:
