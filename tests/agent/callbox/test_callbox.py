@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from prahari_agent.callbox.button import Hold
-from prahari_agent.callbox.callbox import CallBox
+from prahari_agent.callbox.callbox import PRESS_EVERY_MS, CallBox
 from prahari_agent.errors import ConfigRefused, HubUnreachable, Rejected
 from prahari_agent.hardware.simulated import SimulatedBoard
 from prahari_agent.outbox import OutboxFull
@@ -28,7 +28,7 @@ INCIDENT = {"peripheral": "box1", "incident": "i1"}
 class Rig:
     def __init__(self, home: Path) -> None:
         self.home, self.board, self.told = home, SimulatedBoard(), []  # type: tuple[Path, SimulatedBoard, list[tuple[str, Any]]]
-        self.disk_full = False
+        self.disk_full, self.ahead_ms = False, 0
         self.box = self.fresh()
 
     def fresh(self) -> CallBox:
@@ -52,7 +52,10 @@ class Rig:
         raise HubUnreachable("never")
 
     def _stamp(self) -> Stamp:
-        return Stamp(at=datetime.now(UTC), mono_ms=time.monotonic_ns() // 1_000_000, clock=Clock.SYNCED)
+        return Stamp(at=datetime.now(UTC), mono_ms=self.now_ms(), clock=Clock.SYNCED)
+
+    def now_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000 + self.ahead_ms
 
     def events(self, kind: str) -> list[Any]:
         return [body for told, body in list(self.told) if told == f"callbox.{kind}"]
@@ -76,9 +79,37 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 def test_a_press_is_told_and_the_lamp_blinks(rig: Rig) -> None:
     rig.up()
     rig.board.press(hold_s=0.01)
+    rig.ahead_ms += PRESS_EVERY_MS
     rig.board.press(hold_s=0.01)
     assert [press.count for press in rig.events("press")] == [1, 2]
     assert rig.board.lamps() == {27: Lamp.BLINKING}
+
+
+def test_a_button_that_chatters_is_told_at_once_and_then_every_three_seconds_with_its_count(rig: Rig) -> None:
+    rig.box.configure(CallboxConfig(debounce_ms=0))
+    for _ in range(50):
+        rig.board.press(hold_s=0)
+    assert [press.count for press in rig.events("press")] == [1]
+    rig.box._tick(rig.now_ms() + PRESS_EVERY_MS)
+    rig.box._tick(rig.now_ms() + 2 * PRESS_EVERY_MS)
+    assert [press.count for press in rig.events("press")] == [1, 50]
+
+
+def test_presses_that_are_not_told_yet_are_told_when_the_box_stops(rig: Rig) -> None:
+    rig.up()
+    rig.board.press(hold_s=0)
+    rig.board.press(hold_s=0)
+    rig.box.stop()
+    assert [press.count for press in rig.events("press")] == [1, 2]
+
+
+def test_a_press_that_could_not_be_stored_is_told_when_it_can(rig: Rig) -> None:
+    rig.box.configure(CallboxConfig(debounce_ms=0))
+    rig.disk_full = True
+    rig.board.press(hold_s=0)
+    rig.disk_full = False
+    rig.box._tick(rig.now_ms())
+    assert [press.count for press in rig.events("press")] == [1]
 
 
 def test_the_count_of_presses_outlasts_a_restart(rig: Rig) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from prahari_wire.base import Refused, validate
 from prahari_wire.callbox import ButtonStuck, CallboxConfig, Lamp, LampArgs, Press
 from prahari_wire.command import CommandName
+from prahari_wire.envelope import Stamp
 from prahari_wire.events import BUTTON_STUCK, PRESS, SELF_TEST
 from prahari_wire.health import PeripheralHealth, State
 from prahari_wire.ids import ulid
@@ -29,6 +31,8 @@ log = get_logger("callbox")
 
 TICK_S = 0.5
 FIRST_SELFTEST_S = 60
+PRESS_EVERY_MS = 3000
+"""Presses that follow one that was told are told together, at most so often: a button that chatters must flood nobody."""
 
 
 class CallBox:
@@ -46,6 +50,8 @@ class CallBox:
         self._hold = Hold(stuck_after_ms=30_000)
         self._lock, self._telling = threading.Lock(), threading.Lock()
         self._told_stuck: bool | None = None
+        self._untold: Stamp | None = None
+        self._press_told_ms: int | None = None
         self._next_test_ms = 0
         self._last_test_failed: str | None = None
         self._stopping = threading.Event()
@@ -77,6 +83,8 @@ class CallBox:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(5)
+        with suppress(AgentError):
+            self._tell_presses(None)
         self._unwire()
 
     def health(self) -> PeripheralHealth:
@@ -131,16 +139,35 @@ class CallBox:
         with self._lock:
             self._hold.pressed(stamp.mono_ms)
             self._count += 1
-            press = Press(press=ulid(), count=self._count)
+            self._untold = stamp
         try:
-            self._around.emit(PRESS, press, peripheral=self._id, stamp=stamp)
-            log.info("pressed", peripheral=self._id, press=press.press)
+            self._tell_presses(stamp.mono_ms)
         except AgentError as error:
-            log.error("a press could not be stored", peripheral=self._id, error=str(error))
+            log.error("a press could not be stored yet", peripheral=self._id, error=str(error))
         finally:
             if self._lamp.state is not Lamp.STEADY:
                 self._lamp.show(Lamp.BLINKING, self._lamp.incident)
-            self._keep_count()
+
+    def _tell_presses(self, now_ms: int | None) -> None:
+        """Tell that somebody pressed, with the count, unless that was told just now: then the next tick does; None tells at once.
+
+        What could not be stored stays to be told.
+        """
+        with self._telling:
+            with self._lock:
+                stamp, press = self._untold, Press(press=ulid(), count=max(1, self._count))
+            if stamp is None or (now_ms is not None and self._told_lately(now_ms)):
+                return
+            self._around.emit(PRESS, press, peripheral=self._id, stamp=stamp)
+            self._press_told_ms = stamp.mono_ms if now_ms is None else now_ms
+            with self._lock:
+                if self._untold is stamp:
+                    self._untold = None
+            self._keep_count(press.count)
+        log.info("pressed", peripheral=self._id, press=press.press, count=press.count)
+
+    def _told_lately(self, now_ms: int) -> bool:
+        return self._press_told_ms is not None and now_ms - self._press_told_ms < PRESS_EVERY_MS
 
     def _released(self) -> None:
         with self._lock:
@@ -167,9 +194,9 @@ class CallBox:
         if stuck:
             log.warning("the button is stuck", peripheral=self._id, held_s=held_s)
 
-    def _keep_count(self) -> None:
+    def _keep_count(self, count: int) -> None:
         try:
-            write_atomic(self._count_path, str(self._count).encode())
+            write_atomic(self._count_path, str(count).encode())
         except OSError as error:
             log.error("the count of presses cannot be kept: free space on the disk", error=str(error))
 
@@ -189,6 +216,8 @@ class CallBox:
                 log.exception("the call box's watch failed once and carries on", peripheral=self._id)
 
     def _tick(self, now_ms: int) -> None:
+        with suppress(AgentError):
+            self._tell_presses(now_ms)
         if self._button is not None:
             self._tell_stuck(now_ms)
         if self._config is not None and now_ms >= self._next_test_ms:
