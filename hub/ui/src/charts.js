@@ -3,7 +3,7 @@ import uPlot from "uplot";
 import { t } from "./strings.js";
 
 const UNITS = { cpu: "%", memory: "%", disk: "%", temperature: "°C", clock: "ms", link: "ms" };
-const NAMES = { cpu: t("Processor"), memory: t("Memory"), disk: t("Disk"), temperature: t("Temperature"), clock: t("Clock offset"), link: t("Link round trip"), outbox: t("Events waiting"), power: t("Power") };
+const NAMES = { cpu: t("Processor"), memory: t("Memory"), disk: t("Disk"), temperature: t("Temperature"), clock: t("Clock offset"), link: t("Link round trip"), outbox: t("Events waiting"), power: t("Power"), certificate: t("Certificate, days left"), uploads: t("Files waiting") };
 const ORDER = Object.keys(NAMES);
 const EVERY_MS = 60_000;
 const box = document.getElementById("charts");
@@ -59,12 +59,18 @@ function one(name, xs, { min, mean, max }) {
     axes: [{ ...axis, values: hours > 24 ? [[86400, "{D}.{M}."], [3600, "{HH}:{mm}"]].map(([step, text]) => [step, text, null, null, null, null, null, null, 1]) : [[3600, "{HH}:{mm}", null, null, null, null, null, null, 1], [60, "{HH}:{mm}", null, null, null, null, null, null, 1]] }, { ...axis, size: 44 }],
     series: [
       { label: t("Time"), value: "{DD}.{MM}. {HH}:{mm}" },
-      { label: t("Mean"), stroke: act, width: 1.6, spanGaps: false, points: { show: false } },
+      { label: t("Mean"), stroke: act, width: 1.6, spanGaps: false, points: { show: true, size: 5, fill: act, filter: alone } },
       { label: t("Least"), stroke: clear, spanGaps: false, points: { show: false } },
       { label: t("Most"), stroke: clear, spanGaps: false, points: { show: false } },
     ],
     bands: [{ series: [3, 2], fill: fade(act) }],
   }, [xs, mean, min, max], plot);
+}
+
+/** Values between two gaps: a line cannot show them. */
+function alone(plot, series) {
+  const values = plot.data[series];
+  return values.flatMap((value, at) => (value !== null && (values[at - 1] ?? null) === null && (values[at + 1] ?? null) === null ? [at] : []));
 }
 
 const fade = (rgb) => rgb.replace(/^rgb\((.*)\)$/, "rgba($1, 0.16)");

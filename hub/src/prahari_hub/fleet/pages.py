@@ -23,7 +23,7 @@ from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.paging import Cursor
 from prahari_hub.http.state import store_of
 from prahari_hub.http.templates import is_fragment, locale_of, page, translate
-from prahari_hub.http.words import N_
+from prahari_hub.http.words import N_, WORDS
 from prahari_hub.store import Unit
 
 router = APIRouter(prefix="/devices")
@@ -43,7 +43,7 @@ VERDICTS = {
     "unknown": N_("Not known: the hub has just started or lost the broker"),
     "suspect": N_("A heartbeat is missing; it may be going offline"),
     "fault": N_("{peripheral}: {fault}"),
-    "check-failed": N_("{check} fails: {text}"),
+    "check-failed": N_("{check}: {text}"),
     "check-warns": N_("{check}: {text}"),
     "twin-rejected": N_("It refused configuration {version} and runs {applied}"),
     "twin-pending": N_("Configuration {version} is on its way; it runs {applied}"),
@@ -100,11 +100,15 @@ def stand_of(device: Device) -> Stand:
 
 def sentence(verdict: Verdict, locale: str) -> str:
     """The verdict in the reader's language; the fleet's own words where no pattern is known."""
-    pattern = VERDICTS.get(verdict.code)
-    if locale == "en" or pattern is None:
+    args = dict(verdict.args)
+    if "check" in args:
+        check, state = str(args["check"]), WORDS["health"][verdict.level]
+        args["check"] = translate(locale, WORDS["check"].get(check, check))
+        args["text"] = args.get("text") or translate(locale, state)
+    elif locale == "en":
         return verdict.text
     try:
-        return translate(locale, pattern).format(**verdict.args)
+        return translate(locale, VERDICTS[verdict.code]).format(**args)
     except KeyError:
         return verdict.text
 

@@ -50,7 +50,7 @@ WORDS: dict[str, dict[str, str]] = {
         "callbox.press": N_("Call box pressed"),
         "callbox.stuck": N_("Button stuck"),
         "callbox.selftest": N_("Call box self-test"),
-        "camera.track": N_("Object in region"),
+        "camera.track": N_("Moving object"),
         "camera.fault": N_("Camera fault"),
         "display.shown": N_("Display shows"),
         "display.fault": N_("Display fault"),
@@ -138,7 +138,9 @@ WORDS: dict[str, dict[str, str]] = {
         "power": N_("Power"),
         "clock": N_("Clock"),
         "link": N_("Link"),
-        "outbox": N_("Outbox"),
+        "outbox": N_("Events waiting"),
+        "certificate": N_("Certificate, days left"),
+        "uploads": N_("Files waiting"),
     },
 }
 
