@@ -16,6 +16,7 @@ from prahari_hub import log as logs
 from prahari_hub.broker.role import Broker, open_broker
 from prahari_hub.fleet import blobs, device_api, dispatch, registry
 from prahari_hub.fleet.presence import Limits
+from prahari_hub.fleet.quota import Quota
 from prahari_hub.identity import spread
 from prahari_hub.identity.device_http import device_app
 from prahari_hub.identity.peer import device_listener
@@ -125,7 +126,13 @@ def doors(
     }
     probes = {"broker": lambda: None if broker.bus.sees else "the broker is not reachable"}
     console = console_app(Parts(settings, store, state=state, probes=probes))
-    devices = device_app(identity, device_api.router, blobs=blob_store, settings=settings)
+    devices = device_app(
+        identity,
+        device_api.router,
+        blobs=blob_store,
+        settings=settings,
+        quota=Quota(settings.upload_mib_a_day * 1024 * 1024),
+    )
     listener = device_listener(devices, identity.authority, host=settings.listen, port=settings.device_port)
     return (
         Listener(listener, device_socket, "device HTTPS"),

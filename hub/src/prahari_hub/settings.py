@@ -54,6 +54,19 @@ class Settings(BaseSettings):
     )
     offline_after_s: float | None = Field(None, description="silence until OFFLINE; 3 heartbeats if left out")
     flush_s: float = Field(5, gt=0, description="how often heartbeats are written")
+    keep_events_days: int | None = Field(
+        None, ge=7, description="events and transitions are deleted when so old; never if left out"
+    )
+    keep_commands_days: int = Field(90, ge=1, description="commands that have ended are deleted when so old")
+    keep_files_days: int = Field(
+        90,
+        ge=1,
+        description="pictures that devices sent are deleted when so old; not those that an open incident, a display or a twin names",
+    )
+    keep_announced_days: int = Field(
+        30, ge=1, description="so long the hub waits for a file that a device announced"
+    )
+    upload_mib_a_day: int = Field(200, ge=1, description="MiB that one device may upload in a day")
     cookie_secure: bool = Field(False, description="set it when a TLS proxy stands before the console")
     webhook_url: str | None = Field(None, description="where incidents that wait too long are posted")
     webhook_secret_file: Path | None = Field(None, description="holds the key that signs a webhook")

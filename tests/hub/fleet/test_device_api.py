@@ -14,6 +14,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from prahari_hub.fleet import blobs, device_api, twins, uploads
+from prahari_hub.fleet.quota import Quota
 from prahari_hub.http import problems
 from prahari_hub.identity.peer import client_device
 from prahari_wire.camera import Box, Snapshot, Track, TrackPhase
@@ -31,6 +32,7 @@ async def device(store: Any, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]
     app = FastAPI()
     app.state.store = store
     app.state.blobs = blobs.Blobs(blobs.local(tmp_path / "blobs"))
+    app.state.quota = Quota(2 * len(JPEG))
     problems.install(app)
     app.include_router(device_api.router)
     app.dependency_overrides[client_device] = lambda: ME
@@ -95,6 +97,18 @@ async def test_a_file_that_was_cut_short_is_taken_again(device: Any, announced: 
     kept.write_bytes(JPEG[:5])
     assert (await device.put(f"/blobs/{SHA}", content=JPEG)).status_code == 201
     assert kept.read_bytes() == JPEG
+
+
+async def test_a_device_that_has_sent_its_share_of_the_day_is_told_to_wait(
+    device: Any, announced: Any, time: Any
+) -> None:
+    announced()
+    for _ in range(2):
+        assert (await device.put(f"/blobs/{SHA}", content=JPEG[:-1])).status_code == 422
+    answer = await device.put(f"/blobs/{SHA}", content=JPEG)
+    assert answer.status_code == 429 and "try again tomorrow" in answer.json()["detail"]
+    time.pass_s(86400)
+    assert (await device.put(f"/blobs/{SHA}", content=JPEG)).status_code == 201
 
 
 async def test_a_file_is_on_disk_when_the_answer_leaves(

@@ -57,6 +57,12 @@ def redeem_login(unit: Unit, token: str) -> SignedIn:
     return open_session(unit, row.user)
 
 
+def sweep(unit: Unit) -> None:
+    """Forget tokens that nobody can use any more."""
+    spent = sa.or_(setup_tokens.c.used_at.is_not(None), setup_tokens.c.expires_at <= unit.now)
+    unit.conn.execute(setup_tokens.delete().where(spent))
+
+
 def _make(unit: Unit, *, role: str, user: str | None, life: timedelta) -> str:
     token = secrets.token_urlsafe(24)
     unit.conn.execute(

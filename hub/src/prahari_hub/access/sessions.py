@@ -122,7 +122,7 @@ def open_session(unit: Unit, name: str) -> SignedIn:
     row = unit.conn.execute(query).one_or_none()
     if row is None:
         raise LogInRefused("This account is disabled; ask an admin.")
-    _sweep(unit)
+    sweep(unit)
     secret, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
     unit.conn.execute(
         sessions.insert().values(
@@ -139,7 +139,7 @@ def open_session(unit: Unit, name: str) -> SignedIn:
     return SignedIn(secret, csrf, name, role)
 
 
-def _sweep(unit: Unit) -> None:
+def sweep(unit: Unit) -> None:
     spent = sa.or_(sessions.c.expires_at <= unit.now, sessions.c.seen_at <= unit.now - IDLE)
     unit.conn.execute(sessions.delete().where(spent))
 

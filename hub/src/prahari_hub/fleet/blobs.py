@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import obstore
@@ -76,6 +76,16 @@ class Blobs:
             return bytes(await found.bytes_async())
         except (NotFoundError, FileNotFoundError) as error:
             raise NotFound(f"there is no file {sha256}") from error
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Blocks: for the writer's thread. One that is not there is no error."""
+        for sha256 in names:
+            try:
+                obstore.delete(self._store, _path(sha256))
+            except (NotFoundError, FileNotFoundError):
+                continue
+            except (OSError, BaseError) as error:
+                raise Unavailable(f"the file {sha256} could not be deleted: {error}") from error
 
     async def size(self, sha256: str) -> int | None:
         """Of the stored file; None if there is none."""

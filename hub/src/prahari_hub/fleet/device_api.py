@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
+from starlette.exceptions import HTTPException
 
 from prahari_hub.errors import NotFound
 from prahari_hub.fleet import twins, uploads
-from prahari_hub.fleet.blobs import Blobs, media_type
+from prahari_hub.fleet.blobs import MOST_BYTES, Blobs, media_type
+from prahari_hub.fleet.quota import Quota
 from prahari_hub.http.state import store_of
 from prahari_hub.identity.peer import client_device
 
 router = APIRouter(prefix="/device/v1")
 Device = Annotated[str, Depends(client_device)]
 Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+MIB = 1024 * 1024
 Version = Annotated[int, Path(ge=0, lt=2**31)]
 
 
@@ -40,10 +43,23 @@ async def put_blob(request: Request, device: Device, sha256: Sha256) -> Response
     stored = await blobs.size(sha256)
     known = stored is not None and stored == (row["size"] or stored)
     if not known:
+        said = request.headers.get("content-length")
+        _within_quota(request, device, row["size"] or int(said or MOST_BYTES))
         await blobs.put(sha256, request.stream(), size=row["size"])
     if row["stored_at"] is None:
         await store.write(lambda unit: uploads.stored(unit, device, sha256))
     return Response(status_code=200 if known else 201)
+
+
+def _within_quota(request: Request, device: str, size: int) -> None:
+    quota: Quota = request.app.state.quota
+    if not quota.take(device, size, store_of(request).clock()):
+        raise HTTPException(
+            429,
+            f"{device} has sent the {quota.most_bytes // MIB} MiB that a device may send in a day; "
+            "try again tomorrow, or raise the setting upload_mib_a_day",
+            headers={"Retry-After": "3600"},
+        )
 
 
 @router.get("/blobs/{sha256}")

@@ -93,20 +93,20 @@ def may_fetch(conn: Connection, device: str, sha256: str, now: datetime) -> bool
     if until is not None and until > now:
         return True
     document = conn.scalar(sa.select(twins.c.document).where(twins.c.device_id == device))
-    return sha256 in _hashes(document)
+    return sha256 in named_in(document)
 
 
-def _hashes(value: Any) -> Iterator[str]:
+def named_in(value: Any) -> Iterator[str]:
     """Every ``sha256`` in a JSON document."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if name == "sha256" and isinstance(inner, str):
                 yield inner
             else:
-                yield from _hashes(inner)
+                yield from named_in(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _hashes(inner)
+            yield from named_in(inner)
 
 
 def forget_grants(unit: Unit) -> int:

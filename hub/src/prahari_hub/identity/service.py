@@ -125,7 +125,7 @@ class Identity:
 
     async def nonce(self) -> str:
         def make(unit: Unit) -> str:
-            unit.conn.execute(nonces.delete().where(nonces.c.expires_at <= unit.now))
+            sweep_nonces(unit)
             text = secrets.token_urlsafe(24)
             unit.conn.execute(nonces.insert().values(nonce=text, expires_at=unit.now + NONCE_LIFE))
             return text
@@ -325,6 +325,10 @@ class Identity:
         """Wait for what still runs after commits."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+
+def sweep_nonces(unit: Unit) -> None:
+    unit.conn.execute(nonces.delete().where(nonces.c.expires_at <= unit.now))
 
 
 def open_identity(home: Path, store: Store, *, city: str) -> Identity:

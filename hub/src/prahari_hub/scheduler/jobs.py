@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from prahari_hub.access import chain
 from prahari_hub.fleet import commands, history, journal, uploads
+from prahari_hub.scheduler import retention
 from prahari_hub.scheduler.transitions import tell_incidents
 from prahari_hub.settings import Settings
 from prahari_hub.signage import overrides
@@ -27,7 +28,7 @@ class Job(NamedTuple):
     wakes: frozenset[str] = frozenset()
 
 
-def jobs(_settings: Settings | None = None) -> list[Job]:
+def jobs(settings: Settings) -> list[Job]:
     return [
         Job("transitions", 1.0, tell_incidents, frozenset({"transitions"})),
         Job("commands.overdue", 2.0, _once(commands.conclude_overdue)),
@@ -37,6 +38,10 @@ def jobs(_settings: Settings | None = None) -> list[Job]:
         Job("refusals.forget", HOUR_S, _once(lambda unit: journal.forget_refusals(unit, before=unit.now - KEEP_REFUSALS))),
         Job("history.forget", HOUR_S, _once(lambda unit: history.forget(unit, before=unit.now - history.KEEP))),
         Job("grants.forget", HOUR_S, _once(uploads.forget_grants)),
+        Job("access.sweep", HOUR_S, _once(retention.sweep)),
+        Job("commands.forget", HOUR_S, retention.commands(settings)),
+        Job("events.forget", HOUR_S, retention.events(settings)),
+        Job("files.forget", HOUR_S, retention.files(settings)),
     ]  # fmt: skip
 
 
