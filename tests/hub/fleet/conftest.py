@@ -12,6 +12,7 @@ import pytest
 from prahari_hub.access import tokens
 from prahari_hub.fleet import blobs, intake, registry
 from prahari_hub.fleet.facts import Fact
+from prahari_hub.fleet.tables import devices
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store, Unit
@@ -43,9 +44,9 @@ def time() -> Time:
 
 
 @pytest.fixture
-def store(tmp_path: Path, time: Time) -> Iterator[Store]:
+def store(database_url: str, time: Time) -> Iterator[Store]:
     load_tables()
-    found = Store.open(f"sqlite:///{tmp_path / 'hub.db'}", clock=time)
+    found = Store.open(database_url, clock=time)
     found.create_all()
 
     def build(unit: Unit) -> None:
@@ -79,7 +80,7 @@ def born(store: Store, time: Time) -> Callable[..., None]:
 
         def work(unit: Unit) -> None:
             intake.born(unit, device, message, time.now)
-            unit.conn.exec_driver_sql("UPDATE devices SET presence = 'online' WHERE id = ?", (device,))
+            unit.conn.execute(devices.update().where(devices.c.id == device).values(presence="online"))
 
         store.write_sync(work)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -150,9 +149,9 @@ def time() -> Time:
 
 
 @pytest.fixture
-def store(tmp_path: Path, time: Time) -> Iterator[Store]:
+def store(database_url: str, time: Time) -> Iterator[Store]:
     load_tables()
-    found = Store.open(f"sqlite:///{tmp_path / 'hub.db'}", clock=time.now)
+    found = Store.open(database_url, clock=time.now)
     found.create_all()
 
     def register(unit: Unit) -> None:

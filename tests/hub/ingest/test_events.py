@@ -236,8 +236,6 @@ async def test_while_the_database_takes_no_writes_nothing_is_acked_and_nothing_i
     hub: Any, box: Any
 ) -> None:
     batch = box.batch(box.press())
-    with hub.store.engine.connect() as conn:
-        conn.exec_driver_sql("PRAGMA busy_timeout=0")
     transact = hub.store._transact
     hub.store._transact = _read_only(hub.store)  # type: ignore[method-assign]
     assert await hub.say(box, Up.EVENT, batch) == []

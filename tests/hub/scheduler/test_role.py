@@ -25,9 +25,9 @@ START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(database_url: str) -> Iterator[Store]:
     load_tables()
-    found = Store.open(f"sqlite:///{tmp_path / 'hub.db'}", clock=lambda: START)
+    found = Store.open(database_url, clock=lambda: START)
     found.create_all()
     found.write_sync(
         lambda unit: unit.conn.execute(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,9 +86,9 @@ class Signs:
 
 
 @pytest.fixture
-def signs(tmp_path: Path) -> Iterator[Signs]:
+def signs(database_url: str) -> Iterator[Signs]:
     load_tables()
-    store = Store.open(f"sqlite:///{tmp_path / 'hub.db'}")
+    store = Store.open(database_url)
     store.create_all()
     found = Signs(store)
     store.clock = lambda: found.now
