@@ -61,11 +61,10 @@ class Batch:
 
 @dataclass
 class _Progress:
-    """``late`` remembers what each event was called when first sent: a repeat says the same."""
+    """``alone``: events that are sent one by one, for the hub could not read a batch with them."""
 
     epoch: int | None = None
     batches: dict[str, Batch] = field(default_factory=dict)
-    late: dict[tuple[UUID, int], bool] = field(default_factory=dict)
     alone: dict[UUID, set[int]] = field(default_factory=dict)
     hold_until_s: float = 0.0
 
@@ -149,15 +148,11 @@ class Delivery:
     def _settled(self, batch: Batch) -> None:
         """Forget the batch; what the hub has left out of its ack, or the disk does not let us forget, waits for a repeat."""
         left = self._outbox.holds(batch.journal, [entry.seq for entry in batch.entries])
-        for entry in batch.entries:
-            if entry.seq not in left:
-                self._state.late.pop((batch.journal, entry.seq), None)
         if left:
             batch.entries = [entry for entry in batch.entries if entry.seq in left]
             batch.due_s = self._now_s() + (LONGEST_REPEAT_S if self._outbox.trouble else FIRST_REPEAT_S)
             self._state.batches[batch.id] = batch
         elif not self._outbox.held():
-            self._state.late.clear()
             self._state.alone.clear()
 
     def _unreadable(self, batch: Batch, problem: str) -> None:
@@ -225,8 +220,7 @@ class Delivery:
         return True
 
     def _encode(self, batch: Batch, low: int) -> bytes:
-        parts = []
-        for entry in batch.entries:
-            late = self._state.late.setdefault((batch.journal, entry.seq), not entry.live)
-            parts.append(entry.encoded(late=late))
+        """Each event says whether it is late now, also in a repeat: the one before may have gone into a dead connection."""
+        fresh = self._outbox.fresh(batch.journal, [entry.seq for entry in batch.entries])
+        parts = [entry.encoded(late=entry.seq not in fresh) for entry in batch.entries]
         return f'{{"v":1,"id":"{batch.id}","journal":"{batch.journal}","low":{low},"events":[{",".join(parts)}]}}'.encode()

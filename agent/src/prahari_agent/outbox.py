@@ -34,7 +34,7 @@ log = get_logger("outbox")
 MAX_EVENT = 48 * 1024
 """Bytes of one event: a batch (64 KiB) must hold it with its frame."""
 LIVE_MS = 30_000
-"""An event older than this when first sent is late."""
+"""An event older than this when sent is late."""
 VOLATILE_EVENTS = 2000
 SHED_SHARE = 0.05
 """Shed this share of the cap at once, so that a full outbox does not shed at every event."""
@@ -187,6 +187,13 @@ class Journal:
     def held_among(self, seqs: Collection[int]) -> set[int]:
         rows = self.db.execute(
             "SELECT seq FROM events WHERE seq BETWEEN ? AND ?", (min(seqs, default=0), max(seqs, default=0))
+        )
+        return {seq for (seq,) in rows} & set(seqs)
+
+    def fresh_among(self, seqs: Collection[int], boot: UUID, now_ms: int) -> set[int]:
+        rows = self.db.execute(
+            "SELECT seq FROM events WHERE seq BETWEEN ? AND ? AND boot = ? AND mono_ms >= ?",
+            (min(seqs, default=0), max(seqs, default=0), str(boot), now_ms - LIVE_MS),
         )
         return {seq for (seq,) in rows} & set(seqs)
 
@@ -517,6 +524,16 @@ class Outbox:
         with self._lock:
             found = self._by_id(journal)
             return found.held_among(seqs) if found and seqs else set()
+
+    def fresh(self, journal: UUID, seqs: Collection[int]) -> set[int]:
+        """Those of ``seqs`` that are of this boot and not older than half a minute; all of them where that cannot be read."""
+        with self._lock:
+            found = self._by_id(journal)
+            try:
+                now_ms = self._stamp().mono_ms
+                return found.fresh_among(seqs, self._session().boot, now_ms) if found else set()
+            except sqlite3.DatabaseError:
+                return set(seqs)
 
     def _settle(self, journal: Journal) -> None:
         if journal is self._volatile and journal.count == 0 and self._durable is not None:

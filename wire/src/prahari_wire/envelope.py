@@ -38,7 +38,7 @@ class Envelope(Session, Stamp, Generic[B]):
 class Event(Session, Stamp):
     """A durable fact. ``seq`` counts within the outbox's journal and is never used again.
 
-    ``late`` says that it was not live when first sent: it enters history and raises no fresh alarm. ``body`` is checked
+    ``late`` says that it was not live when sent: it enters history and raises no fresh alarm. ``body`` is checked
     against the kind (prahari_wire.events.KINDS) one by one, so that one bad event does not refuse its neighbours.
     """
 
