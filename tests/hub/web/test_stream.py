@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import pytest
+import sqlalchemy as sa
+from prahari_hub.access import tables
+from prahari_hub.http import stream
 from prahari_hub.http.actor import Role
 
 
@@ -36,6 +40,32 @@ def test_nobody_listens_without_a_session_or_token(console: Any) -> None:
         assert client.get("/live/ping").status_code == 401
     with console.client(Role.AUDITOR) as client:
         assert client.get("/live/ping").status_code == 204
+
+
+def test_the_feed_is_for_those_who_may_read_the_console(console: Any) -> None:
+    with console.client(Role.ADVERTISER) as client:
+        assert client.get("/live", params={"topics": "incidents"}).status_code == 403
+    for role in (Role.ADMIN, Role.TECHNICIAN, Role.AUDITOR):
+        with console.client(role) as client, client.stream("GET", "/live") as answer:
+            assert answer.status_code == 200
+
+
+def test_an_open_stream_ends_when_its_user_may_no_longer_read(
+    console: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "BEAT_S", 0.1)
+    monkeypatch.setattr(stream, "CHECK_S", 0.0)
+    name = f"the-{Role.TECHNICIAN}"
+    client, _ = console.sign_in(name)
+    change = sa.update(tables.users).where(tables.users.c.name == name)
+    with client, client.stream("GET", "/live") as answer:
+        heard = events(answer)
+        assert next(heard)[0] == "hello"
+        console.store.write_sync(lambda unit: unit.conn.execute(change.values(role=str(Role.ADVERTISER))))
+        try:
+            assert "signed-out" in [event for event, _ in heard]
+        finally:
+            console.store.write_sync(lambda unit: unit.conn.execute(change.values(role=str(Role.TECHNICIAN))))
 
 
 def test_hashed_files_are_kept_for_good_and_others_are_asked_for_again(console: Any) -> None:

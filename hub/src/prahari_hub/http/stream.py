@@ -1,4 +1,4 @@
-"""GET /live: the feed as Server-Sent Events for a signed-in browser, with a beat that proves that the line is alive."""
+"""GET /live: the feed as Server-Sent Events for whoever may read the console, with a beat that proves that the line is alive."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from prahari_hub.errors import Forbidden
 from prahari_hub.http.actor import Actor
-from prahari_hub.http.auth import current_actor
+from prahari_hub.http.auth import READERS, Unauthenticated, current_actor, require
 from prahari_hub.live.feed import Feed, Message, Subscription
 
 BEAT_S = 5.0
@@ -18,6 +19,7 @@ CHECK_S = 15.0  # how often the session behind an open stream is looked at again
 TOPICS = frozenset({"devices", "incidents", "displays", "commands", "transitions", "overrides", "blobs"})
 
 router = APIRouter(include_in_schema=False)
+reader = require(*READERS)
 
 
 def feed_of(request: Request) -> Feed:
@@ -34,7 +36,7 @@ async def note_position(request: Request) -> None:
 @router.get("/live")
 async def live(
     request: Request,
-    _actor: Annotated[Actor, Depends(current_actor)],
+    _actor: Annotated[Actor, Depends(reader)],
     feed: Annotated[Feed, Depends(feed_of)],
     topics: Annotated[str, Query(max_length=200)] = "incidents",
 ) -> StreamingResponse:
@@ -63,12 +65,21 @@ async def _events(request: Request, feed: Feed, topics: frozenset[str]) -> Async
                 return
             if loop.time() - checked_at >= CHECK_S:
                 checked_at = loop.time()
-                if await request.app.state.authenticator.actor(request) is None:
+                if not await _may_read(request):
                     yield Message("signed-out", "{}").encode()
                     return
             yield message.encode() if message else beat
     finally:
         feed.unsubscribe(subscription)
+
+
+async def _may_read(request: Request) -> bool:
+    """Whether the session or token still holds and its role may still read."""
+    try:
+        await reader(request)
+    except (Unauthenticated, Forbidden):
+        return False
+    return True
 
 
 async def _next(subscription: Subscription) -> tuple[Message | None, bool]:
