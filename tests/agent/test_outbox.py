@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from prahari_agent.outbox import LIVE_MS, MAX_EVENT, CommandRow, Outbox
+from prahari_agent.outbox import LEAP, LIVE_MS, MAX_EVENT, CommandRow, Outbox
 from prahari_wire.ack import Ack, Refusal
 from prahari_wire.base import Clock, Message, Reason
 from prahari_wire.callbox import Press, SelfTest
@@ -159,7 +159,24 @@ def test_a_sequence_number_is_never_given_twice(open_outbox: Callable[..., Outbo
     first.close()
     second = open_outbox()
     assert second.journal == journal
-    assert second.emit(PRESS, press()) == last + 1
+    assert second.low() == last + LEAP + 1
+    assert second.emit(PRESS, press()) == last + LEAP + 1
+
+
+def test_events_that_a_lying_card_lost_give_their_numbers_to_no_others(
+    open_outbox: Callable[..., Outbox], tmp_path: Path
+) -> None:
+    outbox = open_outbox()
+    kept = outbox.emit(PRESS, press())
+    outbox._durable.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+    on_card = (tmp_path / "outbox.db").read_bytes()
+    lost = {outbox.emit(PRESS, press()) for _ in range(40)}
+    (tmp_path / "after").mkdir()
+    (tmp_path / "after" / "outbox.db").write_bytes(on_card)
+    again = open_outbox(folder=tmp_path / "after")
+    assert again.journal == outbox.journal
+    assert not lost & {again.emit(PRESS, press()) for _ in range(40)}
+    assert again.low() == kept
 
 
 def test_a_full_outbox_sheds_the_lowest_class_first_and_says_so(open_outbox: Callable[..., Outbox]) -> None:

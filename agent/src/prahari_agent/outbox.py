@@ -42,6 +42,8 @@ NEVER_SHED = (0,)
 LOWEST_CLASS = 4
 COMMANDS_KEPT = 2000
 SET_ASIDE_KEPT = 3
+LEAP = 1000
+"""At each opening the sequence leaps so far: a card that lied may have lost the last events, and the hub knows their numbers."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS journal (id TEXT NOT NULL);
@@ -112,6 +114,7 @@ class Journal:
             if (row := self._one("SELECT id FROM journal")) is None:
                 row = (str(uuid4()),)
                 self.db.execute("INSERT INTO journal VALUES (?)", row)
+            self.db.execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'events'", (LEAP,))
         self.id = UUID(row[0])
         self.count, self.bytes = 0, 0
         self.recount()
