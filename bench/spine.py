@@ -26,6 +26,8 @@ from prahari_provisioning.demo.run import Demo
 PRESSES = 100
 OVERRIDES = 100
 BROWSER_PRESSES = 10
+BETWEEN_PRESSES_S = 3.1
+"""A call box tells presses that follow each other within three seconds together."""
 POLL_S = 0.001
 SETTLE_S = 15
 
@@ -76,7 +78,7 @@ def press_to_incident(demo: Demo) -> list[float]:
             pressing.wait()
             found.append(committed - pressed_at(database))
             resolve_all(api)
-            time.sleep(random.uniform(0.05, 0.3))
+            time.sleep(BETWEEN_PRESSES_S + random.uniform(0.05, 0.3))
     database.close()
     return found
 
@@ -139,7 +141,7 @@ def press_to_browser(demo: Demo) -> list[float]:
         page.goto(f"{demo.console}/incidents")
         for _ in range(BROWSER_PRESSES):
             resolve_all(api)
-            time.sleep(2)
+            time.sleep(BETWEEN_PRESSES_S)
             page.evaluate(WATCH)
             press(demo.agent_home("pune-ecb-01"))
             # not wait_for_function: the console's content security policy allows no eval
