@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -141,6 +143,29 @@ class Hub:
 
     def scalar(self, query: sa.Select[Any]) -> Any:
         return self.store.read_sync(lambda conn: conn.scalar(query))
+
+
+@pytest.fixture
+def refuses_writes(store: Store) -> Callable[[], AbstractContextManager[None]]:
+    """Within refuses_writes() the database takes no writes: another process holds it."""
+    if store.engine.dialect.name != "sqlite":
+        pytest.skip("another process holds a whole database only on SQLite")
+
+    def be_impatient(conn: sa.Connection) -> None:
+        conn.exec_driver_sql("PRAGMA busy_timeout = 20")
+
+    @contextmanager
+    def held() -> Iterator[None]:
+        sa.event.listen(store.engine, "begin", be_impatient, insert=True)
+        other = sqlite3.connect(str(store.engine.url.database), isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            other.close()
+            sa.event.remove(store.engine, "begin", be_impatient)
+
+    return held
 
 
 @pytest.fixture

@@ -233,26 +233,14 @@ async def test_a_message_on_a_foreign_partition_is_refused(hub: Any, box: Any) -
 
 
 async def test_while_the_database_takes_no_writes_nothing_is_acked_and_nothing_is_lost(
-    hub: Any, box: Any
+    hub: Any, box: Any, refuses_writes: Any
 ) -> None:
     batch = box.batch(box.press())
-    transact = hub.store._transact
-    hub.store._transact = _read_only(hub.store)  # type: ignore[method-assign]
-    assert await hub.say(box, Up.EVENT, batch) == []
-    hub.store._transact = transact  # type: ignore[method-assign]
+    with refuses_writes():
+        assert await hub.say(box, Up.EVENT, batch) == []
     (ack,) = await hub.say(box, Up.EVENT, batch)
     assert ack.upto == 0
     assert hub.scalar(COUNT) == 1
-
-
-def _read_only(store: Any) -> Any:
-    """The store on a database that refuses writes, as on a full disk."""
-    from prahari_hub.errors import Unavailable
-
-    def refuse(work: Any) -> Any:
-        raise Unavailable("the database does not take writes now: disk full")
-
-    return refuse
 
 
 async def test_a_flood_is_held_back_and_loses_no_other_device_its_turn(

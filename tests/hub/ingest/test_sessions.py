@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import threading
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +16,7 @@ from prahari_hub.fleet.tables import (
     transitions,
 )
 from prahari_hub.store import Unit
-from prahari_wire.topics import Up, mapped_subject
+from prahari_wire.topics import Up
 
 
 def presence(hub: Any, device: str = "pune-ecb-01") -> str:
@@ -241,83 +238,11 @@ async def test_a_retired_device_is_heard_no_more(hub: Any, box: Any) -> None:
     assert await hub.say(box, Up.EVENT, box.batch(box.press())) == []
 
 
-async def test_transitions_that_could_not_be_written_are_written_later_and_once(hub: Any, box: Any) -> None:
-    from prahari_hub.errors import Unavailable
-
-    transact = hub.store._transact
-
-    def refuse(work: Any) -> Any:
-        raise Unavailable("disk full")
-
-    hub.store._transact = refuse
-    assert await hub.say(box, Up.BIRTH, box.birth()) == []
-    hub.store._transact = transact
-    await hub.tick(1)
-    await hub.tick(1)
-    assert moves(hub) == [("unknown", "online")]
-
-
-async def test_a_hub_that_stood_still_takes_nobodys_silence_for_an_absence(hub: Any, box: Any) -> None:
-    await hub.say(box, Up.BIRTH, box.birth())
-    await hub.tick(1)
-    hub.time.pass_s(300)
-    await hub.tick(1)
-    assert presence(hub) == "online"
-    await hub.tick(80)
-    assert presence(hub) == "suspect"
-    await hub.tick(10)
-    assert presence(hub) == "offline"
-
-
-async def test_a_queue_that_had_to_leave_something_out_makes_nobody_offline(hub: Any, box: Any) -> None:
-    await hub.say(box, Up.BIRTH, box.birth())
-    for _ in range(10):
-        await hub.tick(30)
-        hub.ingest.queue.dropped += 1
-    await hub.tick(1)
-    assert presence(hub) == "online"
-
-
-async def test_while_a_write_hangs_nobody_goes_offline_whose_heartbeats_wait(hub: Any, box: Any) -> None:
-    await hub.say(box, Up.BIRTH, box.birth())
-    let_go = threading.Event()
-    hangs = asyncio.ensure_future(hub.store.write(lambda unit: let_go.wait(30)))
-    working = asyncio.ensure_future(hub.ingest._work())
-    subjects = {channel: mapped_subject(box.device, channel) for channel in (Up.EVENT, Up.HEALTH)}
-    await hub.ingest.on_message(subjects[Up.EVENT], json.dumps(box.batch(box.press())).encode())
-    await asyncio.sleep(0.1)
-    for second in range(180):
-        hub.time.pass_s(1)
-        if second % 15 == 0:
-            await hub.ingest.on_message(subjects[Up.HEALTH], json.dumps(box.heartbeat()).encode())
-        await hub.ingest._flusher.sweep()
-    assert len(hub.ingest.queue) == 12
-    assert hub.ingest.memory.entries[box.device].link.state == "online"
-    let_go.set()
-    await hangs
-    while len(hub.ingest.queue):
-        await asyncio.sleep(0.05)
-    await hub.tick(1)
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
-    assert moves(hub) == [("unknown", "online")]
-
-
-async def test_one_device_whose_row_cannot_be_written_takes_nobody_with_it(
-    hub: Any, box: Any, new_box: Any
+async def test_transitions_that_could_not_be_written_are_written_later_and_once(
+    hub: Any, box: Any, refuses_writes: Any
 ) -> None:
-    other = new_box("pune-cam-01")
-    for each in (box, other):
-        await hub.say(each, Up.BIRTH, each.birth())
-        await hub.say(each, Up.HEALTH, each.heartbeat({"name": "cpu", "state": "ok", "value": 5}))
-    hub.ingest.memory.entries[box.device].seen_at = "no time at all"
-    await hub.flush()
-    states = dict(hub.rows(sa.select(devices.c.id, devices.c.health_state)))
-    assert states == {box.device: "unknown", other.device: "ok"}
-
-
-async def test_a_heartbeat_with_nul_in_a_text_is_refused(hub: Any, box: Any) -> None:
-    await hub.say(box, Up.HEALTH, box.heartbeat({"name": "c\0pu", "state": "ok"}))
-    await hub.flush()
-    assert hub.scalar(sa.select(refusals.c.reason)) == "invalid"
-    assert hub.scalar(sa.select(devices.c.last_seen)) is None
+    with refuses_writes():
+        assert await hub.say(box, Up.BIRTH, box.birth()) == []
+    await hub.tick(1)
+    await hub.tick(1)
+    assert moves(hub) == [("unknown", "online")]
