@@ -9,7 +9,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from prahari_wire.base import Refused, validate
-from prahari_wire.display import DisplayConfig
 from prahari_wire.ids import ulid
 from prahari_wire.topics import Down
 from prahari_wire.twin import (
@@ -145,13 +144,6 @@ def peripheral_names(conn: Connection, device: str) -> dict[str, str | None]:
     document = conn.scalar(sa.select(twins.c.document).where(twins.c.device_id == device))
     configs: dict[str, dict[str, Any]] = (document or {}).get("peripherals", {})
     return {peripheral: config.get("name") for peripheral, config in configs.items()}
-
-
-def display_config(conn: Connection, device: str, peripheral: str) -> DisplayConfig | None:
-    """What the newest desired document says of a display, or None."""
-    document = conn.scalar(sa.select(twins.c.document).where(twins.c.device_id == device))
-    config = (document or {}).get("peripherals", {}).get(peripheral)
-    return validate(DisplayConfig, config) if config and config.get("type") == "display" else None
 
 
 def history(conn: Connection, device: str, *, limit: int = 50) -> list[dict[str, Any]]:

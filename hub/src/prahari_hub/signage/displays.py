@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from prahari_wire.base import Refused, validate
-from prahari_wire.display import Content, DisplayConfig, Override, Shown, ShownSource
+from prahari_wire.display import DisplayConfig, Override, Shown, ShownSource
 from prahari_wire.playback import Item, plan
 from sqlalchemy import Connection
 
@@ -227,8 +227,3 @@ def _agrees(
 
 def _what(item: Item) -> tuple[str, str | None]:
     return str(item.source), item.id if item.source is ShownSource.OVERRIDE else None
-
-
-def content_text(content: Content) -> str | None:
-    """The words of a content, None for a picture."""
-    return content.text if content.type == "text" else None
