@@ -14,7 +14,7 @@ from uvicorn import Config
 
 from prahari_hub import log as logs
 from prahari_hub.broker.role import Broker, open_broker
-from prahari_hub.fleet import blobs, device_api, dispatch, registry
+from prahari_hub.fleet import blobs, device_api, dispatch, intake, registry
 from prahari_hub.fleet.presence import Limits
 from prahari_hub.fleet.quota import Quota
 from prahari_hub.identity import spread
@@ -58,6 +58,7 @@ async def run(settings: Settings) -> None:
         identity = open_identity(settings.home, store, city=settings.city)
         stack.push_async_callback(identity.close)
         identity.authority.server_certificate(settings.hosts, now=store.clock())
+        identity.alarm = intake.alarm
         await identity.load()
         feed = Feed()
         stack.callback(feed.close)

@@ -106,11 +106,14 @@ async def test_the_same_key_after_the_retry_window_is_refused(desk, box) -> None
 
 
 async def test_another_key_with_a_used_token_is_refused_and_alarms(desk, box) -> None:
+    alarms: list[tuple[str, ...]] = []
+    desk.identity.alarm = lambda _unit, *said: alarms.append(said)
     token = await desk.claim(A)
     assert (await desk.enrol(box(A), token)).status == 200
     answer = await desk.enrol(box(A), token, key="other")
     assert (answer.status, answer.detail) == (401, CLAIM_REFUSED)
     assert "claim.second_key" in await desk.audited()
+    assert [said[:2] for said in alarms] == [("claim.second_key", A)]
 
 
 @pytest.mark.parametrize("case", ["unknown", "wrong", "typo", "elsewhere", "expired", "revoked", "empty"])
@@ -310,6 +313,8 @@ async def test_a_replacement_takes_the_old_box_out_at_once(desk, box) -> None:
 
 
 async def test_a_box_that_was_taken_out_of_service_and_speaks_again_is_written_down_once(desk, box) -> None:
+    alarms: list[tuple[str, ...]] = []
+    desk.identity.alarm = lambda _unit, *said: alarms.append(said)
     _, file = await enrolled(desk, box(A))
     await desk.enrol(box(A), await desk.claim(A, purpose=Purpose.REPLACE), key="new-box")
     for _ in range(3):
@@ -318,6 +323,7 @@ async def test_a_box_that_was_taken_out_of_service_and_speaks_again_is_written_d
         ).status == 403
     await desk.identity.close()
     assert (await desk.audited()).count("device.stranger") == 1
+    assert [said[:2] for said in alarms] == [("device.stranger", A)]
 
 
 async def test_a_certificate_of_another_authority_dies_in_the_handshake(desk, box, tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 from prahari_hub.access.tables import audit
 from prahari_hub.errors import Conflict, Invalid, NotFound
-from prahari_hub.fleet import registry
+from prahari_hub.fleet import intake, registry
 from prahari_hub.fleet.tables import commands, devices
 from prahari_hub.http.actor import Actor, Role, system
 from prahari_hub.incidents import actions, lamp, queries
 from prahari_hub.incidents.queries import Filter, Incident
+from prahari_hub.scheduler.transitions import tell_incidents
 from prahari_hub.store import Store
 from prahari_wire.base import Severity
 from prahari_wire.command import CommandState
@@ -84,7 +85,9 @@ def test_the_lamp_of_a_closed_call_that_has_been_turned_off_is_left_alone(store:
     do(actions.resolve, only(store).id, comment="a test")
     store.write_sync(lambda unit: lamp.on_birth(unit, "pune-ecb-01"))
     assert field.lamps() == ["off", "off"]
-    store.write_sync(lambda unit: unit.conn.execute(commands.update().values(state=str(CommandState.SUCCEEDED))))
+    store.write_sync(
+        lambda unit: unit.conn.execute(commands.update().values(state=str(CommandState.SUCCEEDED)))
+    )
     store.write_sync(lambda unit: lamp.on_birth(unit, "pune-ecb-01"))
     assert field.lamps() == ["off", "off"]
 
@@ -113,7 +116,7 @@ def test_a_call_long_after_the_acknowledgement_has_to_be_acknowledged_again(
     assert (found.id, found.acknowledged, found.acked_by, found.count) == (incident, False, None, 3)
     assert field.lamps() == ["steady", "steady", "blinking"]
     last = store.read_sync(lambda conn: queries.log_of(conn, incident))[-1]
-    assert last.action == "repeated" and "acknowledged by asha 12 minutes before" in last.text
+    assert last.action == "unacknowledged" and "acknowledged by asha 12 minutes before" in last.text
     do(actions.acknowledge, incident)
     assert only(store).acknowledged and field.lamps()[-1] == "steady"
 
@@ -293,6 +296,21 @@ def test_a_silent_device_is_as_grave_as_the_worst_that_it_serves(
 def test_a_cloned_identity_is_critical(store: Store, field) -> None:
     field.transition("clone", "single", "clone")
     assert only(store).severity is Severity.CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity"), [("device.stranger", "critical"), ("claim.second_key", "major")]
+)
+def test_an_alarm_of_identity_raises_also_for_a_retired_device(
+    store: Store, field, do, kind, severity
+) -> None:
+    store.write_sync(lambda unit: unit.conn.execute(devices.update().values(service="retired")))
+    store.write_sync(lambda unit: intake.alarm(unit, kind, "pune-cam-01", "certificate 1f"))
+    store.write_sync(lambda unit: intake.alarm(unit, kind, "pune-no-such", "certificate 1f"))
+    store.write_sync(tell_incidents)
+    found = only(store)
+    assert (found.kind, found.severity, found.device) == (kind, severity, "pune-cam-01")
+    assert found.detail["note"] == "certificate 1f" and found.active
 
 
 def test_a_device_in_maintenance_raises_nothing_but_a_call(store: Store, field) -> None:

@@ -46,3 +46,22 @@ def test_a_form_without_its_csrf_token_is_refused(console, method: str, path: st
     with client:
         answer = client.request(method, re.sub(r"{[\w:]+}", "0", path), data={"csrf": "wrong"})
     assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("locale", "said"), [("en", "Nothing here for your role yet"), ("hi", "यहाँ अभी कुछ नहीं")]
+)
+def test_a_role_without_pages_is_told_so_and_offered_no_link_that_refuses(
+    console, locale: str, said: str
+) -> None:
+    client, csrf = console.sign_in("the-advertiser")
+    with client:
+        client.post("/locale", data={"csrf": csrf, "locale": locale})
+        answer = client.get("/")
+        assert answer.status_code == 200 and said in answer.text
+        links = set(re.findall(r'href="(/[^"]*)"', answer.text)) - {"/static/prahari.svg"}
+        assert not [link for link in links if not link.startswith("/static/")]
+        assert "hx-get" not in answer.text and "data-worker" not in answer.text
+    client, _ = console.sign_in("the-operator")
+    with client:
+        assert client.get("/").headers["location"] == "/map"

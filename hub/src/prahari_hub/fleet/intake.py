@@ -171,6 +171,12 @@ def record_steps(unit: Unit, steps: Sequence[tuple[str, Step, datetime]]) -> Non
     unit.tell("transitions", count=len(steps))
 
 
+def alarm(unit: Unit, kind: str, device: str, detail: str) -> None:
+    """Identity found something wrong with a registered device: a transition that the scheduler makes an incident of."""
+    if unit.conn.scalar(sa.select(devices.c.id).where(devices.c.id == device)) is not None:
+        record_steps(unit, [(device, Step(kind, "quiet", "alarm", detail), unit.now)])
+
+
 def presence_counts(conn: Connection) -> dict[Presence, int]:
     query = (
         sa.select(devices.c.presence, sa.func.count())

@@ -62,6 +62,8 @@ WORDS: dict[str, dict[str, str]] = {
         "agent.fault": N_("Agent fault"),
         "device.offline": N_("Device offline"),
         "device.clone": N_("Two devices under one name"),
+        "device.stranger": N_("A box that was taken out of service speaks again"),
+        "claim.second_key": N_("Another box tried to use a claim that is taken"),
     },
     "action": {
         "opened": N_("opened"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -110,7 +111,17 @@ def issue(
     return get(unit.conn, token.id, unit.now), token
 
 
-def take(unit: Unit, device: str, text: str, pubkey_sha256: str, *, pepper: bytes) -> Bound | None:
+Alarm = Callable[[Unit, str, str, str], None]
+"""(unit, kind, device, detail): something that an operator must look at, told in the same transaction."""
+
+
+def no_alarm(_unit: Unit, _kind: str, _device: str, _detail: str) -> None:
+    """Where nobody listens the audit log alone has it."""
+
+
+def take(
+    unit: Unit, device: str, text: str, pubkey_sha256: str, *, pepper: bytes, alarm: Alarm = no_alarm
+) -> Bound | None:
     """Bind the claim to this key, in one conditional UPDATE; None (one answer for every cause) if that may not be.
 
     The caller commits also on None: failures are counted, and the tenth locks the claim.
@@ -130,10 +141,10 @@ def take(unit: Unit, device: str, text: str, pubkey_sha256: str, *, pepper: byte
     values = {"state": ClaimState.BOUND, "pubkey_sha256": pubkey_sha256, "bound_at": unit.now}
     if unit.conn.execute(bind.values(**values)).rowcount == 1:
         return Bound(row.id, Purpose(row.purpose), None)
-    return _again(unit, row.id, device, pubkey_sha256)
+    return _again(unit, row.id, device, pubkey_sha256, alarm)
 
 
-def _again(unit: Unit, claim: str, device: str, pubkey_sha256: str) -> Bound | None:
+def _again(unit: Unit, claim: str, device: str, pubkey_sha256: str, alarm: Alarm) -> Bound | None:
     """A claim that is no longer free: the same key soon after gets its certificate again, another key raises an alarm."""
     row = _row(unit.conn, claim)
     if row.state == ClaimState.ISSUED:
@@ -142,7 +153,7 @@ def _again(unit: Unit, claim: str, device: str, pubkey_sha256: str) -> Bound | N
         return None
     if row.pubkey_sha256 != pubkey_sha256:
         record(unit, system("identity"), "claim.second_key", f"device:{device}", detail={"claim": claim})
-        unit.tell("alarms", kind="claim.second_key", device=device, claim=claim)
+        alarm(unit, "claim.second_key", device, f"claim {claim}")
         return None
     return Bound(claim, Purpose(row.purpose), row.serial) if unit.now - row.bound_at <= RETRY else None
 

@@ -73,6 +73,7 @@ class Identity:
         self.admission = AdmissionTable()
         self.kick: Kick | None = None
         self.notify: Callable[[str], Awaitable[None]] | None = None
+        self.alarm: claims.Alarm = claims.no_alarm
         self._pepper = pepper
         self._tasks: set[asyncio.Task[None]] = set()
         self._strangers: dict[str, datetime] = {}
@@ -149,7 +150,7 @@ class Identity:
             certificates.check_key(unit.conn, device, pubkey)
         except BadRequest as error:
             return Denied(400, str(error))
-        bound = claims.take(unit, device, token, pubkey, pepper=self._pepper)
+        bound = claims.take(unit, device, token, pubkey, pepper=self._pepper, alarm=self.alarm)
         if bound is None:
             return Denied(401, CLAIM_REFUSED)
         if bound.serial is not None:
@@ -303,7 +304,7 @@ class Identity:
                 detail = {"serial": peer.serial, "state": row.state}
                 subject = f"device:{peer.device}"
                 record(unit, system("identity"), "device.stranger", subject, reason=row.reason, detail=detail)
-                unit.tell("alarms", kind="device.stranger", device=peer.device)
+                self.alarm(unit, "device.stranger", peer.device, f"certificate {peer.serial}, {row.state}")
 
         try:
             await self.store.write(work)

@@ -42,6 +42,8 @@ HEADLINES = {
     "agent.fault": N_("The device's {part} fails"),
     "device.offline": N_("Device offline"),
     "device.clone": N_("Two devices under one name"),
+    "device.stranger": N_("A box that was taken out of service speaks again"),
+    "claim.second_key": N_("Another box tried to use a claim that is taken"),
 }
 LABELS = {
     "person": N_("Person"),

@@ -20,6 +20,7 @@ RANK = {severity: rank for rank, severity in enumerate(Severity)}
 """0 is the highest."""
 
 OFFLINE, CLONE = "device.offline", "device.clone"
+STRANGER, SECOND_KEY = "device.stranger", "claim.second_key"
 SELF_CLOSING = frozenset(
     {
         events.CAMERA_FAULT,
@@ -31,6 +32,9 @@ SELF_CLOSING = frozenset(
     }
 )
 """Faults: once cleared and acknowledged they are over, and once cleared nobody is called. A call or a person stays until resolved."""
+
+ALWAYS = frozenset({events.PRESS, STRANGER, SECOND_KEY})
+"""Raised also for a device in maintenance or out of service."""
 
 
 @dataclass(frozen=True)
@@ -203,9 +207,23 @@ def _single(transition: Transition, _desired: Desired | None) -> Verdict:
     return Clear(f"{transition.device}//clone")
 
 
+def _stranger(transition: Transition, _desired: Desired | None) -> Verdict:
+    title = "A box that was taken out of service speaks again"
+    detail = {"note": transition.detail}
+    return Raise(f"{transition.device}//stranger", STRANGER, Severity.CRITICAL, title, detail)
+
+
+def _second_key(transition: Transition, _desired: Desired | None) -> Verdict:
+    title = "Another box tried to use a claim that is taken"
+    detail = {"note": transition.detail}
+    return Raise(f"{transition.device}//second-key", SECOND_KEY, Severity.MAJOR, title, detail)
+
+
 TRANSITIONS: dict[tuple[str, str], Callable[[Transition, Desired | None], Verdict]] = {
     ("presence", "offline"): _offline,
     ("presence", "online"): _online,
     ("clone", "clone"): _clone,
     ("clone", "single"): _single,
+    (STRANGER, "alarm"): _stranger,
+    (SECOND_KEY, "alarm"): _second_key,
 }

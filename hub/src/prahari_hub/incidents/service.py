@@ -25,6 +25,7 @@ from prahari_hub.fleet.facts import Fact, Transition
 from prahari_hub.fleet.tables import devices, twins
 from prahari_hub.incidents import lamp
 from prahari_hub.incidents.rules import (
+    ALWAYS,
     NEEDS_CONFIG,
     RANK,
     SELF_CLOSING,
@@ -126,7 +127,7 @@ def _open_row(conn: Connection, key: str) -> Row[Any] | None:
 
 
 def _open(unit: Unit, cause: Cause, verdict: Raise) -> None:
-    if verdict.kind != events.PRESS and _in_maintenance(unit.conn, cause.device):
+    if verdict.kind not in ALWAYS and _in_maintenance(unit.conn, cause.device):
         return
     incident = ulid(int(unit.now.timestamp() * 1000))
     detail = verdict.detail | {"caused_at": cause.at.isoformat()}
@@ -190,7 +191,7 @@ def _join(unit: Unit, cause: Cause, verdict: Raise, row: Row[Any]) -> None:
     if known:
         return
     if again:
-        write_log(unit, row.id, HUB, "repeated", event=cause.ulid, text=_why(unit, row))
+        write_log(unit, row.id, HUB, "unacknowledged", event=cause.ulid, text=_why(unit, row))
     elif verdict.kind == events.PRESS or row.cleared_at or unit.now - row.last_at > LOG_REPEATS_EVERY:
         write_log(unit, row.id, HUB, "repeated", event=cause.ulid)
     if verdict.kind == events.PRESS and row.acked_at is not None:
@@ -206,7 +207,7 @@ def _unacknowledged(unit: Unit, row: Row[Any]) -> dict[str, Any]:
 
 def _why(unit: Unit, row: Row[Any]) -> str:
     minutes = int((unit.now - row.acked_at).total_seconds() // 60)
-    return f"acknowledged by {row.acked_by} {minutes} minutes before: to be acknowledged again"
+    return f"acknowledged by {row.acked_by} {minutes} minutes before"
 
 
 def _clear(unit: Unit, cause: Cause, verdict: Clear, row: Row[Any]) -> None:

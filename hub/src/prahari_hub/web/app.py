@@ -84,7 +84,6 @@ def console_app(parts: Parts) -> FastAPI:
     app.state.probes = parts.probes
     app.state.gauges = [count_open, gauges.presence, *parts.gauges]
     app.state.error_page = web_pages.error_page
-    app.state.error_page = web_pages.error_page
     for name, part in parts.state.items():
         setattr(app.state, name, part)
     problems.install(app)
