@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -256,3 +257,29 @@ def test_a_command_goes_to_the_peripheral_that_it_names(rig: Rig) -> None:
         rig.roster.run("callbox.lamp", {"peripheral": "box3"})
     with pytest.raises(Rejected, match="no display box1"):
         rig.roster.override(OverrideSet(id=ulid(), display="box1", epoch=1, overrides=[]))
+
+
+def test_an_override_waits_for_no_command_that_runs(tmp_path: Path) -> None:
+    running, may_end, taken = threading.Event(), threading.Event(), []
+
+    class Slow(Fixture):
+        def commands(self) -> Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
+            return {"display.preview": self.preview}
+
+        def preview(self, _args: Mapping[str, Any]) -> dict[str, Any]:
+            running.set()
+            assert may_end.wait(20)
+            return {}
+
+        def override(self, new: OverrideSet) -> None:
+            taken.append(new.epoch)
+
+    roster = Roster({"callbox": lambda peripheral_id: Slow(peripheral_id, [])})
+    roster.apply({"sign1": CallboxConfig()})
+    command = threading.Thread(target=roster.run, args=("display.preview", {}))
+    command.start()
+    assert running.wait(20)
+    roster.override(OverrideSet(id=ulid(), display="sign1", epoch=3, overrides=[]))
+    assert taken == [3]
+    may_end.set()
+    command.join()

@@ -59,25 +59,25 @@ KEEPER_TICK_S = 5.0
 FLOOR_EVERY_S = 600.0
 
 
-def _camera(peripheral_id: str, around: Surroundings) -> Peripheral:
+def _camera(peripheral_id: str, around: Surroundings, _settings: Settings) -> Peripheral:
     from prahari_agent.camera.camera import Camera
 
     return Camera(peripheral_id, around)
 
 
-def _callbox(peripheral_id: str, around: Surroundings) -> Peripheral:
+def _callbox(peripheral_id: str, around: Surroundings, _settings: Settings) -> Peripheral:
     from prahari_agent.callbox.callbox import CallBox
 
     return CallBox(peripheral_id, around)
 
 
-def _display(peripheral_id: str, around: Surroundings) -> Peripheral:
+def _display(peripheral_id: str, around: Surroundings, settings: Settings) -> Peripheral:
     from prahari_agent.display.display import Display
 
-    return Display(peripheral_id, around)
+    return Display(peripheral_id, around, mpv_vo=settings.display_vo)
 
 
-PERIPHERALS: dict[str, Callable[[str, Surroundings], Peripheral]] = {
+PERIPHERALS: dict[str, Callable[[str, Surroundings, Settings], Peripheral]] = {
     "camera": _camera,
     "callbox": _callbox,
     "display": _display,
@@ -132,6 +132,7 @@ def serve(box: Box, sessions: Sessions, stop: _Stop, pulses: Pulses, systemd: Sy
             peripheral=roster.run,
         )  # fmt: skip
         obeying, adopting = Worker("commands", pulses), Worker("twin", pulses, limit=8, silent_s=600)
+        overriding = Worker("overrides", pulses)
         link = Link(
             device=box.record.device, broker=box.record.broker, credentials=box.identity, next_session=sessions.next,
             birth=lambda: _birth(box, sessions, roster, twin, outbox),
@@ -139,7 +140,7 @@ def serve(box: Box, sessions: Sessions, stop: _Stop, pulses: Pulses, systemd: Sy
             on_down={
                 Down.TWIN: lambda payload: adopting.put(lambda: twin.receive(payload)),
                 Down.COMMAND: lambda payload: obeying.put(lambda: commands.receive(payload)),
-                Down.OVERRIDE: lambda payload: obeying.put(lambda: _override(payload, verify, roster, outbox)),
+                Down.OVERRIDE: lambda payload: overriding.put(lambda: _override(payload, verify, roster, outbox)),
             },
             on_welcome=lambda: _welcomed(delivery, monitor, spool, keeper),
             clock=box.clock, pulses=pulses,
@@ -155,7 +156,7 @@ def serve(box: Box, sessions: Sessions, stop: _Stop, pulses: Pulses, systemd: Sy
         stack.callback(roster.stop)
         twin.resume()
         obeying.put(commands.resume)
-        for part in (obeying, adopting, control, spool, delivery, monitor):
+        for part in (overriding, obeying, adopting, control, spool, delivery, monitor):
             part.start()
             stack.callback(part.stop)
         link.start()
@@ -248,8 +249,8 @@ def _builders(box: Box, outbox: Outbox, spool: Spool, cache: Cache) -> dict[str,
             upload=spool.upload, fetch=cache.fetch, stamp=box.clock.stamp, secret=lambda name: secret(box.home, name),
         )  # fmt: skip
 
-    def builder(make: Callable[[str, Surroundings], Peripheral]) -> Callable[[str], Peripheral]:
-        return lambda peripheral_id: make(peripheral_id, around(peripheral_id))
+    def builder(make: Callable[[str, Surroundings, Settings], Peripheral]) -> Callable[[str], Peripheral]:
+        return lambda peripheral_id: make(peripheral_id, around(peripheral_id), box.settings)
 
     return {kind: builder(make) for kind, make in PERIPHERALS.items()}
 

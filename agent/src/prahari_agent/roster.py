@@ -150,13 +150,12 @@ class Roster:
             return served.peripheral.commands()[command](args)
 
     def override(self, overrides: OverrideSet) -> None:
-        """Hand a verified set to its display."""
+        """Hand a verified set to its display, which only queues it: an emergency waits for no command that runs."""
         served = self._served.get(overrides.display)
         take = getattr(served.peripheral, "override", None) if served else None
         if served is None or take is None:
             raise Rejected(f"this box has no display {overrides.display}")
-        with served.lock:
-            take(overrides)
+        take(overrides)
 
 
 def _health(peripheral_id: str, served: _Served) -> PeripheralHealth:

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     outbox_max_events: int = Field(200_000, ge=100, le=10_000_000, description="most events in the outbox")
     spool_max_mb: float = Field(256, gt=0, le=100_000, description="most that waits for upload")
     cache_max_mb: float = Field(512, gt=0, le=100_000, description="most that is kept of what was fetched")
+    display_vo: Annotated[str, Field(pattern=r"^[a-z0-9_,-]+$")] | None = Field(
+        None, description="mpv's video output for displays, e.g. drm or x11; its own choice if left out"
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prahari_agent.display.display import Display
 from prahari_agent.display.mpv import MpvPlayer
 from prahari_agent.display.renderer import Frame, render
 from prahari_agent.errors import ConfigRefused, SourceError
+from prahari_agent.main import _display
+from prahari_agent.settings import Settings
 from prahari_wire.display import Player, TextContent
 
 pytestmark = pytest.mark.needs("mpv", "Xvfb")
@@ -140,6 +143,16 @@ def test_a_display_raises_a_fault_while_mpv_is_away_and_shows_again(screen: Scre
     wait_for(lambda: screen.pixel(10, 10) == RED)
     assert len(bench.of("display.shown")) == 1
     display.stop()
+
+
+def test_the_boxs_settings_choose_mpvs_video_output(bench: Any) -> None:
+    display = _display("sign1", bench.surroundings(), Settings(display_vo="null"))
+    assert isinstance(display, Display)
+    display.configure(bench.playlist("One", player=Player.MPV))
+    try:
+        assert "--vo=null" in display._player._command  # type: ignore[union-attr]
+    finally:
+        display.stop()
 
 
 def test_a_box_without_mpv_refuses_a_configuration_that_needs_it(
