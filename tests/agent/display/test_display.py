@@ -334,7 +334,32 @@ def test_a_set_that_cannot_be_stored_is_refused_and_not_shown(bench: Any, displa
     display.override(bench.override_set(1, one))
     display.follower.turn()
     assert bench.frame() == frame_of("One")
-    assert "cannot store" in bench.of(STATE)[-1].refused[one.id]
+    state = bench.of(STATE)[-1]
+    assert "cannot store" in state.refused[one.id]
+    assert (state.epoch, state.outcome) == (0, OverrideOutcome.REFUSED), "the hub says it again"
+
+
+def test_a_cancelled_override_goes_although_the_disk_takes_nothing_and_the_hub_hears_the_old_epoch(
+    bench: Any, display: Any
+) -> None:
+    one, two = bench.override("Halt"), bench.override("Accident")
+    display.override(bench.override_set(1, one))
+    display.follower.turn()
+    assert bench.frame() == frame_of("Halt")
+    away = bench.home / "away.json"
+    (bench.home / "overrides.json").rename(away)
+    (bench.home / "overrides.json").mkdir()
+    display.override(bench.override_set(2, two))
+    display.follower.turn()
+    assert bench.frame() == frame_of("One")
+    state = bench.of(STATE)[-1]
+    assert (state.epoch, state.active, list(state.refused)) == (1, [], [two.id])
+    (bench.home / "overrides.json").rmdir()
+    display.override(bench.override_set(2, two))
+    display.follower.turn()
+    assert bench.frame() == frame_of("Accident")
+    state = bench.of(STATE)[-1]
+    assert (state.epoch, state.active, state.refused) == (2, [two.id], {})
 
 
 def test_a_preview_is_drawn_and_uploaded_but_not_shown(bench: Any, display: Any) -> None:

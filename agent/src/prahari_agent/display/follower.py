@@ -130,11 +130,12 @@ class Follower:
         """Put what came onto disk; the hub is owed an answer to each."""
         while self._mail:
             new = self._mail.popleft()
+            self._owes_answer = True
             try:
                 self._reporter.stored(new.epoch, taken=self._book.accept(new, now))
-                self._owes_answer = True
             except OSError as error:
-                self._reporter.not_stored(new, error.strerror or str(error))
+                lost = {override.id for override in new.overrides} - self._book.ids()
+                self._reporter.not_stored(lost, error.strerror or str(error))
 
     def _take_sign(self) -> Sign | None:
         with self._wake:
@@ -203,12 +204,12 @@ class Follower:
         return True
 
     def _report(self, sign: Sign, judged: Judged) -> None:
-        """Overrides first: an operator waits for that answer."""
+        """Overrides first: an operator waits for that answer. The epoch is the one in force, so that the hub repeats a later one."""
         epoch = self._book.epoch
-        if epoch is not None:
+        if epoch is not None or self._owes_answer:
             checks = {override.id: self._check(sign, override) for override in judged.in_force}
             self._reporter.overrides(
-                epoch,
+                epoch or 0,
                 active=[id_ for id_, check in checks.items() if check is True],
                 refused={
                     **judged.expired,

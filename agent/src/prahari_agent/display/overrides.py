@@ -96,13 +96,32 @@ class OverrideBook:
         return None if self._record is None else self._record.set.epoch
 
     def accept(self, new: OverrideSet, now: Stamp) -> bool:
-        """Take ``new`` once it is on disk, or give False: its epoch is not higher. OSError if the disk refuses it."""
+        """Take ``new`` once it is on disk, or give False: its epoch is not higher.
+
+        OSError if the disk refuses it: the epoch stays, nothing new shows, but what ``new`` takes away is gone at once.
+        """
         if self.epoch is not None and new.epoch <= self.epoch:
             return False
         record = Record(set=new, received=now, boot=self._boot, expired=_expired(new, now))
-        write_atomic(self._path, record.model_dump_json().encode())
+        try:
+            write_atomic(self._path, record.model_dump_json().encode())
+        except OSError:
+            self._withdraw(new)
+            raise
         self._record = record
         return True
+
+    def _withdraw(self, new: OverrideSet) -> None:
+        """Keep of the set in force only what ``new`` keeps: an operator's end of an override waits for no disk."""
+        if self._record is not None:
+            wanted = {override.id for override in new.overrides}
+            kept = [override for override in self._record.set.overrides if override.id in wanted]
+            left = self._record.set.model_copy(update={"overrides": kept})
+            self._record = self._record.model_copy(update={"set": left})
+
+    def ids(self) -> set[str]:
+        """Those of the set that was taken last."""
+        return {override.id for override in self._record.set.overrides} if self._record else set()
 
     def judged(self, now: Stamp) -> Judged:
         """What holds at ``now``. What has ended is written down and stays ended, whatever the clocks say later."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
 from prahari_wire import events
 from prahari_wire.display import (
     DisplayFault,
     OverrideOutcome,
-    OverrideSet,
     OverrideState,
     Shown,
     ShownSource,
@@ -35,6 +34,7 @@ class Reporter:
         self._peripheral, self._surroundings, self._monotonic = peripheral, surroundings, monotonic
         self._state: OverrideState | None = None
         self._detail: str | None = None
+        self._not_stored: dict[str, str] = {}
         self._shown: Shown | None = None
         self._shown_at = 0.0
         self._seen: OrderedDict[tuple[str | None, str], None] = OrderedDict()
@@ -43,17 +43,16 @@ class Reporter:
 
     def stored(self, epoch: int, *, taken: bool) -> None:
         """An override set came; it was put on disk, or its epoch was not higher than the last."""
+        if taken:
+            self._not_stored = {}
         self._detail = (
             None if taken else short(f"epoch {epoch} is not higher than the one in force and was ignored")
         )
 
-    def not_stored(self, new: OverrideSet, why: str) -> None:
-        reason = short(f"The display cannot store it ({why}): free space on its disk.")
-        refused = {override.id: reason for override in new.overrides}
-        self._emit(
-            events.OVERRIDE_STATE,
-            OverrideState(epoch=new.epoch, outcome=OverrideOutcome.REFUSED, refused=refused, detail=reason),
-        )
+    def not_stored(self, lost: Iterable[str], why: str) -> None:
+        """The overrides ``lost`` came but could not be put on disk: refused until a set can be stored."""
+        self._detail = short(f"The display cannot store it ({why}): free space on its disk.")
+        self._not_stored = dict.fromkeys(lost, self._detail)
 
     def overrides(
         self,
@@ -66,6 +65,7 @@ class Reporter:
         answer: bool,
     ) -> None:
         """Say where the set stands: when it differs from what was said last, or when the hub asked (``answer``)."""
+        refused = {**refused, **self._not_stored}
         pending = f"{waiting} of the pictures are still on their way" if waiting else None
         why_ended = next(iter(ended.values()), None)
         state = OverrideState(
