@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from prahari_hub.fleet import queries as fleet
 from prahari_hub.fleet import registry
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.paging import Page
+from prahari_hub.identity.spread import tell_running_hub
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store, Unit
 
@@ -349,6 +351,8 @@ def change_device(
     given = {"name": name, "site": site, "service": service}
     changes = {key: value for key, value in given.items() if value is not None}
     write(home, lambda unit: registry.change_device(unit, SHELL, device, changes))
+    if service is not None:
+        asyncio.run(tell_running_hub(load(home), device))
     print(f"Device {device} is changed.")
 
 

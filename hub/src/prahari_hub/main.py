@@ -59,6 +59,7 @@ async def run(settings: Settings) -> None:
         stack.push_async_callback(identity.close)
         identity.authority.server_certificate(settings.hosts, now=store.clock())
         identity.alarm = intake.alarm
+        identity.retired = registry.retired
         await identity.load()
         feed = Feed()
         stack.callback(feed.close)
@@ -81,7 +82,14 @@ async def run(settings: Settings) -> None:
         scheduler = Scheduler(store, jobs(settings))
         escalation = Escalation(store, settings)
         store.on_changes = partial(
-            tell, (feed.publish, ingest.on_changes, dispatcher.on_changes, scheduler.on_changes)
+            tell,
+            (
+                feed.publish,
+                identity.on_changes,
+                ingest.on_changes,
+                dispatcher.on_changes,
+                scheduler.on_changes,
+            ),
         )
 
         await broker.start()

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from prahari_hub.errors import Unavailable
-from prahari_hub.fleet import commands, twins
+from prahari_hub.fleet import commands, intake, registry, twins
 from prahari_hub.fleet.dispatch import Dispatcher
+from prahari_hub.fleet.presence import Step
+from prahari_hub.fleet.tables import devices
 from prahari_hub.identity.signer import open_signer, verify
 from prahari_wire.command import Command, CommandName
 from prahari_wire.topics import Down
@@ -113,3 +116,18 @@ async def test_a_message_that_cannot_be_signed_holds_up_no_other(
         store.write_sync(lambda unit, d=device: twins.put(unit, asha, d, Desired(), if_version=0))
     await dispatcher.once()
     assert [device for device, _, _ in wire.sent] == [DEVICE]
+
+
+async def test_a_retired_device_is_of_unknown_presence_and_is_sent_nothing(
+    store: Any, asha: Any, born: Any, wire: Wire, tmp_path: Path
+) -> None:
+    dispatcher = Dispatcher(store, wire.send, open_signer(tmp_path).sign)
+    born(DEVICE)
+    store.write_sync(lambda unit: twins.put(unit, asha, DEVICE, Desired(), if_version=0))
+    store.write_sync(lambda unit: registry.change_device(unit, asha, DEVICE, {"service": "retired"}))
+    late = Step("presence", "online", "offline", "silent")
+    store.write_sync(lambda unit: intake.record_steps(unit, [(DEVICE, late, unit.now)]))
+    assert await dispatcher.once() == 0
+    found = sa.select(devices.c.presence).where(devices.c.id == DEVICE)
+    assert store.read_sync(lambda conn: conn.scalar(found)) == "unknown"
+    assert store.read_sync(registry.retired) == {DEVICE}

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
+from cryptography import x509
+from prahari_hub.broker.callout import Peer
 from prahari_hub.broker.role import Broker, open_broker
 from prahari_hub.identity import certificates
 from prahari_hub.identity.ca import serial_text
@@ -151,3 +153,36 @@ async def test_a_revocation_by_a_command_line_reaches_the_running_hub(
 
 async def test_a_command_line_without_a_running_hub_is_told_so(desk, settings) -> None:
     assert not await tell_running_hub(settings, A)
+
+
+async def test_a_retired_device_is_cut_and_refused_at_every_door_until_it_is_active_again(
+    desk, broker, settings, box, connect
+) -> None:
+    retired: set[str] = set()
+    desk.identity.retired = lambda conn: retired
+    desk.store.on_changes = desk.identity.on_changes
+    file = await enrol(desk, box(A))
+    client = await asyncio.to_thread(connect, file, box(A).key())
+    assert await asyncio.to_thread(client.up.wait, 5)
+    retired.add(A)
+    await desk.store.write(lambda unit: unit.tell("devices", id=A, service="retired"))
+    assert await asyncio.to_thread(client.down.wait, 5)
+    again = await asyncio.to_thread(connect, file, box(A).key())
+    assert await asyncio.to_thread(again.down.wait, 5)
+    answer = await desk.reenrol(box(A), file, key="new")
+    assert (answer.status, "retired" in answer.detail) == (403, True)
+    answer = await desk.enrol(box(A), await desk.claim(A), key="new")
+    assert (answer.status, "retired" in answer.detail) == (403, True)
+    retired.clear()
+    assert await tell_running_hub(settings, A)
+    peer = Peer.of(x509.load_pem_x509_certificate(file.read_bytes()))
+    assert await settled(lambda: desk.identity.admission.refusal(peer) is None)
+    back = await asyncio.to_thread(connect, file, box(A).key())
+    assert await asyncio.to_thread(back.up.wait, 5)
+
+
+async def test_a_hub_that_starts_knows_who_is_retired(desk, box) -> None:
+    certificate = (await desk.enrol(box(A), await desk.claim(A))).certificates[0]
+    desk.identity.retired = lambda conn: {A}
+    await desk.identity.load()
+    assert desk.identity.admission.refusal(Peer.of(certificate)) == "the device is retired"

@@ -12,7 +12,7 @@ from prahari_wire.presence import BirthMessage
 from sqlalchemy import Connection, bindparam
 
 from prahari_hub.fleet import commands, twins
-from prahari_hub.fleet.presence import Presence, Step
+from prahari_hub.fleet.presence import Step
 from prahari_hub.fleet.served import serve
 from prahari_hub.fleet.tables import devices, peripherals, transitions
 from prahari_hub.store import Unit
@@ -164,7 +164,8 @@ def record_steps(unit: Unit, steps: Sequence[tuple[str, Step, datetime]]) -> Non
         if step.kind == "presence"
     ]
     if moved:
-        unit.conn.execute(devices.update().where(devices.c.id == bindparam("b_id")), moved)
+        here = (devices.c.id == bindparam("b_id")) & (devices.c.service != "retired")
+        unit.conn.execute(devices.update().where(here), moved)
     for device, step, at in steps:
         if step.kind == "presence":
             unit.tell("devices", id=device, presence=step.after, presence_since=at.isoformat())
@@ -175,13 +176,3 @@ def alarm(unit: Unit, kind: str, device: str, detail: str) -> None:
     """Identity found something wrong with a registered device: a transition that the scheduler makes an incident of."""
     if unit.conn.scalar(sa.select(devices.c.id).where(devices.c.id == device)) is not None:
         record_steps(unit, [(device, Step(kind, "quiet", "alarm", detail), unit.now)])
-
-
-def presence_counts(conn: Connection) -> dict[Presence, int]:
-    query = (
-        sa.select(devices.c.presence, sa.func.count())
-        .where(devices.c.service != "retired")
-        .group_by(devices.c.presence)
-    )
-    found = {Presence(presence): count for presence, count in conn.execute(query)}
-    return {presence: found.get(presence, 0) for presence in Presence}

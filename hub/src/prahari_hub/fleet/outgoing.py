@@ -58,5 +58,7 @@ def back_off_s(sent: int, first_s: float, longest_s: float) -> float:
 
 
 def reachable() -> sa.ColumnElement[bool]:
-    """Devices that may hear us: born once and not known to be offline. Whoever is offline is due again at its birth."""
-    return sa.and_(devices.c.born_at.is_not(None), devices.c.presence != "offline")
+    """Devices that may hear us: in service, born once and not known to be offline. Whoever is offline is due at its birth."""
+    return sa.and_(
+        devices.c.service != "retired", devices.c.born_at.is_not(None), devices.c.presence != "offline"
+    )

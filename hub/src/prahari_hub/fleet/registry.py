@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict, Invalid, NotFound
-from prahari_hub.fleet.tables import devices, peripherals, sites, zones
+from prahari_hub.fleet.tables import devices, sites, zones
 from prahari_hub.http.actor import Actor
 from prahari_hub.store import Unit
 
@@ -163,6 +163,8 @@ def change_device(unit: Unit, actor: Actor, device: str, changes: Mapping[str, A
         if changes["service"] not in SERVICES:
             raise Invalid("no such state of service", ("service", f"one of {', '.join(SERVICES)}"))
         values["service"] = changes["service"]
+        if changes["service"] == "retired":
+            values |= {"presence": "unknown", "presence_since": unit.now}
     if not values:
         return
     unit.conn.execute(devices.update().where(devices.c.id == device).values(values))
@@ -170,14 +172,14 @@ def change_device(unit: Unit, actor: Actor, device: str, changes: Mapping[str, A
     unit.tell("devices", id=device, **({"service": values["service"]} if "service" in values else {}))
 
 
+def retired(conn: Connection) -> set[str]:
+    """Devices that are out of service: nobody speaks with them."""
+    return set(conn.scalars(sa.select(devices.c.id).where(devices.c.service == "retired")))
+
+
 def require_device(conn: Connection, device: str) -> None:
     """NotFound unless the device is registered."""
     _require(conn, devices, device, "device")
-
-
-def peripheral_type(conn: Connection, device: str, peripheral: str) -> str | None:
-    where = (peripherals.c.device_id == device) & (peripherals.c.id == peripheral)
-    return conn.scalar(sa.select(peripherals.c.type).where(where))
 
 
 def _name(name: str) -> str:

@@ -26,13 +26,14 @@ Serials = dict[str, Standing]
 
 class AdmissionTable:
     """Implements the callout's port. ``on_first`` is called when a ``next`` certificate connects for the first time,
-    ``on_stranger`` when a certificate of ours is shown that is not good any more.
+    ``on_stranger`` when a certificate of ours is shown that is not good any more. A retired device stays out with whatever it shows.
     """
 
     def __init__(self) -> None:
         self.on_first: Callable[[Peer], None] = lambda peer: None
         self.on_stranger: Callable[[Peer], None] = lambda peer: None
         self._devices: dict[str, Serials] = {}
+        self._retired: set[str] = set()
 
     def replace_all(self, devices: dict[str, Serials]) -> None:
         self._devices = devices
@@ -44,10 +45,19 @@ class AdmissionTable:
         else:
             self._devices.pop(device, None)
 
+    def set_retired(self, device: str, retired: bool) -> bool:
+        """Whether that is a change."""
+        if retired == (device in self._retired):
+            return False
+        (self._retired.add if retired else self._retired.discard)(device)
+        return True
+
     def serials(self, device: str) -> Serials:
         return self._devices.get(device, {})
 
     def refusal(self, peer: Peer) -> str | None:
+        if peer.device in self._retired:
+            return "the device is retired"
         serials = self.serials(peer.device)
         if peer.serial in serials:
             return None

@@ -62,7 +62,9 @@ async def current_peer(request: Request) -> Peer:
     except ValueError as error:
         raise HTTPException(403, str(error)) from error
     if reason := identity.admission.refusal(peer):
-        raise HTTPException(403, f"{reason}; ask the command centre for a new claim")
+        raise HTTPException(
+            403, f"{reason}; ask the command centre for a new claim or to take it back into service"
+        )
     if peer.not_after <= identity.store.clock():
         raise HTTPException(403, "the certificate has expired; recover it")
     return peer

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import Connection
 
 from prahari_hub.access.audit import record
 from prahari_hub.broker.callout import Peer
@@ -30,7 +31,7 @@ from prahari_hub.identity.requests import BadRequest, public_key_of
 from prahari_hub.identity.signer import Signer, open_signer
 from prahari_hub.identity.tables import nonces
 from prahari_hub.identity.tokens import open_pepper
-from prahari_hub.store import Store, Unit
+from prahari_hub.store import Change, Store, Unit
 
 NONCE_LIFE = timedelta(minutes=5)
 RECOVERY = timedelta(days=90)
@@ -64,7 +65,10 @@ class Recovery:
 
 
 class Identity:
-    """Ties authority, claims, certificates and the admission table together. ``kick`` cuts a device's live connections."""
+    """Ties authority, claims, certificates and the admission table together. ``kick`` cuts a device's live connections.
+
+    ``retired`` is the fleet's word on who is out of service, given by the composition root.
+    """
 
     def __init__(self, store: Store, authority: Authority, signer: Signer, pepper: bytes) -> None:
         self.store = store
@@ -73,6 +77,7 @@ class Identity:
         self.admission = AdmissionTable()
         self.kick: Kick | None = None
         self.notify: Callable[[str], Awaitable[None]] | None = None
+        self.retired: Callable[[Connection], set[str]] = lambda conn: set()
         self.alarm: claims.Alarm = claims.no_alarm
         self._pepper = pepper
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,14 +89,30 @@ class Identity:
         """Fill the admission table; call it before the broker's callout begins to answer."""
         now = self.store.clock()
         self.admission.replace_all(await self.store.read(lambda conn: certificates.allowed_of_all(conn, now)))
+        for device in await self.store.read(self.retired):
+            self.admission.set_retired(device, True)
 
     async def reload(self, device: str) -> None:
         """Another process changed this device: take its serials anew and cut it if it lost one."""
         now, before = self.store.clock(), self.admission.serials(device)
         serials = await self.store.read(lambda conn: certificates.allowed(conn, device, now))
         self.admission.put(device, serials)
-        if self.kick and not before.keys() <= serials.keys():
+        retired = device in await self.store.read(self.retired)
+        moved = self.admission.set_retired(device, retired)
+        if self.kick and ((moved and retired) or not before.keys() <= serials.keys()):
             await self.kick(device)
+        if moved:
+            self.store.on_changes(
+                [Change("devices", {"id": device, "service": "retired" if retired else "active"})]
+            )
+
+    def on_changes(self, changes: Iterable[Change]) -> None:
+        """A device was retired or taken back: it is cut, or let in again; other processes are told."""
+        for change in changes:
+            if change.topic == "devices" and "service" in change.data:
+                device, retired = str(change.data["id"]), change.data["service"] == "retired"
+                if self.admission.set_retired(device, retired):
+                    self._soon(self._spread(device, cut=retired))
 
     # What a person decides
 
@@ -150,6 +171,8 @@ class Identity:
             certificates.check_key(unit.conn, device, pubkey)
         except BadRequest as error:
             return Denied(400, str(error))
+        if denied := self._out_of_service(unit, device):
+            return denied
         bound = claims.take(unit, device, token, pubkey, pepper=self._pepper, alarm=self.alarm)
         if bound is None:
             return Denied(401, CLAIM_REFUSED)
@@ -180,6 +203,8 @@ class Identity:
         )
         if spent.rowcount != 1:
             return Denied(403, "the nonce is unknown, spent or too old; fetch a new one and try again")
+        if denied := self._out_of_service(unit, asked.device):
+            return denied
         try:
             old = x509.load_pem_x509_certificate(asked.certificate)
             _, der = public_key_of(asked.csr)
@@ -199,6 +224,11 @@ class Identity:
         if isinstance(made, x509.Certificate):
             self._note(unit, "device.recover", asked.device, made)
         return made
+
+    def _out_of_service(self, unit: Unit, device: str) -> Denied | None:
+        if device not in self.retired(unit.conn):
+            return None
+        return Denied(403, "the device is retired; ask the command centre to take it back into service")
 
     def _recoverable(self, unit: Unit, asked: Recovery, old: x509.Certificate) -> Any:
         """The row of a certificate that we issued to this device, that was not taken from it and has not ended too long ago."""
@@ -262,11 +292,7 @@ class Identity:
 
         def after() -> None:
             self.admission.put(device, serials)
-            try:
-                loop = asyncio.get_running_loop()
-            except RuntimeError:
-                return  # a command line: its caller announces the change to the running hub
-            self._later(loop, self._spread(device, cut=cut))
+            self._soon(self._spread(device, cut=cut))
 
         unit.after(after)
 
@@ -281,6 +307,14 @@ class Identity:
 
     def _on_first(self, peer: Peer) -> None:
         self._later(asyncio.get_running_loop(), self._promote(peer))
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            work.close()  # a command line: its caller announces the change to the running hub
+            return
+        self._later(loop, work)
 
     def _later(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
         task = loop.create_task(work)

@@ -69,6 +69,7 @@ class Memory:
 
     def drop(self, device: str) -> None:
         self.entries.pop(device, None)
+        self.pending = [told for told in self.pending if told.device != device]
 
     def sees(self, sighted: bool, now_s: float, now: datetime) -> None:
         """The hub lost or regained sight of the broker."""
