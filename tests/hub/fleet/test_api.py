@@ -6,7 +6,8 @@ import hashlib
 from typing import Any
 
 import pytest
-from prahari_hub.fleet import twins
+from prahari_hub.fleet import intake, twins
+from prahari_hub.fleet.presence import Step
 from prahari_hub.http.actor import Role
 from prahari_wire.callbox import CallboxConfig
 from prahari_wire.twin import Desired, TwinOutcome, TwinReport
@@ -41,6 +42,34 @@ async def test_pages_follow_the_cursor(api: Any) -> None:
     assert len({item["id"] for item in first["items"] + second["items"]}) == 3
     other = await client.get("/devices", params={"sort": "id", "cursor": first["next"]})
     assert other.status_code == 422
+
+
+async def test_versions_of_a_twin_and_changes_of_presence_are_listed_to_the_last_page(
+    api: Any, store: Any, asha: Any, time: Any
+) -> None:
+    device = "pune-ecb-01"
+    moves = [(device, Step("presence", "online", "suspect", str(n)), time.now) for n in range(5)]
+    store.write_sync(lambda unit: intake.record_steps(unit, moves))
+    for version in range(5):
+        desired = Desired(heartbeat_s=10 + version)
+        store.write_sync(
+            lambda unit, version=version, desired=desired: twins.put(
+                unit, asha, device, desired, if_version=version
+            )
+        )
+    client = api()
+    for address, field, expected in (
+        (f"/devices/{device}/transitions", "detail", ["4", "3", "2", "1", "0"]),
+        (f"/devices/{device}/twin/history", "version", [5, 4, 3, 2, 1]),
+    ):
+        seen, cursor, pages = [], None, 0
+        while pages == 0 or cursor:
+            query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+            found = (await client.get(address, params=query)).json()
+            seen += [item[field] for item in found["items"]]
+            cursor, pages = found["next"], pages + 1
+        assert (seen, pages) == (expected, 3)
+        assert (await client.get(address, params={"cursor": "x"})).status_code == 422
 
 
 async def test_a_twin_is_written_with_the_etag_that_was_read(api: Any) -> None:

@@ -158,16 +158,21 @@ async def health_series(
 
 @router.get("/{device}/transitions")
 async def list_transitions(
-    request: Request, device: DevicePath, actor: Reader, limit: Limit = 50
+    request: Request, device: DevicePath, actor: Reader, limit: Limit = 50, cursor: Cursor = None
 ) -> TransitionList:
     """How its presence changed, newest first."""
+    before: int | None = paging.decode(cursor, int)[0] if cursor else None
 
-    def work(conn: Connection) -> list[dict[str, object]]:
+    def work(conn: Connection) -> list[dict[str, Any]]:
         registry.require_device(conn, device)
-        return queries.transitions(conn, device, limit=limit)
+        return queries.transitions(conn, device, limit=limit + 1, before=before)
 
     rows = await store_of(request).read(work)
-    return TransitionList(items=[TransitionOut.model_validate(row) for row in rows])
+    items, more = rows[:limit], len(rows) > limit
+    return TransitionList(
+        items=[TransitionOut.model_validate(row) for row in items],
+        next=paging.encode(items[-1]["id"]) if more else None,
+    )
 
 
 def _utc(at: datetime) -> datetime:

@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 from prahari_hub.errors import Invalid
 from prahari_hub.fleet import registry, twins
 from prahari_hub.fleet.api_models import DesiredBody, DevicePath, TwinHistory, TwinOut, TwinVersion
+from prahari_hub.http import paging
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
-from prahari_hub.http.paging import Limit
+from prahari_hub.http.paging import Cursor, Limit
 from prahari_hub.http.state import store_of
 
 router = APIRouter(prefix="/devices/{device}/twin", tags=["twins"])
@@ -65,13 +66,18 @@ async def put_twin(
 
 @router.get("/history")
 async def list_versions(
-    request: Request, device: DevicePath, actor: Reader, limit: Limit = 50
+    request: Request, device: DevicePath, actor: Reader, limit: Limit = 50, cursor: Cursor = None
 ) -> TwinHistory:
     """Every version with its author, newest first."""
+    before: int | None = paging.decode(cursor, int)[0] if cursor else None
 
     def work(conn: Connection) -> list[dict[str, Any]]:
         registry.require_device(conn, device)
-        return twins.history(conn, device, limit=limit)
+        return twins.history(conn, device, limit=limit + 1, before=before)
 
     rows = await store_of(request).read(work)
-    return TwinHistory(items=[TwinVersion.model_validate(row) for row in rows])
+    items, more = rows[:limit], len(rows) > limit
+    return TwinHistory(
+        items=[TwinVersion.model_validate(row) for row in items],
+        next=paging.encode(items[-1]["version"]) if more else None,
+    )

@@ -314,8 +314,12 @@ def _by_id(
     return Page(items, paging.encode(items[-1]["id"]) if len(rows) > limit else None)
 
 
-def transitions(conn: Connection, wanted: str, *, limit: int = 50) -> list[dict[str, Any]]:
-    """The newest first."""
+def transitions(
+    conn: Connection, wanted: str, *, limit: int = 50, before: int | None = None
+) -> list[dict[str, Any]]:
+    """The newest first; ``before`` is the id of the last one of the page before."""
     query = sa.select(t.transitions).where(t.transitions.c.device_id == wanted)
+    if before is not None:
+        query = query.where(t.transitions.c.id < before)
     rows = conn.execute(query.order_by(t.transitions.c.id.desc()).limit(limit))
     return [dict(row._mapping) for row in rows]

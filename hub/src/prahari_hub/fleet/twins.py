@@ -146,11 +146,16 @@ def peripheral_names(conn: Connection, device: str) -> dict[str, str | None]:
     return {peripheral: config.get("name") for peripheral, config in configs.items()}
 
 
-def history(conn: Connection, device: str, *, limit: int = 50) -> list[dict[str, Any]]:
-    """Newest first: version, document, at, by."""
+def history(
+    conn: Connection, device: str, *, limit: int = 50, before: int | None = None
+) -> list[dict[str, Any]]:
+    """Newest first: version, document, at, by; only versions below ``before``."""
     query = (
         sa.select(twin_history.c.version, twin_history.c.document, twin_history.c.at, twin_history.c.by)
-        .where(twin_history.c.device_id == device)
+        .where(
+            twin_history.c.device_id == device,
+            sa.true() if before is None else twin_history.c.version < before,
+        )
         .order_by(twin_history.c.version.desc())
         .limit(limit)
     )
