@@ -119,6 +119,20 @@ def test_a_document_is_applied_kept_and_reported(rig: Rig) -> None:
     assert rig.twin.version == 3
 
 
+def test_another_document_of_the_same_version_is_applied(rig: Rig) -> None:
+    rig.offer(3, boxes(box1=5))
+    rig.offer(3, boxes(box1=5))
+    assert rig.log == ["box1 configured 5", "box1 started"]
+    report = rig.offer(3, boxes(box1=6))
+    assert (report["outcome"], rig.log[-1]) == ("applied", "box1 configured 6")
+    again = Rig(rig.home)
+    again.twin.resume()
+    again.offer(3, boxes(box1=6))
+    assert again.log == ["box1 configured 6", "box1 started"]
+    again.offer(3, boxes(box1=7))
+    assert again.log[-1] == "box1 configured 7"
+
+
 def test_after_a_restart_the_last_good_one_holds_without_the_hub(rig: Rig) -> None:
     rig.offer(3, boxes(box1=5))
     again = Rig(rig.home)

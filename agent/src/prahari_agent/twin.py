@@ -56,6 +56,7 @@ class Twin:
         self._lock = RLock()
         self._rejected: tuple[TwinDown, list[FieldError]] | None = None
         self._kept_version = 0
+        self._hashes: set[str] = set()
         self.version: int | None = None
         self.desired = Desired()
 
@@ -76,6 +77,7 @@ class Twin:
             log.error("the kept configuration does not apply", path=wrong.path, error=wrong.message)
         with self._lock:
             self.desired, self._kept_version = desired, version
+            self._hashes = {hashlib.sha256(document_bytes(desired)).hexdigest(), str(kept.get("sha256", ""))}
             self.version = None if errors else version
         self._on_change(desired)
 
@@ -87,8 +89,8 @@ class Twin:
             except Refused as error:
                 log.warning("a configuration from the hub is not readable", error=error.detail)
                 return
-            if self.version is not None and header.version <= self.version:
-                self._report(self.version, [])
+            if self._in_force(header):
+                self._report(self.version or 0, [])
                 return
             if header.version < self._kept_version:
                 log.warning("an older configuration than the kept one is not taken", version=header.version)
@@ -100,6 +102,14 @@ class Twin:
                 self._report(header.version, self._rejected[1])
                 return
             self._take(header, document)
+
+    def _in_force(self, header: TwinDown) -> bool:
+        """Nothing newer is offered: an older version, or this one. A hub that was restored from a backup may give the same
+        version to another document, which is taken.
+        """
+        if self.version is None or header.version > self.version:
+            return False
+        return header.version < self.version or header.sha256 in self._hashes
 
     def _take(self, header: TwinDown, document: Any) -> None:
         try:
@@ -138,13 +148,18 @@ class Twin:
         if errors:
             self._rejected = (header, errors)
         else:
-            self._keep(version, desired)
+            self._keep(header, desired)
             self.version, self.desired = version, desired
+            self._hashes = {hashlib.sha256(document_bytes(desired)).hexdigest(), header.sha256}
             self._on_change(desired)
         self._report(version, errors)
 
-    def _keep(self, version: int, desired: Desired) -> None:
-        kept = {"version": version, "document": desired.model_dump(mode="json", by_alias=True)}
+    def _keep(self, header: TwinDown, desired: Desired) -> None:
+        kept = {
+            "version": header.version,
+            "sha256": header.sha256,
+            "document": desired.model_dump(mode="json", by_alias=True),
+        }
         try:
             write_atomic(self._path, json.dumps(kept, indent=1).encode())
         except OSError as error:
