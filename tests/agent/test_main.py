@@ -170,6 +170,21 @@ def test_systemd_hears_ready_a_fed_watchdog_and_stopping(home: Path, hub_peer: A
             assert agent.stop() == 0
 
 
+def test_under_systemd_agent_restart_ends_the_process_for_systemd_to_start_the_next(
+    home: Path, hub_peer: Any, https: Any, signer: Any, tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        agent = Agent(home, NOTIFY_SOCKET=str(tmp_path / "notify"))
+        try:
+            eventually(lambda: hub_peer.messages("birth"))
+            hub_peer.say("command", command_message(signer, CommandName.RESTART))
+            assert agent.process.wait(30) == 0
+            assert hub_peer.messages("gone")[-1]["body"] == {"reason": "restart"}
+        finally:
+            agent.stop(signal.SIGKILL)
+
+
 def test_a_second_agent_in_the_same_home_is_refused(
     agent: Agent, hub_peer: Any, eventually: Callable[..., Any]
 ) -> None:

@@ -370,6 +370,10 @@ def _keep(stop: _Stop, keeper: Keeper, box: Box, pulses: Pulses) -> None:
 
 
 def _start_again() -> None:
-    """Replace this process by a fresh one: the same under systemd, in a container and in a terminal."""
+    """Let systemd start a fresh process, which it does after every end; elsewhere replace this one: the same in a container
+    and in a terminal.
+    """
+    if os.environ.get("NOTIFY_SOCKET"):
+        return
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the very command that started it
