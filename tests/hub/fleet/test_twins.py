@@ -180,3 +180,40 @@ def test_the_heartbeat_of_the_applied_document_is_what_presence_is_judged_by(
     found = store.read_sync(lambda conn: queries.device(conn, DEVICE))
     assert found.heartbeat_s == 10
     assert [(item.id, item.type, item.name) for item in found.peripherals] == [("box1", "callbox", "Gate")]
+
+
+def test_a_device_ahead_of_a_restored_hub_gets_the_hubs_document_as_the_next_version(
+    store: Any, asha: Any, born: Any, fact: Any
+) -> None:
+    put(store, asha)
+    born(DEVICE, twin_version=5)
+    assert not get(store).in_sync
+    due(store)
+    report(store, fact, version=5, outcome=TwinOutcome.APPLIED, applied_version=5)
+    assert (get(store).version, get(store).desired, get(store).in_sync) == (6, BOX, False)
+    (item,) = due(store)
+    assert item.message.version == 6
+    report(store, fact, version=6, outcome=TwinOutcome.APPLIED, applied_version=6)
+    assert get(store).in_sync
+    assert store.read_sync(lambda conn: twins.document(conn, DEVICE, 6)) == document_bytes(BOX)
+
+
+def test_a_version_that_no_hub_ever_gave_out_changes_nothing(
+    store: Any, asha: Any, born: Any, fact: Any
+) -> None:
+    put(store, asha)
+    born(DEVICE)
+    report(store, fact, version=2**53 - 1, outcome=TwinOutcome.APPLIED)
+    assert (get(store).version, get(store).applied_version) == (1, None)
+
+
+def test_a_device_whose_configuration_the_hub_does_not_know_is_out_of_sync_and_keeps_it(
+    store: Any, asha: Any, born: Any, fact: Any
+) -> None:
+    born(DEVICE, twin_version=5)
+    report(store, fact, version=5, outcome=TwinOutcome.APPLIED, applied_version=5)
+    assert (get(store).version, get(store).in_sync, due(store)) == (0, False, [])
+    put(store, asha)
+    due(store)
+    report(store, fact, version=5, outcome=TwinOutcome.APPLIED, applied_version=5)
+    assert [item.message.version for item in due(store)] == [6]

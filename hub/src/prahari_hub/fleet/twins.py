@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,14 +26,15 @@ from sqlalchemy import Connection, Row
 from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.fleet.facts import Fact
-from prahari_hub.fleet.outgoing import Outgoing, back_off_s, make_each, reachable
+from prahari_hub.fleet.outgoing import SANE_GAP, Outgoing, back_off_s, make_each, reachable
 from prahari_hub.fleet.served import of_document, serve
 from prahari_hub.fleet.tables import devices, peripherals, twin_history, twins
-from prahari_hub.http.actor import Actor
+from prahari_hub.http.actor import Actor, system
 from prahari_hub.store import Unit
 from prahari_hub.store.upsert import upsert
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 300.0
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,30 +110,35 @@ def put(unit: Unit, actor: Actor, device: str, desired: Desired, *, if_version: 
             f"the twin of {device} is at version {present.version}, not {if_version}: "
             "read it again, repeat your change on it and write that"
         )
-    document = document_bytes(desired)
-    version = present.version + 1
-    body = desired.model_dump(mode="json", by_alias=True)
-    row = {
-        "device_id": device,
-        "version": version,
-        "sha256": hashlib.sha256(document).hexdigest(),
-        "document": body,
-        "updated_at": unit.now,
-        "updated_by": actor.name,
-        "sent": 0,
-        "next_send_at": unit.now,
-    }
+    _store(unit, actor, device, desired, present.version + 1)
+    _name_peripherals(unit, device, desired)
+    return get(unit.conn, device)
+
+
+def _store(unit: Unit, actor: Actor, device: str, desired: Desired, version: int) -> None:
+    """Make ``desired`` the device's document of this version, to be sent now."""
+    row = _row(unit, actor, device, desired, version) | {"next_send_at": unit.now}
     upsert(unit.conn, twins, row, keys=("device_id",))
     unit.conn.execute(
         twin_history.insert().values(
-            device_id=device, version=version, document=body, at=unit.now, by=actor.name
+            device_id=device, version=version, document=row["document"], at=unit.now, by=actor.name
         )
     )
-    _name_peripherals(unit, device, desired)
     record(unit, actor, "twin.put", f"device:{device}", detail={"version": version, "sha256": row["sha256"]})
     unit.tell("devices", id=device, twin_version=version)
     unit.tell("downlinks", id=device)
-    return get(unit.conn, device)
+
+
+def _row(unit: Unit, actor: Actor, device: str, desired: Desired, version: int) -> dict[str, Any]:
+    return {
+        "device_id": device,
+        "version": version,
+        "sha256": hashlib.sha256(document_bytes(desired)).hexdigest(),
+        "document": desired.model_dump(mode="json", by_alias=True),
+        "updated_at": unit.now,
+        "updated_by": actor.name,
+        "sent": 0,
+    }
 
 
 def _name_peripherals(unit: Unit, device: str, desired: Desired) -> None:
@@ -172,11 +179,22 @@ def document(conn: Connection, device: str, version: int) -> bytes:
 
 
 def reported(unit: Unit, fact: Fact) -> None:
-    """twin.report: what the device made of a version. A report on an older version than the last one changes nothing."""
+    """twin.report: what the device made of a version. A report on an older version than the last one changes nothing.
+
+    A version above the hub's was given out before the hub was restored from a backup: the hub's document becomes the next one.
+    """
     body = fact.body
     assert isinstance(body, TwinReport)
-    row = unit.conn.execute(sa.select(twins).where(twins.c.device_id == fact.device)).first()
+    row = _known(unit, fact.device, body.version)
     if row is None or body.version < (row.reported_version or 0):
+        return
+    if body.version > row.version + SANE_GAP:
+        log.warning(
+            "%s reports the twin version %d, %d is the newest: ignored",
+            fact.device,
+            body.version,
+            row.version,
+        )
         return
     values: dict[str, Any] = {
         "reported_version": body.version,
@@ -194,14 +212,28 @@ def reported(unit: Unit, fact: Fact) -> None:
     unit.conn.execute(twins.update().where(twins.c.device_id == fact.device).values(values))
     _note_heartbeat(unit, fact.device, values["applied_version"])
     unit.tell("devices", id=fact.device, twin_applied=values["applied_version"])
+    if 0 < row.version < body.version:
+        _store(unit, system("twins"), fact.device, validate(Desired, row.document), body.version + 1)
+
+
+def _known(unit: Unit, device: str, version: int | None) -> Row[Any] | None:
+    """The device's row. One that runs a version of which the hub knows nothing gets a row of version 0, out of sync: nobody
+    takes a device's configuration away but a person who writes another.
+    """
+    query = sa.select(twins).where(twins.c.device_id == device)
+    row = unit.conn.execute(query).first()
+    if row is None and version:
+        unit.conn.execute(twins.insert().values(_row(unit, system("twins"), device, Desired(), 0)))
+        row = unit.conn.execute(query).first()
+    return row
 
 
 def on_birth(unit: Unit, device: str, applied_version: int | None) -> None:
     """The device said what it runs: send the present version unless it is that one."""
-    version = unit.conn.scalar(sa.select(twins.c.version).where(twins.c.device_id == device))
-    if version is None:
+    row = _known(unit, device, applied_version)
+    if row is None:
         return
-    behind = applied_version != version
+    behind = row.version not in (0, applied_version)
     unit.conn.execute(
         twins.update()
         .where(twins.c.device_id == device)
