@@ -50,6 +50,9 @@ Home = Annotated[
     Path | None, typer.Option("--home", help="The hub's home; PRAHARI_HOME or .prahari/hub if left out.")
 ]
 RoleOption = Annotated[Role, typer.Option("--role", help="What it may do.")]
+ZoneId = Annotated[str, typer.Argument(help="Its id.")]
+SiteId = Annotated[str, typer.Argument(help="Its id.")]
+DeviceId = Annotated[str, typer.Argument(help="Its id.")]
 UserName = Annotated[str, typer.Argument(help="Name of the user.")]
 
 
@@ -298,6 +301,33 @@ def add_zone(
     print(f"Zone {zone} is there.")
 
 
+@zone_app.command("set")
+def change_zone(
+    zone: ZoneId,
+    name: Annotated[str | None, typer.Option(help="A new name.")] = None,
+    parent: Annotated[
+        str | None, typer.Option(help="Id of the zone that it is part of; '' for none.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Change a zone's name or what it is part of; what is left out stays."""
+
+    def work(unit: Unit) -> None:
+        old = registry.zone_of(unit.conn, zone)
+        above = old["parent_id"] if parent is None else parent or None
+        registry.put_zone(unit, SHELL, zone, old["name"] if name is None else name, parent=above)
+
+    write(home, work)
+    print(f"Zone {zone} is changed.")
+
+
+@zone_app.command("remove")
+def remove_zone(zone: ZoneId, home: Home = None) -> None:
+    """Remove a zone that nothing stands in."""
+    write(home, lambda unit: registry.delete_zone(unit, SHELL, zone))
+    print(f"Zone {zone} is gone.")
+
+
 @zone_app.command("list")
 def list_zones(home: Home = None) -> None:
     """All zones."""
@@ -317,6 +347,35 @@ def add_site(
     """Add a site."""
     write(home, lambda unit: registry.create_site(unit, SHELL, site, name, lat=lat, lon=lon, zone=zone))
     print(f"Site {site} is there.")
+
+
+@site_app.command("set")
+def change_site(
+    site: SiteId,
+    name: Annotated[str | None, typer.Option(help="A new name.")] = None,
+    lat: Annotated[float | None, typer.Option(help="Latitude in degrees.")] = None,
+    lon: Annotated[float | None, typer.Option(help="Longitude in degrees.")] = None,
+    zone: Annotated[str | None, typer.Option(help="Id of its zone; '' for none.")] = None,
+    home: Home = None,
+) -> None:
+    """Change a site's name, position or zone; what is left out stays."""
+
+    def work(unit: Unit) -> None:
+        old = registry.site_of(unit.conn, site)
+        given = {"name": name, "lat": lat, "lon": lon}
+        new: dict[str, Any] = {key: old[key] if value is None else value for key, value in given.items()}
+        where = old["zone_id"] if zone is None else zone or None
+        registry.put_site(unit, SHELL, site, **new, zone=where)
+
+    write(home, work)
+    print(f"Site {site} is changed.")
+
+
+@site_app.command("remove")
+def remove_site(site: SiteId, home: Home = None) -> None:
+    """Remove a site where no device stands."""
+    write(home, lambda unit: registry.delete_site(unit, SHELL, site))
+    print(f"Site {site} is gone.")
 
 
 @site_app.command("list")
@@ -354,6 +413,43 @@ def change_device(
     if service is not None:
         asyncio.run(tell_running_hub(load(home), device))
     print(f"Device {device} is changed.")
+
+
+@device_app.command("retire")
+def retire_device(device: DeviceId, home: Home = None) -> None:
+    """Take a device out of service: it is cut off and refused until it is active again."""
+    serve_as(home, device, "retired")
+    print(f"Device {device} is retired.")
+
+
+@device_app.command("activate")
+def activate_device(device: DeviceId, home: Home = None) -> None:
+    """Take a device (back) into service."""
+    serve_as(home, device, "active")
+    print(f"Device {device} is active.")
+
+
+def serve_as(home: Path | None, device: str, service: str) -> None:
+    write(home, lambda unit: registry.change_device(unit, SHELL, device, {"service": service}))
+    asyncio.run(tell_running_hub(load(home), device))
+
+
+@device_app.command("revoke")
+def revoke_device(
+    device: DeviceId,
+    reason: Annotated[str, typer.Option(help="Why: it stands in the audit log.")],
+    home: Home = None,
+) -> None:
+    """Void a device's certificates and open claims; a running hub cuts it at once. It needs a new claim to come back."""
+    from prahari_hub.identity.service import open_identity
+
+    with opened(home) as store:
+        settings = load(home)
+        identity = open_identity(settings.home, store, city=settings.city)
+        count = store.write_sync(lambda unit: identity.revoke(unit, SHELL, device, reason))
+        told_hub = asyncio.run(tell_running_hub(settings, device))
+    heard = "the running hub cuts it" if told_hub else "no hub runs here; the next one refuses it"
+    print(f"Device {device}: {count} certificates are void; {heard}.")
 
 
 @device_app.command("list")

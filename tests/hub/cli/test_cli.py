@@ -6,8 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric import ec
 from prahari_hub.access import chain, tokens
 from prahari_hub.cli import app
+from prahari_hub.identity.service import open_identity
+from prahari_hub.identity.tables import certificates
 from prahari_hub.store import Store
 from typer.testing import CliRunner
 
@@ -131,3 +135,41 @@ def test_zones_sites_and_devices_from_the_shell(ready) -> None:
         "no zone"
         in ready("site", "add", "x", "X", "--lat", "1", "--lon", "1", "--zone", "nowhere", code=1).stderr
     )
+
+
+def test_zones_and_sites_are_changed_and_removed_from_the_shell(ready) -> None:
+    ready("zone", "add", "pune", "Pune")
+    ready("zone", "add", "kasba", "Kasba")
+    ready("zone", "set", "kasba", "--parent", "pune")
+    ready("zone", "set", "kasba", "--name", "Kasba Peth")
+    assert "kasba\tKasba Peth\tpune\n" in ready("zone", "list").stdout
+    ready("site", "add", "wada", "Wada", "--lat", "18.5195", "--lon", "73.8553", "--zone", "kasba")
+    ready("site", "set", "wada", "--name", "Shaniwar Wada", "--lat", "18.52")
+    assert ready("site", "list").stdout == "wada\tShaniwar Wada\tkasba\t18.52\t73.8553\n"
+    assert ready("zone", "remove", "kasba", code=1).stderr
+    ready("site", "set", "wada", "--zone", "")
+    ready("zone", "remove", "kasba")
+    ready("site", "remove", "wada")
+    assert ready("site", "list").stdout == "" and ready("zone", "list").stdout == "pune\tPune\t-\n"
+    assert "no site" in ready("site", "set", "wada", "--name", "x", code=1).stderr
+
+
+def test_a_device_is_retired_activated_and_revoked_from_the_shell(ready, tmp_path: Path) -> None:
+    ready("device", "add", "pune-cam-01")
+    ready("device", "retire", "pune-cam-01")
+    assert ready("device", "list").stdout == ""
+    ready("device", "activate", "pune-cam-01")
+    assert "\tactive\t" in ready("device", "list").stdout
+    assert "no certificate" in ready("device", "revoke", "pune-cam-01", "--reason", "stolen", code=1).stderr
+    home = tmp_path / "hub"
+    store = Store.open(f"sqlite:///{home / 'hub.db'}")
+    try:
+        identity = open_identity(home, store, city="city")
+        key = ec.generate_private_key(ec.SECP256R1())
+        store.write_sync(lambda unit: identity._issue(unit, "pune-cam-01", key.public_key(), cut=False))
+        said = ready("device", "revoke", "pune-cam-01", "--reason", "stolen").stdout
+        assert "1 certificates are void; no hub runs here" in said
+        query = sa.select(certificates.c.state, certificates.c.reason)
+        assert store.read_sync(lambda conn: conn.execute(query).all()) == [("revoked", "stolen")]
+    finally:
+        store.close()
