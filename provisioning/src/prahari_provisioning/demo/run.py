@@ -22,7 +22,7 @@ from prahari_provisioning.hub import Hub, read_token
 from prahari_provisioning.seeds import make_seed, seed_bytes, seed_path
 from prahari_provisioning.writing import check_writable, write_verified
 
-READY_S = 60.0
+READY_S = 180.0
 ADMIN = "demo"
 TIMEZONE = "Asia/Kolkata"
 HUB_READY = "ready: console"
