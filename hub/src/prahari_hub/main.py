@@ -6,9 +6,11 @@ import asyncio
 import logging
 import signal
 import socket
+import tempfile
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 
 from uvicorn import Config
 
@@ -42,7 +44,15 @@ log = logging.getLogger(__name__)
 def serve(settings: Settings) -> None:
     """Run every role until SIGTERM or SIGINT; SetupError says in one sentence what stands in the way."""
     logs.configure()
+    spool_in(settings.home)
     asyncio.run(run(settings))
+
+
+def spool_in(home: Path) -> None:
+    """Large uploads wait on the disk of the home until they are checked: /tmp is often a small piece of memory."""
+    folder = home / "spool"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    tempfile.tempdir = str(folder)
 
 
 async def run(settings: Settings) -> None:

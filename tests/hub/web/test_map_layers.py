@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from prahari_hub.http.actor import Role
+from prahari_hub.http.problems import DISK_FULL
+from prahari_hub.main import spool_in
 
 ROADS = {"type": "FeatureCollection", "features": []}
 TILES = b"PMTiles\x03" + bytes(range(256)) * 8
@@ -82,3 +86,28 @@ def test_the_map_gets_devices_as_columns(console: Any) -> None:
         "lat": [1852000],
         "lon": [7385000],
     }
+
+
+@pytest.mark.parametrize("path", ["/api/v1/map-layers", "/map-layers"], ids=["api", "page"])
+def test_an_upload_that_no_longer_fits_on_the_disk_is_said_so(
+    console: Any, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(
+        tempfile,
+        "TemporaryFile",
+        lambda *_, **__: Path("/dev/full").open("r+b", buffering=0),  # noqa: SIM115
+    )
+    client, csrf = console.sign_in("the-admin")
+    with client:
+        fields = {"name": "Roads", "source": "PMC", "csrf": csrf}
+        headers = {"x-csrf-token": csrf} if path.startswith("/api") else {}
+        files = {"file": ("layer", TILES * 1000)}
+        answer = client.post(path, data=fields, files=files, headers=headers)
+    assert (answer.status_code, answer.json()["detail"]) == (503, DISK_FULL)
+
+
+def test_large_uploads_are_spooled_in_the_hubs_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    spool_in(tmp_path)
+    with tempfile.NamedTemporaryFile() as file:
+        assert Path(file.name).parent == tmp_path / "spool"

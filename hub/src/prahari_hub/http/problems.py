@@ -5,6 +5,7 @@ What a page answers instead (a redirect to log-in, an error page) is decided by 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -23,6 +24,7 @@ from prahari_hub.http.auth import Unauthenticated
 
 MEDIA_TYPE = "application/problem+json"
 API = "/api/"
+DISK_FULL = "The hub's disk is full; make room in the hub's home and send it again."
 log = structlog.get_logger(__name__)
 
 STATUS: tuple[tuple[type[Exception], int], ...] = (
@@ -145,7 +147,19 @@ async def _not_valid(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if _is_full(error.__cause__):  # what FastAPI makes of an upload that it could not spool
+        return await _hub_error(request, Unavailable(DISK_FULL))
     return problem(request, error.status_code, str(error.detail), headers=error.headers)
+
+
+async def _os_error(request: Request, error: Exception) -> Response:
+    if _is_full(error):
+        return await _hub_error(request, Unavailable(DISK_FULL))
+    raise error
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 async def _not_storable(request: Request, error: Exception) -> Response:
@@ -169,6 +183,7 @@ HANDLERS: dict[type[Exception], Handler] = {
     HTTPException: _http_error,
     UnicodeEncodeError: _not_storable,
     DataError: _not_storable,
+    OSError: _os_error,
 }
 
 

@@ -15,6 +15,7 @@ from prahari_wire.ids import ulid
 
 from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict, Invalid
+from prahari_hub.fleet.blobs import sync_folder
 from prahari_hub.fleet.map import queries
 from prahari_hub.fleet.map.queries import Layer
 from prahari_hub.fleet.tables import map_layers
@@ -49,6 +50,7 @@ def keep(folder: Path, upload: BinaryIO) -> Kept:
             os.fsync(target.fileno())
         found = format_of(unfinished, size)
         unfinished.replace(folder / digest.hexdigest())
+        sync_folder(folder)
     finally:
         unfinished.unlink(missing_ok=True)
     return Kept(found, digest.hexdigest(), size)
