@@ -71,6 +71,34 @@ def test_the_refusal_of_a_message_is_kept_with_its_reason(signs: Any) -> None:
     assert signs.display().refused == {made: "it does not fit"}
 
 
+def test_a_set_that_was_refused_as_a_whole_is_not_confirmed_and_goes_out_again(signs: Any) -> None:
+    made = signs.create()
+    signs.due()
+    signs.say("override.state", state(1, active=[made]))
+    signs.cancel(made)
+    signs.due()
+    full = "The display cannot store it (No space left on device): free space on its disk."
+    signs.say("override.state", state(2, "refused", detail=full))
+    assert (signs.display().confirmed, signs.display().outcome, signs.display().detail) == (
+        False,
+        "refused",
+        full,
+    )
+    signs.pass_s(2)
+    assert [message.epoch for message in signs.due()] == [2]
+    signs.say("override.state", state(2))
+    assert signs.display().confirmed
+    signs.pass_s(60)
+    assert signs.due() == []
+
+
+def test_a_set_of_which_nothing_could_be_stored_is_not_confirmed(signs: Any) -> None:
+    made = signs.create()
+    signs.due()
+    signs.say("override.state", state(1, "refused", refused={made: "disk full"}, detail="disk full"))
+    assert not signs.display().confirmed
+
+
 def test_a_lease_is_renewed_long_before_it_runs_out_and_each_renewal_takes_an_epoch(signs: Any) -> None:
     made = signs.create(lease_s=60)
     signs.due()

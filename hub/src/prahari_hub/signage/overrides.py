@@ -233,18 +233,16 @@ def reported(unit: Unit, fact: Fact) -> None:
     if body.epoch > row.epoch + SANE_GAP:
         log.warning("%s:%s reports the epoch %d, %d is the newest: ignored", *row[:2], body.epoch, row.epoch)
         return
-    unit.conn.execute(
-        displays.update()
-        .where(where)
-        .values(
-            confirmed_epoch=min(body.epoch, row.epoch),
-            outcome=str(body.outcome),
-            detail=body.detail,
-            active=list(body.active),
-            refused=dict(body.refused),
-            next_send_at=None if body.epoch >= row.epoch else row.next_send_at,
-        )
-    )
+    values: dict[str, Any] = {
+        "outcome": str(body.outcome),
+        "detail": body.detail,
+        "active": list(body.active),
+        "refused": dict(body.refused),
+    }
+    if not _refused_whole(body):
+        values["confirmed_epoch"] = min(body.epoch, row.epoch)
+        values["next_send_at"] = None if body.epoch >= row.epoch else row.next_send_at
+    unit.conn.execute(displays.update().where(where).values(values))
     unit.tell("displays", id=f"{fact.device}:{fact.peripheral}")
     if body.epoch > row.epoch:
         unit.conn.execute(displays.update().where(where).values(epoch=body.epoch))
@@ -262,6 +260,12 @@ def _restore(
     wanted = {item.id for item in active(unit.conn, device, peripheral, unit.now)}
     if wanted - set(said.active) - set(said.refused):
         _bump(unit, device, peripheral)
+
+
+def _refused_whole(body: OverrideState) -> bool:
+    """Whether the display took nothing of the set, so that what it had before goes on: no confirmation, whatever its epoch."""
+    why = set(body.refused.values())
+    return body.outcome is OverrideOutcome.REFUSED and not body.active and why <= {body.detail}
 
 
 def take_due(unit: Unit, *, limit: int = 100) -> list[Outgoing]:
