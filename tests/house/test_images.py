@@ -169,6 +169,17 @@ def ready(address: str, hub: subprocess.Popen[bytes], *, within_s: float = 60) -
     return False
 
 
+def shows_its_first_page(address: str) -> bool:
+    """The log-in page with its form, and the script and style that it names."""
+    with urllib.request.urlopen(f"{address}/login", timeout=10) as answer:
+        page = answer.read().decode()
+    files = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
+    for file in files:
+        with urllib.request.urlopen(address + file, timeout=10) as answer:
+            assert answer.status == 200, file
+    return "<form" in page and len(files) >= 2
+
+
 @contextmanager
 def postgresql(program: Callable[[str], str], port: int) -> Iterator[str]:
     """A PostgreSQL server of its own; its URL. PostgreSQL refuses to run as root, so root lends it to the user nobody."""
@@ -221,10 +232,15 @@ def until_open(port: int, *, within_s: float = 30) -> None:
     pytest.fail(f"nobody listens on port {port}")
 
 
-def serves(root: Path, home: Path, port_offset: int, database: str | None) -> tuple[bool, str]:
-    """Run the commands of compose.yaml's services prepare, nats and hub with one home, as there; (ready, log)."""
+def serves(
+    root: Path, home: Path, port_offset: int, *, database: str | None = None, programs: Path | None = None
+) -> tuple[bool, str]:
+    """Run the commands of compose.yaml's services prepare, nats and hub with one home, as there.
+
+    ``programs`` is the folder that has them, this environment's if left out. (the console shows its first page, log)
+    """
     found = services(root)
-    here = Path(sys.executable).parent
+    here = programs or Path(sys.executable).parent
     env = {**os.environ, "PRAHARI_HOME": str(home), "PRAHARI_PORT_OFFSET": str(port_offset)}
     env["PRAHARI_NATS_URL"] = f"nats://127.0.0.1:{4222 + port_offset}"
     if database:
@@ -241,7 +257,8 @@ def serves(root: Path, home: Path, port_offset: int, database: str | None) -> tu
         subprocess.Popen([here / "prahari-hub", "serve"], env=env, stdout=log, stderr=log) as hub,
     ):
         try:
-            served = ready(f"http://127.0.0.1:{8080 + port_offset}", hub)
+            address = f"http://127.0.0.1:{8080 + port_offset}"
+            served = ready(address, hub) and shows_its_first_page(address)
         finally:
             for process in (hub, nats):
                 process.terminate()
@@ -250,7 +267,7 @@ def serves(root: Path, home: Path, port_offset: int, database: str | None) -> tu
 
 @pytest.mark.system
 def test_a_hub_serves_beside_a_broker_that_was_started_apart(root: Path, tmp_path: Path, port_offset: int):
-    served, log = serves(root, tmp_path / "home", port_offset, None)
+    served, log = serves(root, tmp_path / "home", port_offset)
     assert served, log
 
 
@@ -260,6 +277,15 @@ def test_a_hub_serves_on_postgresql(
     root: Path, tmp_path: Path, port_offset: int, program: Callable[[str], str], free_port: Callable[[], int]
 ):
     with postgresql(program, free_port()) as database:
-        served, log = serves(root, tmp_path / "home", port_offset, database)
+        served, log = serves(root, tmp_path / "home", port_offset, database=database)
     assert served, log
     assert not (tmp_path / "home" / "hub.db").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.system
+@pytest.mark.timeout(400)
+def test_the_hubs_image_holds_all_that_it_serves(root: Path, clean: Path, tmp_path: Path, port_offset: int):
+    target = build(root, clean, "hub")
+    served, log = serves(root, tmp_path / "home", port_offset, programs=target / "bin")
+    assert served, log
