@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from prahari_agent import settings as box_settings
 from prahari_agent.control import Control, ask
-from prahari_agent.diagnose import examine
+from prahari_agent.diagnose import _from_health, examine
 from prahari_agent.errors import HubUnreachable, Rejected, SetupError
 from prahari_agent.settings import load, open_home, secret
 from typer.testing import CliRunner
@@ -138,12 +138,33 @@ def test_without_an_agent_a_press_says_how_to_start_one(tmp_path: Path) -> None:
 
 
 def test_check_tells_a_new_box_what_it_needs(tmp_path: Path) -> None:
-    done = agent("check", "--home", str(tmp_path / "home"))
+    done = agent("check", "--home", str(tmp_path))
     assert done.returncode == 1
     assert "FAIL  identity" in done.stdout
     assert "prahari-provision seed" in done.stdout
     assert "need attention" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_check_of_a_mistyped_home_makes_none(tmp_path: Path) -> None:
+    done = agent("check", "--home", str(tmp_path / "hmoe"))
+    assert done.returncode == 1
+    assert "There is no home folder" in done.stdout
+    assert not (tmp_path / "hmoe").exists()
+
+
+@pytest.mark.parametrize(
+    ("state", "line", "status"),
+    [("ok", "ok  ", 0), ("warn", "WARN", 0), ("unknown", "WARN", 0), ("fail", "FAIL", 1)],
+)
+def test_a_warning_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: str, line: str, status: int
+) -> None:
+    finding = _from_health({"name": "disk", "state": state, "value": 81.0, "text": "% used"})
+    monkeypatch.setattr("prahari_agent.diagnose.examine", lambda _home: [finding])
+    done = CliRunner().invoke(typer_app, ["check", "--home", str(tmp_path)])
+    assert done.stdout.startswith(f"{line}  disk         81 % used")
+    assert done.exit_code == status
 
 
 def test_check_of_a_home_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def run(home: Home = DEFAULT_HOME) -> None:
 
 @typer_app.command()
 def check(home: Home = DEFAULT_HOME) -> None:
-    """Say in plain words what works on this box and what does not; exits with 1 if something does not."""
+    """Say in plain words what works on this box and what does not; exits with 1 if something fails."""
     from prahari_agent.diagnose import examine
 
     findings = examine(home)
@@ -38,7 +38,7 @@ def check(home: Home = DEFAULT_HOME) -> None:
         typer.echo(finding.line())
     bad = sum(not finding.good for finding in findings)
     typer.echo(f"\n{bad} of {len(findings)} need attention." if bad else "\nEverything works.")
-    raise typer.Exit(1 if bad else 0)
+    raise typer.Exit(1 if any(finding.failed for finding in findings) else 0)
 
 
 @typer_app.command()

@@ -22,14 +22,20 @@ BROKER_TIMEOUT_S = 10.0
 
 
 class Finding(NamedTuple):
-    """``text`` says what was found and, where it is not good, what to do."""
+    """``text`` says what was found and, where it is not good, what to do. ``warning``: not good, yet the box works."""
 
     what: str
     good: bool
     text: str
+    warning: bool = False
+
+    @property
+    def failed(self) -> bool:
+        return not self.good and not self.warning
 
     def line(self) -> str:
-        return f"{'ok  ' if self.good else 'FAIL'}  {self.what:<12} {self.text}"
+        word = "ok  " if self.good else "FAIL" if self.failed else "WARN"
+        return f"{word}  {self.what:<12} {self.text}"
 
 
 class Case(NamedTuple):
@@ -45,6 +51,8 @@ class Case(NamedTuple):
 def examine(home: Path) -> list[Finding]:
     """Every check of the table, in the order in which a person would look; the first two must hold for the rest."""
     try:
+        if not home.is_dir():
+            raise SetupError(f"There is no home folder {home}: check --home, or start the agent once.")
         settings = load(open_home(home))
     except SetupError as error:
         return [Finding("home", False, str(error))]
@@ -174,9 +182,9 @@ def _agent(case: Case) -> Iterator[Finding]:
 
 def _from_health(check: dict[str, Any]) -> Finding:
     value = "" if check["value"] is None else f"{check['value']:g} "
-    return Finding(
-        check["name"], check["state"] == "ok", f"{value}{check['text'] or ''}".strip() or check["state"]
-    )
+    state = check["state"]
+    text = f"{value}{check['text'] or ''}".strip() or state
+    return Finding(check["name"], state == "ok", text, warning=state != "fail")
 
 
 CHECKS: tuple[tuple[str, Callable[[Case], Iterator[Finding]]], ...] = (
