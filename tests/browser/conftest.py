@@ -146,8 +146,9 @@ def _people(unit: Unit) -> None:
         users.add(unit, system("test"), str(role), password=PASSWORD, role=role)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One a module: while it is open an event loop runs in this thread, and no asynchronous test could."""
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         try:
