@@ -7,9 +7,8 @@ import logging
 import signal
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 
 from uvicorn import Config
@@ -31,6 +30,7 @@ from prahari_hub.live.feed import Feed
 from prahari_hub.scheduler.escalation import Escalation
 from prahari_hub.scheduler.jobs import jobs
 from prahari_hub.scheduler.role import Scheduler
+from prahari_hub.scheduler.trust import Trust
 from prahari_hub.settings import Settings
 from prahari_hub.signage import overrides
 from prahari_hub.store import Change, Store
@@ -89,17 +89,11 @@ async def run(settings: Settings) -> None:
             identity.signer.sign,
             sources=(*dispatch.SOURCES, overrides.take_due),
         )
-        scheduler = Scheduler(store, jobs(settings))
+        trust = Trust(accept=settings.accept_clock)
+        scheduler = Scheduler(store, jobs(settings), trust=trust)
         escalation = Escalation(store, settings)
-        store.on_changes = partial(
-            tell,
-            (
-                feed.publish,
-                identity.on_changes,
-                ingest.on_changes,
-                dispatcher.on_changes,
-                scheduler.on_changes,
-            ),
+        store.on_changes = tell(
+            feed.publish, identity.on_changes, ingest.on_changes, dispatcher.on_changes, scheduler.on_changes
         )
 
         await broker.start()
@@ -110,7 +104,7 @@ async def run(settings: Settings) -> None:
         for part in (dispatcher.run, scheduler.run, escalation.run):
             await stack.enter_async_context(Worker(part))
 
-        for listener in doors(settings, store, identity, feed, broker, console_socket, device_socket):
+        for listener in doors(settings, store, identity, feed, broker, trust, console_socket, device_socket):
             await listener.start()
             stack.push_async_callback(listener.stop)
         stack.callback(feed.close)  # first of all: streams to browsers would hold their server open
@@ -132,6 +126,7 @@ def doors(
     identity: Identity,
     feed: Feed,
     broker: Broker,
+    trust: Trust,
     console_socket: socket.socket,
     device_socket: socket.socket,
 ) -> tuple[Listener, Listener]:
@@ -144,7 +139,8 @@ def doors(
         "register_device": registry.ensure_device,
     }
     probes = {"broker": lambda: None if broker.bus.sees else "the broker is not reachable"}
-    console = console_app(Parts(settings, store, state=state, probes=probes))
+    notices = {"clock": lambda: trust.held}
+    console = console_app(Parts(settings, store, state=state, probes=probes, notices=notices))
     devices = device_app(
         identity,
         device_api.router,
@@ -175,9 +171,14 @@ def start_of_broker(settings: Settings, identity: Identity, ingest: Ingest) -> B
     )
 
 
-def tell(listeners: Iterable[Callable[[list[Change]], None]], changes: list[Change]) -> None:
-    for listener in listeners:
-        listener(changes)
+def tell(*listeners: Callable[[list[Change]], None]) -> Callable[[list[Change]], None]:
+    """One listener that passes changes on to all, in this order."""
+
+    def to_each(changes: list[Change]) -> None:
+        for listener in listeners:
+            listener(changes)
+
+    return to_each
 
 
 class Worker:
