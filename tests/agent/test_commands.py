@@ -47,6 +47,7 @@ class Rig:
 
     def _peripheral(self, name: str, args: Mapping[str, Any]) -> dict[str, Any]:
         self.done.append(name)
+        self.issued_ms = args.issued_ms  # type: ignore[attr-defined]
         match args.get("how"):
             case "rejected":
                 raise Rejected("not like this")
@@ -194,3 +195,22 @@ def test_states_are_told_in_order_even_when_many_come(rig: Rig) -> None:
     for _ in range(5):
         rig.send()
     assert rig.states() == ["ACCEPTED", "RUNNING", "SUCCEEDED"] * 5
+
+
+@pytest.mark.parametrize(
+    ("synced", "hub_says", "issued_ms"),
+    [
+        pytest.param(True, None, -29_999, id="own-clock"),
+        pytest.param(True, NOW + timedelta(hours=1), -3_629_999, id="the-hubs-before-ones-own"),
+        pytest.param(False, None, None, id="cannot-tell"),
+    ],
+)
+def test_a_peripheral_hears_when_its_command_was_issued(
+    tmp_path: Path, synced: bool, hub_says: datetime | None, issued_ms: int | None
+) -> None:
+    rig = Rig(tmp_path, synced=synced)
+    if hub_says is not None:
+        rig.clock.hub_said(hub_says, sent_mono_ms=1, received_mono_ms=1)
+    rig.send(issued_at=NOW - timedelta(seconds=30), safe=True)
+    assert rig.issued_ms == issued_ms
+    rig.outbox.close()

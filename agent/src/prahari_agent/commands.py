@@ -7,6 +7,7 @@ marked safe are carried out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any, Literal
 
 from prahari_wire.base import Clock as Quality
@@ -18,6 +19,7 @@ from prahari_agent.clock import Clock
 from prahari_agent.errors import AgentError, HubUnreachable, Rejected
 from prahari_agent.log import get_logger
 from prahari_agent.outbox import CommandRow, Outbox, OutboxFull
+from prahari_agent.peripheral import Arguments
 
 log = get_logger("commands")
 
@@ -111,7 +113,7 @@ class Commands:
         log.info("command", name=str(command.name), id=command.id)
         try:
             verb = self._own.get(command.name)
-            result = verb(command.args) if verb else self._peripheral(command.name, command.args)
+            result = verb(command.args) if verb else self._peripheral(command.name, self._arguments(command))
         except Rejected as error:
             self._tell(command, "REJECTED", error=str(error))
         except AgentError as error:
@@ -122,6 +124,15 @@ class Commands:
         else:
             if command.name is not CommandName.RESTART:
                 self._tell(command, "SUCCEEDED", result=result)
+
+    def _arguments(self, command: Command) -> Arguments:
+        found = Arguments(command.args)
+        trusted = self._clock.quality() is Quality.SYNCED
+        hub_now = self._clock.hub_now() or (self._clock.now() if trusted else None)
+        if hub_now is not None:
+            age_ms = (hub_now - command.issued_at) / timedelta(milliseconds=1)
+            found.issued_ms = self._clock.mono_ms() - int(age_ms)
+        return found
 
     def _tell(
         self,

@@ -51,6 +51,12 @@ class Surroundings:
     secret: Callable[[str], tuple[str, str] | None]
 
 
+class Arguments(dict[str, Any]):
+    """A command's arguments. ``issued_ms``: when the hub issued it, on this box's monotonic clock; None where the box cannot tell."""
+
+    issued_ms: int | None = None
+
+
 class Peripheral(Protocol):
     """One served peripheral. All calls come from the core's thread and return soon; work happens in threads or a process of its own."""
 
@@ -68,5 +74,8 @@ class Peripheral(Protocol):
     def health(self) -> PeripheralHealth: ...
 
     def commands(self) -> Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
-        """Command name → function of the arguments; its result is the command's. Rejected says why not."""
+        """Command name → function of the arguments; its result is the command's. Rejected says why not.
+
+        The agent's core gives Arguments.
+        """
         ...

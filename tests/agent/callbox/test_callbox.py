@@ -15,7 +15,7 @@ from prahari_agent.callbox.callbox import PRESS_EVERY_MS, CallBox
 from prahari_agent.errors import ConfigRefused, HubUnreachable, Rejected
 from prahari_agent.hardware.simulated import SimulatedBoard
 from prahari_agent.outbox import OutboxFull
-from prahari_agent.peripheral import Surroundings
+from prahari_agent.peripheral import Arguments, Surroundings
 from prahari_wire.base import Clock, Message
 from prahari_wire.callbox import CallboxConfig, Lamp
 from prahari_wire.display import DisplayConfig
@@ -178,6 +178,37 @@ def test_the_operators_lamp_is_kept_over_a_restart(rig: Rig) -> None:
     assert rig.board.lamps() == {27: Lamp.OFF}
     rig.board.press(hold_s=0)
     assert rig.board.lamps() == {27: Lamp.BLINKING}
+
+
+def order(rig: Rig, state: str, *, incident: str = "i1", ago_ms: int = 0) -> str:
+    args = Arguments(peripheral="box1", incident=incident, state=state)
+    args.issued_ms = rig.now_ms() - ago_ms
+    return str(rig.box.commands()["callbox.lamp"](args)["state"])
+
+
+@pytest.mark.parametrize("state", ["off", "steady"])
+def test_a_command_from_before_a_press_leaves_the_lamp_blinking(rig: Rig, state: str) -> None:
+    rig.up()
+    order(rig, "steady")
+    rig.board.press(hold_s=0)
+    assert order(rig, state, ago_ms=60_000) == "blinking"
+    assert rig.board.lamps() == {27: Lamp.BLINKING}
+    assert order(rig, state) == state
+    assert rig.board.lamps() == {27: Lamp(state)}
+
+
+def test_the_end_of_an_older_incident_leaves_the_lamp_of_the_newer_lit(rig: Rig) -> None:
+    rig.up()
+    order(rig, "steady", incident="01B")
+    assert order(rig, "off", incident="01A") == "steady"
+    assert order(rig, "off", incident="01C") == "off"
+
+
+def test_a_press_forgets_whose_lamp_was_blinking(rig: Rig) -> None:
+    rig.up()
+    order(rig, "blinking", incident="01B")
+    rig.board.press(hold_s=0)
+    assert order(rig, "off", incident="01A") == "off"
 
 
 def test_a_broken_lamp_file_means_a_dark_lamp(rig: Rig) -> None:

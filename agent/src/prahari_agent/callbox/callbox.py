@@ -31,6 +31,8 @@ log = get_logger("callbox")
 
 TICK_S = 0.5
 FIRST_SELFTEST_S = 60
+SAME_TIME_MS = 1000
+"""The hub's time is known no better: a command that seems issued so much before a press may answer it."""
 PRESS_EVERY_MS = 3000
 """Presses that follow one that was told are told together, at most so often: a button that chatters must flood nobody."""
 
@@ -52,6 +54,7 @@ class CallBox:
         self._told_stuck: bool | None = None
         self._untold: Stamp | None = None
         self._press_told_ms: int | None = None
+        self._pressed_ms: int | None = None
         self._next_test_ms = 0
         self._last_test_failed: str | None = None
         self._stopping = threading.Event()
@@ -139,14 +142,14 @@ class CallBox:
         with self._lock:
             self._hold.pressed(stamp.mono_ms)
             self._count += 1
-            self._untold = stamp
+            self._untold, self._pressed_ms = stamp, stamp.mono_ms
         try:
             self._tell_presses(stamp.mono_ms)
         except AgentError as error:
             log.error("a press could not be stored yet", peripheral=self._id, error=str(error))
         finally:
             if self._lamp.state is not Lamp.STEADY:
-                self._lamp.show(Lamp.BLINKING, self._lamp.incident)
+                self._lamp.show(Lamp.BLINKING, None)
 
     def _tell_presses(self, now_ms: int | None) -> None:
         """Tell that somebody pressed, with the count, unless that was told just now: then the next tick does; None tells at once.
@@ -241,9 +244,22 @@ class CallBox:
             raise Rejected(error.detail) from None
         if self._lamp_port is None:
             raise Rejected("the call box's pins could not be opened: check its configuration")
-        incident = None if wanted.state is Lamp.OFF else wanted.incident
-        self._lamp.show(wanted.state, incident)
-        return {"state": str(wanted.state), "incident": wanted.incident}
+        state, incident = self._judged(wanted, getattr(args, "issued_ms", None))
+        self._lamp.show(state, incident)
+        return {"state": str(state), "incident": wanted.incident}
+
+    def _judged(self, wanted: LampArgs, issued_ms: int | None) -> tuple[Lamp, str | None]:
+        """What the lamp shows after the command: it answers whoever pressed before it was issued, and nobody later."""
+        pressed_ms, lit = self._pressed_ms, self._lamp.incident
+        if wanted.state is Lamp.BLINKING:
+            return Lamp.BLINKING, wanted.incident
+        if pressed_ms is not None and issued_ms is not None and issued_ms < pressed_ms - SAME_TIME_MS:
+            return Lamp.BLINKING, None
+        if wanted.state is Lamp.STEADY:
+            return Lamp.STEADY, wanted.incident
+        if lit is not None and wanted.incident < lit:  # ids of incidents rise with time
+            return self._lamp.state, lit
+        return Lamp.OFF, None
 
 
 def _wiring(config: CallboxConfig) -> tuple[int, int, int]:
