@@ -67,6 +67,10 @@ class Settings(BaseSettings):
         30, ge=1, description="so long the hub waits for a file that a device announced"
     )
     upload_mib_a_day: int = Field(200, ge=1, description="MiB that one device may upload in a day")
+    accept_clock: bool = Field(
+        False,
+        description="for one start after the hub's clock was far off, or the hub was off for more than a day: the time is right now",
+    )
     cookie_secure: bool = Field(False, description="set it when a TLS proxy stands before the console")
     webhook_url: str | None = Field(None, description="where incidents that wait too long are posted")
     webhook_secret_file: Path | None = Field(None, description="holds the key that signs a webhook")

@@ -33,9 +33,13 @@ async def readyz(request: Request) -> JSONResponse:
         await store_of(request).read(lambda conn: conn.execute(sa.select(1)).scalar_one())
     except SQLAlchemyError:
         missing["store"] = "the database does not answer"
-    return JSONResponse(
-        {"status": "not ready" if missing else "ready", "missing": missing}, 503 if missing else 200
-    )
+    body: dict[str, object] = {"status": "not ready" if missing else "ready", "missing": missing}
+    held = {
+        name: reason for name, notice in request.app.state.notices.items() if (reason := notice()) is not None
+    }
+    if held:
+        body["held"] = held  # it serves all the same
+    return JSONResponse(body, 503 if missing else 200)
 
 
 @router.get("/metrics")

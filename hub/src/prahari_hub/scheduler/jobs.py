@@ -20,28 +20,29 @@ HOUR_S = 3600.0
 
 class Job(NamedTuple):
     """``run`` is one transaction; a true result says that there is more to do at once. ``wakes``: topics of changes that
-    do not wait for the clock."""
+    do not wait for the clock. ``ends``: deletes what is old or ends what is over, and waits while the clock is not trusted."""
 
     name: str
     every_s: float
     run: Callable[[Unit], object]
     wakes: frozenset[str] = frozenset()
+    ends: bool = False
 
 
 def jobs(settings: Settings) -> list[Job]:
     return [
         Job("transitions", 1.0, tell_incidents, frozenset({"transitions"})),
-        Job("commands.overdue", 2.0, _once(commands.conclude_overdue)),
-        Job("overrides.expire", 0.5, _once(overrides.expire)),
+        Job("commands.overdue", 2.0, _once(commands.conclude_overdue), ends=True),
+        Job("overrides.expire", 0.5, _once(overrides.expire), ends=True),
         Job("overrides.renew", 1.0, _once(overrides.renew)),
         Job("audit.seal", 1.0, _once(chain.seal)),
-        Job("refusals.forget", HOUR_S, _once(lambda unit: journal.forget_refusals(unit, before=unit.now - KEEP_REFUSALS))),
-        Job("history.forget", HOUR_S, _once(lambda unit: history.forget(unit, before=unit.now - history.KEEP))),
-        Job("grants.forget", HOUR_S, _once(uploads.forget_grants)),
-        Job("access.sweep", HOUR_S, _once(retention.sweep)),
-        Job("commands.forget", HOUR_S, retention.commands(settings)),
-        Job("events.forget", HOUR_S, retention.events(settings)),
-        Job("files.forget", HOUR_S, retention.files(settings)),
+        Job("refusals.forget", HOUR_S, _once(lambda unit: journal.forget_refusals(unit, before=unit.now - KEEP_REFUSALS)), ends=True),
+        Job("history.forget", HOUR_S, _once(lambda unit: history.forget(unit, before=unit.now - history.KEEP)), ends=True),
+        Job("grants.forget", HOUR_S, _once(uploads.forget_grants), ends=True),
+        Job("access.sweep", HOUR_S, _once(retention.sweep), ends=True),
+        Job("commands.forget", HOUR_S, retention.commands(settings), ends=True),
+        Job("events.forget", HOUR_S, retention.events(settings), ends=True),
+        Job("files.forget", HOUR_S, retention.files(settings), ends=True),
     ]  # fmt: skip
 
 

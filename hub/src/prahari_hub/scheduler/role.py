@@ -6,21 +6,29 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from prahari_hub import metrics
 from prahari_hub.errors import Unavailable
 from prahari_hub.scheduler.jobs import Job
-from prahari_hub.store import Change, Store
+from prahari_hub.scheduler.trust import Trust
+from prahari_hub.store import Change, Store, Unit
 
 log = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """``on_changes`` wakes the jobs that do not wait for the clock."""
+    """``on_changes`` wakes the jobs that do not wait for the clock. ``trust`` says when those that delete or end things wait."""
 
     def __init__(
-        self, store: Store, jobs: Sequence[Job], *, mono: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        jobs: Sequence[Job],
+        *,
+        mono: Callable[[], float] = time.monotonic,
+        trust: Trust | None = None,
     ) -> None:
+        self._trust = trust
         self._store = store
         self._jobs = tuple(jobs)
         self._mono = mono
@@ -50,13 +58,18 @@ class Scheduler:
 
     async def _run(self, job: Job) -> None:
         try:
-            if await self._store.write(job.run) is True:
+            if await self._store.write(partial(self._transact, job)) is True:
                 self._due_s[job.name] = self._mono()
         except Unavailable as error:
             log.warning("%s waits: %s", job.name, error)
         except Exception:
             metrics.WORKER_FAILURES.labels(f"scheduler.{job.name}").inc()
             log.exception("the job %s failed", job.name)
+
+    def _transact(self, job: Job, unit: Unit) -> object:
+        if job.ends and self._trust is not None and not self._trust.check(unit):
+            return None
+        return job.run(unit)
 
     async def _sleep(self) -> None:
         wait_s = max(0.0, min(self._due_s.values()) - self._mono())

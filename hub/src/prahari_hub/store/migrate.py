@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine
 
-SLICES = ("access", "identity", "fleet", "incidents", "signage")
+SLICES = ("access", "identity", "fleet", "incidents", "signage", "scheduler")
 
 
 def load_tables() -> None:

@@ -71,6 +71,7 @@ class Parts:
     store: Store
     state: dict[str, Any] = field(default_factory=dict)
     probes: dict[str, Probe] = field(default_factory=dict)
+    notices: dict[str, Probe] = field(default_factory=dict)
     gauges: list[Gauges] = field(default_factory=list)
 
 
@@ -82,6 +83,7 @@ def console_app(parts: Parts) -> FastAPI:
     app.state.store = parts.store
     app.state.authenticator = StoreAuthenticator(parts.store, secure=settings.cookie_secure)
     app.state.probes = parts.probes
+    app.state.notices = parts.notices
     app.state.gauges = [count_open, gauges.presence, *parts.gauges]
     app.state.error_page = web_pages.error_page
     for name, part in parts.state.items():

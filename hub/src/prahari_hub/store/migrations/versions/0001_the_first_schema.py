@@ -144,6 +144,11 @@ def upgrade() -> None:
     sa.Column('packed', sa.LargeBinary(), nullable=False),
     sa.PrimaryKeyConstraint('device_id', 'hour', name=op.f('pk_health_blocks'))
     )
+    op.create_table('hub_clock',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('at', UtcDateTime(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_hub_clock'))
+    )
     op.create_table('journals',
     sa.Column('device_id', sa.String(), nullable=False),
     sa.Column('journal', sa.String(), nullable=False),
@@ -528,6 +533,7 @@ def downgrade() -> None:
     op.drop_table('nonces')
     op.drop_table('map_layers')
     op.drop_table('journals')
+    op.drop_table('hub_clock')
     op.drop_table('health_blocks')
     op.drop_table('granted_files')
     op.drop_table('expected_uploads')

@@ -1,0 +1,79 @@
+"""Whether the hub's clock can be believed: by a clock that has jumped a year ahead, everything would be old and be deleted."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from prahari_hub.scheduler.tables import hub_clock
+from prahari_hub.store import Unit
+from prahari_hub.store.upsert import upsert
+
+JUMP = timedelta(days=1)
+KEEP_EVERY = timedelta(minutes=1)
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+"""Before this no hub was: a clock that shows it has not been set yet, and whatever follows is no jump."""
+log = logging.getLogger(__name__)
+
+
+def boottime_s() -> float:
+    """Seconds since the start of the machine, its sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Trust:
+    """Keeps the newest trusted time in the store and goes on from it by a clock that nobody sets.
+
+    While the wall clock is more than JUMP ahead of that, ``held`` says so and jobs that delete or end things wait. It ends when the
+    wall clock comes back, or with ``accept``, by which an administrator says that the time is right at the start.
+    """
+
+    def __init__(self, *, accept: bool = False, elapsed_s: Callable[[], float] = boottime_s) -> None:
+        self._accept = accept
+        self._elapsed_s = elapsed_s
+        self._newest: datetime | None = None
+        self._at_s = 0.0
+        self._kept: datetime | None = None
+        self.held: str | None = None
+
+    def check(self, unit: Unit) -> bool:
+        """Whether jobs that delete or end things may run in this transaction."""
+        if self._newest is None:
+            self._kept = unit.conn.scalar(sa.select(hub_clock.c.at))
+            self._newest, self._at_s = self._kept or unit.now, self._elapsed_s()
+        now_s = self._elapsed_s()
+        expected = self._newest + timedelta(seconds=now_s - self._at_s)
+        if unit.now > expected + JUMP and expected >= BEGINNING and not self._accept:
+            self._hold(unit.now, expected)
+            return False
+        if self._accept:
+            self._accept, expected = False, unit.now
+        if self.held is not None:
+            log.info("the hub's clock is trusted again; what waited is done now")
+            self.held = None
+        self._newest, self._at_s = unit.now if expected < BEGINNING else max(unit.now, expected), now_s
+        self._keep(unit)
+        return True
+
+    def _hold(self, now: datetime, expected: datetime) -> None:
+        if self.held is None:
+            self.held = (
+                f"the hub's clock says {now:%Y-%m-%d %H:%M} UTC, by what it knows it is {expected:%Y-%m-%d %H:%M}: nothing is deleted "
+                "and nothing expires until the clock is set right, or, if it is right, until the hub is started once with "
+                "PRAHARI_ACCEPT_CLOCK=1"
+            )
+            log.error("%s", self.held)
+
+    def _keep(self, unit: Unit) -> None:
+        newest = self._newest
+        if newest is None or (self._kept is not None and abs(newest - self._kept) < KEEP_EVERY):
+            return
+        upsert(unit.conn, hub_clock, {"id": 1, "at": newest}, keys=("id",))
+        unit.after(lambda: self._has_kept(newest))
+
+    def _has_kept(self, at: datetime) -> None:
+        self._kept = at

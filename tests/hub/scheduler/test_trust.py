@@ -1,0 +1,104 @@
+"""A hub whose clock jumps ahead deletes nothing and ends nothing until the time is trusted again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prahari_hub.scheduler.jobs import Job, jobs
+from prahari_hub.scheduler.role import Scheduler
+from prahari_hub.scheduler.trust import Trust
+from prahari_hub.settings import Settings
+from prahari_hub.store import Store
+from prahari_hub.store.migrate import load_tables
+
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+DAY_S = 86400.0
+
+
+class Hub:
+    """A hub with a wall clock that may be set and one that may not."""
+
+    def __init__(self, database_url: str) -> None:
+        self.wall, self.elapsed_s = START, 0.0
+        self.store = Store.open(database_url, clock=lambda: self.wall)
+        self.store.create_all()
+        self.done: list[str] = []
+        self.start()
+
+    def start(self, **more: Any) -> None:
+        self.trust = Trust(elapsed_s=lambda: self.elapsed_s, **more)
+        work = [
+            Job("forget", 1.0, lambda unit: self.done.append("forget"), ends=True),
+            Job("renew", 1.0, lambda unit: self.done.append("renew")),
+        ]
+        self.scheduler = Scheduler(self.store, work, mono=lambda: self.elapsed_s, trust=self.trust)
+
+    async def after(self, seconds: float = 1, *, jump: timedelta = timedelta()) -> list[str]:
+        """What was done when so much time had passed."""
+        self.elapsed_s += seconds
+        self.wall += timedelta(seconds=seconds) + jump
+        self.done.clear()
+        await self.scheduler.run_due()
+        return self.done
+
+
+@pytest.fixture
+def hub(database_url: str) -> Iterator[Hub]:
+    load_tables()
+    found = Hub(database_url)
+    yield found
+    found.store.close()
+
+
+async def test_time_that_really_passes_holds_nothing_up(hub: Hub) -> None:
+    for seconds in (1, DAY_S / 2, 30 * DAY_S, 400 * DAY_S):
+        assert await hub.after(seconds) == ["forget", "renew"]
+
+
+async def test_a_jump_ahead_holds_what_deletes_until_the_clock_is_back(hub: Hub) -> None:
+    await hub.after()
+    assert await hub.after(jump=timedelta(days=365)) == ["renew"]
+    assert hub.trust.held and "2027-03-01" in hub.trust.held and "PRAHARI_ACCEPT_CLOCK" in hub.trust.held
+    assert await hub.after(3 * DAY_S) == ["renew"]
+    assert await hub.after(jump=timedelta(days=-365)) == ["forget", "renew"]
+    assert hub.trust.held is None
+
+
+async def test_a_jump_while_the_hub_was_off_is_seen_at_its_start(hub: Hub) -> None:
+    await hub.after()
+    hub.start()
+    assert await hub.after(jump=timedelta(days=365)) == ["renew"]
+    hub.start()
+    assert await hub.after() == ["renew"], "a restart alone confirms nothing"
+    hub.start(accept=True)
+    assert await hub.after() == ["forget", "renew"]
+    hub.start()
+    assert await hub.after() == ["forget", "renew"]
+    assert await hub.after(jump=timedelta(days=365)) == ["renew"]
+
+
+async def test_a_clock_that_was_not_set_yet_at_the_start_is_no_jump(hub: Hub) -> None:
+    hub.wall = datetime(1970, 1, 1, tzinfo=UTC)
+    hub.start()
+    assert await hub.after() == ["forget", "renew"]
+    hub.wall = START
+    assert await hub.after() == ["forget", "renew"]
+
+
+async def test_a_clock_that_fell_back_and_was_set_again_is_no_jump(hub: Hub) -> None:
+    await hub.after()
+    assert await hub.after(jump=timedelta(days=-3000)) == ["forget", "renew"]
+    assert await hub.after(jump=timedelta(days=3000)) == ["forget", "renew"]
+
+
+def test_every_job_that_deletes_or_ends_things_waits_for_a_trusted_clock(tmp_path: Any) -> None:
+    waits = {job.name for job in jobs(Settings(home=tmp_path)) if job.ends}
+    named = {
+        job.name
+        for job in jobs(Settings(home=tmp_path))
+        if job.name.endswith((".forget", ".sweep", ".expire"))
+    }
+    assert waits == named | {"commands.overdue"}
