@@ -64,13 +64,15 @@ class Console:
         self.store = Store.open(settings.store_url)
         migrate(self.store.engine)
         self.blobs = open_blobs(settings)
+        self.missing: str | None = None
 
     def start(self) -> None:
         self.feed = Feed(tick_s=0.2)
         self.store.on_changes = self.feed.publish
         self.identity = open_identity(self.settings.home, self.store, city="Pune")
         state = {"feed": self.feed, "blobs": self.blobs, "identity": self.identity}
-        app = console_app(Parts(self.settings, self.store, state=state))
+        probes = {"broker": lambda: self.missing}
+        app = console_app(Parts(self.settings, self.store, state=state, probes=probes))
         config = uvicorn.Config(
             app, host="127.0.0.1", port=self.port, log_level="warning", timeout_graceful_shutdown=1
         )

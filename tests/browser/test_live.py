@@ -26,6 +26,15 @@ def test_a_hub_that_stops_shows_disconnected_and_its_return_live_with_what_was_m
     expect(page.locator('tr[data-id="pune-vms-01"]')).to_contain_text("Offline", timeout=20_000)
 
 
+def test_a_hub_without_its_broker_says_that_it_hears_no_device(city: Any, page: Page) -> None:
+    page.goto("/devices")
+    expect(page.locator(".link-text")).to_have_text("LIVE")
+    city.missing = "the broker is not reachable"
+    expect(page.locator(".link-text")).to_have_text("HUB HEARS NO DEVICE", timeout=20_000)
+    city.missing = None
+    expect(page.locator(".link-text")).to_have_text("LIVE", timeout=20_000)
+
+
 def test_eight_tabs_share_one_stream_and_all_load(city: Any, page: Page) -> None:
     pages = [page] + [page.context.new_page() for _ in range(7)]
     for one in pages:

@@ -5,7 +5,7 @@ import { t } from "./strings.js";
 
 const DELAYED_MS = 12_000;
 const LOST_MS = 3_000;
-let link = { connected: false, heardAt: null };
+let link = { connected: false, heardAt: null, missing: [] };
 let askedAt = 0;
 
 export function start(topics) {
@@ -74,15 +74,22 @@ function show() {
   const box = document.getElementById("link");
   if (!box) return;
   const silent = link.heardAt === null ? 0 : Date.now() - link.heardAt;
-  const state = link.connected ? (silent > DELAYED_MS ? "delayed" : "live") : silent < LOST_MS ? "connecting" : "disconnected";
+  const state = stateOf(silent);
   const seconds = Math.round(silent / 1000);
-  const text = { live: t("LIVE"), delayed: t("DELAYED {n} s", { n: seconds }), disconnected: t("DISCONNECTED"), connecting: t("CONNECTING") }[state];
+  const text = { live: t("LIVE"), deaf: t("HUB HEARS NO DEVICE"), delayed: t("DELAYED {n} s", { n: seconds }), disconnected: t("DISCONNECTED"), connecting: t("CONNECTING") }[state];
   const shown = box.querySelector(".link-text");
   if (shown.textContent !== text) shown.textContent = text;
   box.dataset.state = state;
   const stale = state === "disconnected";
   if (stale && !document.body.classList.contains("stale")) noteStale();
   document.body.classList.toggle("stale", stale);
+}
+
+/** "deaf": the line to the hub is fine, but the hub has lost its broker. */
+function stateOf(silent) {
+  if (!link.connected) return silent < LOST_MS ? "connecting" : "disconnected";
+  if (silent > DELAYED_MS) return "delayed";
+  return link.missing.includes("broker") ? "deaf" : "live";
 }
 
 function noteStale() {

@@ -10,10 +10,11 @@ export class Stream {
     this.tries = 0;
     this.connected = false;
     this.heardAt = Date.now();
+    this.missing = [];
   }
 
   state() {
-    return { type: "state", connected: this.connected, heardAt: this.heardAt };
+    return { type: "state", connected: this.connected, heardAt: this.heardAt, missing: this.missing };
   }
 
   want(topics) {
@@ -43,9 +44,14 @@ export class Stream {
     this.source = source;
     source.addEventListener("hello", ({ data }) => this.hello(JSON.parse(data)));
     source.addEventListener("change", ({ data }) => this.change(JSON.parse(data)));
-    source.addEventListener("beat", () => this.heard());
+    source.addEventListener("beat", ({ data }) => this.beat(JSON.parse(data)));
     source.addEventListener("signed-out", () => this.tell({ type: "signed-out" }));
     source.onerror = () => this.lost();
+  }
+
+  beat({ missing }) {
+    this.missing = missing;
+    this.heard();
   }
 
   heard() {

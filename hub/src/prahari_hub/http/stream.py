@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -12,6 +13,7 @@ from fastapi.responses import StreamingResponse
 from prahari_hub.errors import Forbidden
 from prahari_hub.http.actor import Actor
 from prahari_hub.http.auth import READERS, Unauthenticated, current_actor, require
+from prahari_hub.http.health import Probe
 from prahari_hub.live.feed import Feed, Message, Subscription
 
 BEAT_S = 5.0
@@ -54,23 +56,32 @@ async def ping(_actor: Annotated[Actor, Depends(current_actor)]) -> Response:
 
 async def _events(request: Request, feed: Feed, topics: frozenset[str]) -> AsyncIterator[bytes]:
     subscription = feed.subscribe(topics)
-    beat = Message("beat", "{}").encode()
     loop = asyncio.get_running_loop()
-    checked_at = loop.time()
+    checked_at, beat_at = loop.time(), float("-inf")
     try:
         yield b"retry: 1000\n\n"
         while True:
             message, ended = await _next(subscription)
             if ended:
                 return
+            if message:
+                yield message.encode()
+            if loop.time() - beat_at >= BEAT_S:
+                beat_at = loop.time()
+                yield _beat(request).encode()
             if loop.time() - checked_at >= CHECK_S:
                 checked_at = loop.time()
                 if not await _may_read(request):
                     yield Message("signed-out", "{}").encode()
                     return
-            yield message.encode() if message else beat
     finally:
         feed.unsubscribe(subscription)
+
+
+def _beat(request: Request) -> Message:
+    """``missing``: parts of the hub that are not ready, such as the broker, without which no device is heard."""
+    probes: Mapping[str, Probe] = request.app.state.probes
+    return Message("beat", json.dumps({"missing": [name for name, probe in probes.items() if probe()]}))
 
 
 async def _may_read(request: Request) -> bool:
