@@ -25,7 +25,9 @@ def test_a_wrong_password_is_refused_in_one_sentence_and_the_name_stays(visit: C
     page.goto("/devices?q=pune")
     expect(page).to_have_url(re.compile(r"/login\?next="))
     fill(page, "operator", "not the password")
-    expect(page.locator("p.error")).to_have_text("The name or the password is wrong.")
+    expect(page.locator("p.error")).to_have_text(
+        "The name or the password is wrong; after several wrong ones wait up to 15 minutes."
+    )
     expect(page.get_by_label("Name")).to_have_value("operator")
 
 

@@ -17,9 +17,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from prahari_hub.access.tables import audit
 from prahari_hub.http.actor import Actor, Role
+from prahari_hub.http.limits import RateLimit
 from prahari_hub.identity.claims import Purpose
 from prahari_hub.identity.device_http import device_app
-from prahari_hub.identity.limits import RateLimit
 from prahari_hub.identity.peer import device_listener
 from prahari_hub.identity.service import Identity, open_identity
 from prahari_hub.store import Store

@@ -13,10 +13,10 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from prahari_hub.broker.callout import Peer
+from prahari_hub.http.limits import RateLimit
 from prahari_hub.identity import certificates
 from prahari_hub.identity.ca import serial_text, spki_sha256
 from prahari_hub.identity.claims import Purpose, listed, revoke
-from prahari_hub.identity.limits import RateLimit
 from prahari_hub.identity.service import CLAIM_REFUSED
 from prahari_hub.identity.tokens import ClaimToken, new_token, read_token
 

@@ -15,9 +15,11 @@ from prahari_hub.access import audit, links, sessions, tokens, users
 from prahari_hub.errors import HubError, Invalid
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import current_actor, require
+from prahari_hub.http.limits import RateLimit
 from prahari_hub.http.paging import Cursor
 from prahari_hub.http.state import store_of
 from prahari_hub.http.templates import LOCALE_COOKIE, LOCALES, is_fragment, page
+from prahari_hub.http.words import N_
 from prahari_hub.settings import Settings
 
 router = APIRouter()
@@ -27,6 +29,7 @@ Anyone = Annotated[Actor, Depends(current_actor)]
 Field = Annotated[str, Form(max_length=200)]
 Token = Annotated[str, Query(max_length=200)]
 Word = Annotated[str, Query(max_length=120)]
+FROM_HERE = N_("Too many wrong passwords came from this address; wait a minute.")
 A_YEAR_S = 366 * 86400
 PAGE = 100
 
@@ -47,11 +50,16 @@ async def login_page(request: Request, next: Word = "/") -> HTMLResponse:
 async def log_in(request: Request, name: Field = "", password: Field = "", next: Field = "/") -> Response:
     store, secure = store_of(request), _secure(request)
     old = sessions.secret_of(request, secure=secure)
+    limit: RateLimit = request.app.state.log_in_limit
+    address = request.client.host if request.client else "-"
+    context = {"next": local(next), "name": name}
+    if limit.wait_s(address):
+        return page(request, None, "access/login.html", status=429, **context, error=FROM_HERE)
     try:
         signed_in = await sessions.log_in(store, name.strip().lower(), password, old_secret=old)
     except sessions.LogInRefused as error:
-        context = {"next": local(next), "error": str(error), "name": name}
-        return page(request, None, "access/login.html", status=403, **context)
+        limit.take(address)
+        return page(request, None, "access/login.html", status=403, **context, error=str(error))
     return _signed_in(request, signed_in, local(next))
 
 

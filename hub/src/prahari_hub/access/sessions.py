@@ -6,10 +6,11 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from fastapi import Request, Response
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from prahari_hub.access import passwords
 from prahari_hub.access.audit import record
@@ -21,7 +22,8 @@ from prahari_hub.store import Store, Unit
 IDLE, ABSOLUTE = timedelta(minutes=15), timedelta(hours=8)
 FREE_FAILURES = 5
 LOCK, LONGEST_LOCK = timedelta(seconds=30), timedelta(minutes=15)
-REFUSED = "The name or the password is wrong."
+REFUSED = "The name or the password is wrong; after several wrong ones wait up to 15 minutes."
+"""The same for a name that does not exist, and for an account that waits: nobody learns which names there are."""
 
 
 class LogInRefused(Forbidden):
@@ -78,11 +80,10 @@ async def log_in(store: Store, name: str, password: str, *, old_secret: str | No
     account = await store.read(
         lambda conn: conn.execute(sa.select(users).where(users.c.name == name[:64])).one_or_none()
     )
-    if account is not None and account.locked_until is not None and account.locked_until > store.clock():
-        raise LogInRefused(_wait(account.locked_until, store.clock()))
-    stored = None if account is None or account.disabled else account.password_hash
+    locked = account is not None and _is_locked(account, store.clock())
+    stored = None if account is None or account.disabled or locked else account.password_hash
     right = await passwords.matches_soon(stored, password)
-    if account is None:
+    if account is None or locked:
         raise LogInRefused(REFUSED)
     if not right:
         await store.write(lambda unit: _failed(unit, account.id, name))
@@ -103,17 +104,16 @@ def _failed(unit: Unit, user_id: str, name: str) -> None:
 
 def _passed(unit: Unit, user_id: str, old_secret: str | None) -> SignedIn:
     row = unit.conn.execute(sa.select(users).where(users.c.id == user_id)).one()
-    if row.locked_until is not None and row.locked_until > unit.now:
-        raise LogInRefused(_wait(row.locked_until, unit.now))
+    if _is_locked(row, unit.now):
+        raise LogInRefused(REFUSED)
     unit.conn.execute(users.update().where(users.c.id == user_id).values(failures=0, locked_until=None))
     if old_secret:
         unit.conn.execute(sessions.delete().where(sessions.c.hash == fingerprint(old_secret)))
     return open_session(unit, row.name)
 
 
-def _wait(until: datetime, now: datetime) -> str:
-    seconds = int((until - now).total_seconds()) + 1
-    return f"Too many wrong passwords; try again in {seconds} seconds."
+def _is_locked(account: Row[Any], now: datetime) -> bool:
+    return account.locked_until is not None and account.locked_until > now
 
 
 def open_session(unit: Unit, name: str) -> SignedIn:

@@ -147,7 +147,7 @@ WORDS: dict[str, dict[str, str]] = {
 }
 
 SENTENCES = (
-    N_("The name or the password is wrong."),
+    N_("The name or the password is wrong; after several wrong ones wait up to 15 minutes."),
     N_("This account is disabled; ask an admin."),
     N_("This set-up link is used or expired; run prahari-hub init for a new one."),
     N_("This log-in link is used or expired; sign in with your name and password."),

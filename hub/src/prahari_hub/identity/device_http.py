@@ -7,9 +7,12 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from prahari_hub.http import problems
+from prahari_hub.http.limits import RateLimit
 from prahari_hub.identity import est
-from prahari_hub.identity.limits import RateLimit
 from prahari_hub.identity.service import Identity
+
+BURST, PER_S = 600, 5.0
+"""A depot enrols hundreds of boxes behind one address; guessing a secret of 120 bits needs rather more tries."""
 
 
 def device_app(
@@ -19,7 +22,7 @@ def device_app(
     app = FastAPI(title="Prahari device HTTPS", version="1", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.identity = identity
     app.state.store = identity.store
-    app.state.enrolment_limit = limit or RateLimit()
+    app.state.enrolment_limit = limit or RateLimit(BURST, PER_S)
     for name, part in state.items():
         setattr(app.state, name, part)
     problems.install(app)

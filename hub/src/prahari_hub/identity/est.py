@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from prahari_hub.broker.callout import Peer
-from prahari_hub.identity.limits import RateLimit
+from prahari_hub.http.limits import RateLimit
 from prahari_hub.identity.peer import current_peer
 from prahari_hub.identity.requests import MAX_REQUEST, certs_only
 from prahari_hub.identity.service import NONCE_LIFE, Denied, Identity, Recovery

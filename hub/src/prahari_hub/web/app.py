@@ -22,6 +22,7 @@ from prahari_hub.fleet.map import api as map_api
 from prahari_hub.fleet.map import pages as map_pages
 from prahari_hub.http import health, problems
 from prahari_hub.http.health import Gauges, Probe
+from prahari_hub.http.limits import RateLimit
 from prahari_hub.http.middleware import Guard
 from prahari_hub.http.static import HashedFiles
 from prahari_hub.http.stream import note_position
@@ -60,6 +61,8 @@ BODY_LIMITS = {
     "/map": 512 * 1024 * 1024,
     "/api/v1/blobs": 64 * 1024 * 1024,
 }
+WRONG_PASSWORDS, WRONG_PASSWORDS_PER_S = 50, 1 / 60
+"""Of one address, before it waits; a whole control room may stand behind one."""
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
@@ -85,6 +88,7 @@ def console_app(parts: Parts) -> FastAPI:
     app.state.probes = parts.probes
     app.state.notices = parts.notices
     app.state.gauges = [count_open, gauges.presence, *parts.gauges]
+    app.state.log_in_limit = RateLimit(WRONG_PASSWORDS, WRONG_PASSWORDS_PER_S)
     app.state.error_page = web_pages.error_page
     for name, part in parts.state.items():
         setattr(app.state, name, part)
