@@ -62,8 +62,15 @@ async def test_a_jump_ahead_holds_what_deletes_until_the_clock_is_back(hub: Hub)
     await hub.after()
     assert await hub.after(jump=timedelta(days=365)) == ["renew"]
     assert hub.trust.held and "2027-03-01" in hub.trust.held and "PRAHARI_ACCEPT_CLOCK" in hub.trust.held
-    assert await hub.after(3 * DAY_S) == ["renew"]
+    assert await hub.after(1800) == ["renew"]
     assert await hub.after(jump=timedelta(days=-365)) == ["forget", "renew"]
+    assert hub.trust.held is None
+
+
+async def test_a_clock_that_stays_ahead_for_an_hour_is_believed(hub: Hub) -> None:
+    await hub.after()
+    assert await hub.after(jump=timedelta(days=4)) == ["renew"]
+    assert await hub.after(3700) == ["forget", "renew"]
     assert hub.trust.held is None
 
 

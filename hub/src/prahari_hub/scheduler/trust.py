@@ -15,6 +15,8 @@ from prahari_hub.store.upsert import upsert
 
 JUMP = timedelta(days=1)
 KEEP_EVERY = timedelta(minutes=1)
+PATIENCE_S = 3600.0
+"""A hub that was off over a holiday goes on by itself after this long; a time server that is wrong is mostly put right sooner."""
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 """Before this no hub was: a clock that shows it has not been set yet, and whatever follows is no jump."""
 log = logging.getLogger(__name__)
@@ -29,7 +31,7 @@ class Trust:
     """Keeps the newest trusted time in the store and goes on from it by a clock that nobody sets.
 
     While the wall clock is more than JUMP ahead of that, ``held`` says so and jobs that delete or end things wait. It ends when the
-    wall clock comes back, or with ``accept``, by which an administrator says that the time is right at the start.
+    wall clock comes back, after PATIENCE_S, or with ``accept``, by which an administrator says that the time is right at the start.
     """
 
     def __init__(self, *, accept: bool = False, elapsed_s: Callable[[], float] = boottime_s) -> None:
@@ -38,6 +40,7 @@ class Trust:
         self._newest: datetime | None = None
         self._at_s = 0.0
         self._kept: datetime | None = None
+        self._held_since_s = 0.0
         self.held: str | None = None
 
     def check(self, unit: Unit) -> bool:
@@ -47,10 +50,11 @@ class Trust:
             self._newest, self._at_s = self._kept or unit.now, self._elapsed_s()
         now_s = self._elapsed_s()
         expected = self._newest + timedelta(seconds=now_s - self._at_s)
-        if unit.now > expected + JUMP and expected >= BEGINNING and not self._accept:
+        patient = self.held is not None and now_s - self._held_since_s >= PATIENCE_S
+        if unit.now > expected + JUMP and expected >= BEGINNING and not (self._accept or patient):
             self._hold(unit.now, expected)
             return False
-        if self._accept:
+        if self._accept or patient:
             self._accept, expected = False, unit.now
         if self.held is not None:
             log.info("the hub's clock is trusted again; what waited is done now")
@@ -61,10 +65,11 @@ class Trust:
 
     def _hold(self, now: datetime, expected: datetime) -> None:
         if self.held is None:
+            self._held_since_s = self._elapsed_s()
             self.held = (
                 f"the hub's clock says {now:%Y-%m-%d %H:%M} UTC, by what it knows it is {expected:%Y-%m-%d %H:%M}: nothing is deleted "
-                "and nothing expires until the clock is set right, or, if it is right, until the hub is started once with "
-                "PRAHARI_ACCEPT_CLOCK=1"
+                "and nothing expires for an hour; set the clock right until then, or, if it is right and that is too long, "
+                "start the hub once with PRAHARI_ACCEPT_CLOCK=1"
             )
             log.error("%s", self.held)
 
