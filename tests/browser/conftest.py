@@ -45,6 +45,7 @@ from prahari_wire.twin import Desired, TwinOutcome, TwinReport
 
 T = TypeVar("T")
 PASSWORD = "a lamp in every street"
+expect.set_options(timeout=15_000)  # a slow machine is no reason to fail
 FLAGS = [
     "--no-sandbox",
     "--enable-unsafe-swiftshader",

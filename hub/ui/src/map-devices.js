@@ -19,8 +19,8 @@ export class Devices {
   }
 
   async load() {
-    this.known.clear();
-    for await (const row of rows("")) this.known.set(row.id, row);
+    const all = await rows("");
+    this.known = new Map(all.map((row) => [row.id, row]));
     this.render();
   }
 
@@ -51,7 +51,7 @@ export class Devices {
   async update(ids) {
     const update = [];
     const add = [];
-    for await (const row of rows(ids.join(","))) {
+    for (const row of await rows(ids.join(","))) {
       const old = this.known.get(row.id);
       this.known.set(row.id, row);
       if (!old) add.push(feature(row));
@@ -119,14 +119,22 @@ export class Devices {
     this.render();
   }
 
+  /** Devices come sorted by id: one pass into a bucket a state puts the worst first. */
   render() {
     const bounds = this.map?.getBounds();
-    const seen = [...this.wanted()].filter((row) => !bounds || (row.lon !== null && bounds.contains([row.lon, row.lat])));
-    seen.sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.id.localeCompare(b.id));
-    const shown = seen.slice(0, SHOWN).map((row) => this.item(row));
-    if (!this.box.contains(document.activeElement)) this.box.replaceChildren(...shown);
-    const bad = seen.filter((row) => BAD.has(row.state)).length;
-    this.count.textContent = t("{n} devices in view, {bad} faulty or offline", { n: seen.length, bad });
+    const [west, east, south, north] = bounds ? [bounds.getWest(), bounds.getEast(), bounds.getSouth(), bounds.getNorth()] : [];
+    const buckets = new Map(ORDER.map((state) => [state, []]));
+    let [seen, bad] = [0, 0];
+    for (const row of this.wanted()) {
+      if (bounds && !(row.lon >= west && row.lon <= east && row.lat >= south && row.lat <= north)) continue;
+      seen += 1;
+      if (BAD.has(row.state)) bad += 1;
+      const bucket = buckets.get(row.state);
+      if (bucket.length < SHOWN) bucket.push(row);
+    }
+    const shown = [...buckets.values()].flat().slice(0, SHOWN);
+    if (!this.box.contains(document.activeElement)) this.box.replaceChildren(...shown.map((row) => this.item(row)));
+    this.count.textContent = t("{n} devices in view, {bad} faulty or offline", { n: seen, bad });
   }
 
   item(row) {
@@ -135,7 +143,7 @@ export class Devices {
     const mark = document.getElementById(`mark-${row.state}`).content.firstElementChild.cloneNode(true);
     const name = Object.assign(document.createElement("span"), { className: "name" });
     name.append(Object.assign(document.createElement("span"), { textContent: row.name || row.id }), Object.assign(document.createElement("span"), { textContent: this.words[row.state], className: `state-${row.state}` }));
-    const where = Object.assign(document.createElement("span"), { className: "where", textContent: [row.id, row.site].filter(Boolean).join(" · ") });
+    const where = Object.assign(document.createElement("span"), { className: "where", textContent: [row.name && row.id, row.site].filter(Boolean).join(" · ") });
     link.append(mark, name, where);
     item.append(link);
     return item;
@@ -155,11 +163,11 @@ function feature(row) {
 }
 
 /** Rows out of the columns of /api/v1/map/devices; positions come as whole numbers of 1e-5 degrees. */
-async function* rows(ids) {
+async function rows(ids) {
   const query = ids ? `?ids=${encodeURIComponent(ids)}` : "";
-  const answer = await fetch(`/api/v1/map/devices${query}`, { headers: { accept: "application/json" } });
-  if (!answer.ok) return;
+  const answer = await fetch(`/api/v1/map/devices${query}`, { headers: { accept: "application/json" } }).catch(() => null);
+  if (!answer?.ok) return [];
   const { id, name, site, state, lon, lat } = await answer.json();
-  for (let at = 0; at < id.length; at++)
-    yield { id: id[at], name: name[at], site: site[at], state: state[at], lon: lon[at] === null ? null : lon[at] / 1e5, lat: lat[at] === null ? null : lat[at] / 1e5 };
+  const degrees = (value) => (value === null ? null : value / 1e5);
+  return id.map((one, at) => ({ id: one, name: name[at], site: site[at], state: state[at], lon: degrees(lon[at]), lat: degrees(lat[at]) }));
 }
