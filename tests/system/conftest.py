@@ -252,14 +252,14 @@ def town(request: pytest.FixtureRequest, find_port_offset: Callable[[], int]) ->
 
 @pytest.fixture
 def own_town(request: pytest.FixtureRequest, port_offset: int) -> Iterator[Town]:
-    """A town whose hub a test may kill."""
-    yield from _lend(request, port_offset)
+    """A town whose hub a test may kill; settings of the hub come by indirect parametrisation."""
+    yield from _lend(request, port_offset, **getattr(request, "param", {}))
 
 
-def _lend(request: pytest.FixtureRequest, offset: int) -> Iterator[Town]:
+def _lend(request: pytest.FixtureRequest, offset: int, **settings: str) -> Iterator[Town]:
     failed_before = request.session.testsfailed
     towns = Towns()
     try:
-        yield towns.build(offset)
+        yield towns.build(offset, **settings)
     finally:
         towns.close(show_logs=request.session.testsfailed > failed_before)
