@@ -9,9 +9,11 @@ import json
 import os
 import platform
 import random
+import signal
 import sqlite3
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,8 +25,8 @@ import psutil
 from prahari_provisioning.demo.processes import installed
 from prahari_provisioning.demo.run import Demo
 
-PRESSES = 100
-OVERRIDES = 100
+PRESSES = 60
+OVERRIDES = 60
 BROWSER_PRESSES = 10
 BETWEEN_PRESSES_S = 3.1
 """A call box tells presses that follow each other within three seconds together."""
@@ -71,7 +73,8 @@ def press_to_incident(demo: Demo) -> list[float]:
         for _ in range(PRESSES):
             count = incident_count(database)
             pressing = subprocess.Popen(
-                [installed("prahari-agent"), "press", "--home", str(demo.agent_home("pune-ecb-01"))]
+                [installed("prahari-agent"), "press", "--home", str(demo.agent_home("pune-ecb-01"))],
+                stdout=subprocess.DEVNULL,
             )
             until(lambda count=count: incident_count(database) > count)
             committed = time.time()
@@ -214,6 +217,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "load_before": os.getloadavg()[0],
     }
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # stop the demo and print what there is
     try:
         with tempfile.TemporaryDirectory(prefix="prahari-bench-") as folder:
             measure(Path(folder), results)

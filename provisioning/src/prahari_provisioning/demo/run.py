@@ -61,7 +61,7 @@ class Demo:
 
     def run(self) -> None:
         """Until Ctrl-C, SIGTERM, or until a program of the demo ends by itself."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         try:
             self.start()
