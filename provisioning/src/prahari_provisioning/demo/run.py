@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -85,11 +86,13 @@ class Demo:
             for device in site:
                 register.ensure_device(api, device, self.home / "wanted")
                 self._start_device(device)
+            login = ThreadPoolExecutor(1).submit(
+                self.login_link
+            )  # meanwhile: a command takes a second or two
             self._wait("every device to come online", lambda: self._online(api, site))
         if self.swarm:
             self._start_swarm()
-        login = self.login_link()
-        tell.ready(self, login, seconds=time.monotonic() - started)
+        tell.ready(self, login.result(), seconds=time.monotonic() - started)
 
     def stop(self) -> None:
         """Devices first, so that their last word still reaches the hub."""
@@ -143,9 +146,10 @@ class Demo:
         return devices(clip.absolute(), drawn[1].absolute(), self.model.resolve() if self.model else None)
 
     def _start_hub(self) -> None:
-        self._hub("init")
-        if ADMIN not in self._hub("user", "list").split():
-            self._hub("user", "add", ADMIN, "--role", "admin", "--no-password")
+        if not self.token_file.exists():  # written last, so what came before it may be half done
+            self._hub("init")
+            if ADMIN not in self._hub("user", "list").split():
+                self._hub("user", "add", ADMIN, "--role", "admin", "--no-password")
         hub = self._launch("hub", [installed("prahari-hub"), "serve"], self.hub_env)
         # its own word, because another hub may answer on a port that is taken
         self._wait("the hub to be ready", lambda: self._alive(hub) and hub.said(HUB_READY))
