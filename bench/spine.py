@@ -124,8 +124,9 @@ def override_to_frame(demo: Demo) -> list[float]:
             made.raise_for_status()
             until(lambda before=before: frame.stat().st_mtime_ns > before)
             found.append(time.monotonic() - started)
+            shown = frame.stat().st_mtime_ns
             api.delete(f"/overrides/{made.json()['id']}").raise_for_status()
-            until(lambda mark=frame.stat().st_mtime_ns: frame.stat().st_mtime_ns > mark)
+            until(lambda shown=shown: frame.stat().st_mtime_ns > shown)
     return found
 
 
