@@ -25,9 +25,9 @@ import psutil
 from prahari_provisioning.demo.processes import installed
 from prahari_provisioning.demo.run import Demo
 
-PRESSES = 60
+PRESSES = 40
 OVERRIDES = 60
-BROWSER_PRESSES = 10
+BROWSER_PRESSES = 6
 BETWEEN_PRESSES_S = 3.1
 """A call box tells presses that follow each other within three seconds together."""
 POLL_S = 0.001
