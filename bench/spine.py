@@ -1,4 +1,4 @@
-"""The spine's figures: ready, press to incident, press to browser, override to frame, memory.
+"""The spine's figures: ready, press to incident, override to frame, memory.
 
 Runs the demo's own site on shifted ports in a temporary folder and writes one JSON object to stdout.
 """
@@ -27,7 +27,6 @@ from prahari_provisioning.demo.run import Demo
 
 PRESSES = 40
 OVERRIDES = 60
-BROWSER_PRESSES = 6
 BETWEEN_PRESSES_S = 3.1
 """A call box tells presses that follow each other within three seconds together."""
 POLL_S = 0.001
@@ -54,12 +53,6 @@ def until(done: Callable[[], bool], timeout_s: float = 15) -> float:
             raise RuntimeError("waited too long: the figure cannot be measured")
         time.sleep(POLL_S)
     return time.monotonic() - started
-
-
-def press(home: Path) -> None:
-    subprocess.run(
-        [installed("prahari-agent"), "press", "--home", str(home)], check=True, capture_output=True
-    )
 
 
 def press_to_incident(demo: Demo) -> list[float]:
@@ -130,44 +123,6 @@ def override_to_frame(demo: Demo) -> list[float]:
     return found
 
 
-def press_to_browser(demo: Demo) -> list[float]:
-    """From the box's stamp of the press to its row in an open incident queue (Chromium, headless)."""
-    from playwright.sync_api import sync_playwright
-
-    found = []
-    database = sqlite3.connect(f"file:{demo.home / 'hub' / 'hub.db'}?mode=ro", uri=True, isolation_level=None)
-    with demo.api() as api, sync_playwright() as play:
-        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page()
-        page.goto(demo.login_link())
-        if page.get_by_role("button").count():
-            page.get_by_role("button").first.click()
-        page.goto(f"{demo.console}/incidents")
-        for _ in range(BROWSER_PRESSES):
-            resolve_all(api)
-            time.sleep(BETWEEN_PRESSES_S)
-            page.evaluate(WATCH)
-            press(demo.agent_home("pune-ecb-01"))
-            # not wait_for_function: the console's content security policy allows no eval
-            until(lambda: bool(page.evaluate("() => window.seenAt")))
-            found.append(page.evaluate("() => window.seenAt") / 1000 - pressed_at(database))
-        browser.close()
-    database.close()
-    return found
-
-
-WATCH = """() => {
-  window.seenAt = 0;
-  const before = new Set([...document.querySelectorAll('tr[data-id]')].map(row => row.dataset.id));
-  const look = () => {
-    for (const row of document.querySelectorAll('tr[data-id]')) {
-      if (!before.has(row.dataset.id) && !window.seenAt) window.seenAt = Date.now();
-    }
-  };
-  new MutationObserver(look).observe(document.body, {childList: true, subtree: true, attributes: true});
-}"""
-
-
 def memory(demo: Demo) -> dict[str, float]:
     """Resident memory in MB of each program, and of the processes that it started."""
     found = {}
@@ -206,7 +161,6 @@ def measure(home: Path, results: dict[str, Any]) -> None:
         results["memory_mb"] = memory(demo)
         results["press_to_incident"] = percentiles(press_to_incident(demo))
         results["override_to_frame"] = percentiles(override_to_frame(demo))
-        results["press_to_browser"] = percentiles(press_to_browser(demo))
         results["memory_after_mb"] = memory(demo)
     finally:
         demo.stop()
