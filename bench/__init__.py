@@ -1,1 +1,1 @@
-"""Each figure that docs/performance.md quotes, as a command."""
+"""Figures of docs/performance.md, as commands."""

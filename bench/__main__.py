@@ -1,4 +1,4 @@
-"""``make bench``: every figure that docs/performance.md quotes."""
+"""``make bench``: the figures of docs/performance.md that a command can take."""
 
 from __future__ import annotations
 
