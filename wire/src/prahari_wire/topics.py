@@ -83,10 +83,15 @@ def parse(topic: str) -> Address:
 
 def partition(device: str) -> int:
     """FNV-1a (32 bit) modulo 16: the function that nats-server's ``{{partition(16,1)}}`` mapping uses."""
+    return fnv1a(device) % PARTITIONS
+
+
+def fnv1a(text: str) -> int:
+    """The 32-bit FNV-1a hash of the text in UTF-8."""
     value = _FNV_OFFSET
-    for byte in device.encode():
+    for byte in text.encode():
         value = ((value ^ byte) * _FNV_PRIME) & 0xFFFFFFFF
-    return value % PARTITIONS
+    return value
 
 
 def down_subject(device: str, channel: Down) -> str:
