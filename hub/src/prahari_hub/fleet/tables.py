@@ -32,6 +32,33 @@ sites = Table(
     Column("zone_id", ForeignKey("zones.id"), index=True),
     Column("lat", Float, nullable=False),
     Column("lon", Float, nullable=False),
+    Column("asset_id", ForeignKey("assets.id"), index=True),  # the cabinet, switch or feeder that it hangs on
+)
+
+assets = Table(
+    "assets",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("kind", String, nullable=False),  # cabinet, switch, feeder
+    Column("name", String, nullable=False),
+    Column("parent_id", ForeignKey("assets.id"), index=True),
+    Column("zone_id", ForeignKey("zones.id"), index=True),
+)
+
+windows = Table(
+    "windows",
+    metadata,
+    Column("id", String, primary_key=True),  # ULID
+    Column("kind", String, nullable=False),  # planned_power, maintenance
+    Column("scope_type", String, nullable=False),  # device, site, asset, zone
+    Column("scope_id", String, nullable=False),
+    Column("starts_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False, index=True),
+    Column("reason", String, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("cancelled_at", UtcDateTime),  # before it began: it never counted
+    Column("followed_at", UtcDateTime),  # when what was still silent after its end was looked for
 )
 
 devices = Table(
@@ -201,6 +228,23 @@ cursors = Table(
     metadata,
     Column("name", String, primary_key=True),
     Column("value", BigInteger, nullable=False),
+)
+
+vitals = Table(  # what heartbeats said last, of a cell's devices: see vitals.py
+    "vitals",
+    metadata,
+    Column("cell", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("packed", LargeBinary, nullable=False),
+)
+
+blind_spells = Table(  # when the hub heard no device of a partition, or of any: nobody can tell how they were
+    "blind_spells",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("partition", Integer),
+    Column("since", UtcDateTime, nullable=False, index=True),
+    Column("until", UtcDateTime),
 )
 
 health_blocks = Table(
