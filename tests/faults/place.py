@@ -1,0 +1,236 @@
+"""A town whose every part can be broken: hub, broker, database, links, clocks, disks. What it knows is read from the database."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import sqlalchemy as sa
+from prahari_agent import control
+from prahari_wire.callbox import CallboxConfig
+
+from bench.swarm.enrol import Registry, enrol, est_client, root_of
+from tests.faults.clockshim import Hands
+from tests.faults.field import Field, LightDevice
+from tests.faults.ledger import Balance, Number
+from tests.faults.proxy import Proxy
+from tests.system.conftest import Box, Town, eventually
+
+PRESS_S = 2.0
+"""From the finger to the row in the database; the long form holds the product to it, the short one leaves a busy machine more."""
+
+
+class Place(Town):
+    """``hands`` turns the clocks of what it starts, where this machine has a C compiler."""
+
+    def __init__(
+        self, folder: Path, offset: int, settings: Mapping[str, str], seed: int, hands: Hands | None
+    ) -> None:
+        super().__init__(folder, offset, settings)
+        self.seed, self.hands = seed, hands
+        self.proxy = Proxy(("localhost", 8883 + offset), seed=seed).start()
+        self.fields: list[Field] = []
+        self.boxes: list[Box] = []
+        self._engine: sa.Engine | None = None
+        self._names = 0
+
+    # Parts
+
+    def field(self, count: int, *, through: Proxy | None = None, **habits: Any) -> Field:
+        """``count`` new light devices, enrolled and running."""
+        field = Field()
+        registry = Registry.connect(self.console, self.token_file.read_text().strip())
+        root_pem = root_of(registry)
+        homes = self.folder / "field"
+        homes.mkdir(exist_ok=True)
+        where = through.address if through else ("localhost", 8883 + self.offset)
+        with contextlib.closing(registry.api), est_client(registry, root_pem) as est:
+            for _ in range(count):
+                self._names += 1
+                name = f"light-{self._names:03d}"
+                registry.ensure_device(name, "wada")
+                enrol(registry, name, homes, est)
+                field.devices.append(
+                    LightDevice(name, homes, root_pem, lambda: where, field.ledger, self.seed)
+                )
+        field.set(**habits)
+        for device in field.devices:
+            device.start()
+        self.fields.append(field)
+        eventually(lambda: field.all_welcomed, "the field to be welcomed")
+        return field
+
+    def callbox(self, device: str, *, through_proxy: bool = False, settings: Mapping[str, str] = {}) -> Box:
+        """A real agent with one simulated call box, online with its twin applied."""
+        kept = self.env
+        self.env = {**kept, **settings, **self.shift(device)}
+        if through_proxy:
+            self.env["PRAHARI_AGENT_MQTT"] = f"localhost:{self.proxy.port}"
+        try:
+            box = PlaceBox(self, device, self.env)
+            self.boxes.append(box)
+            self.post("/devices", {"id": device, "site": "wada"})
+            self._give_twin(device)
+            box.seed()
+            box.start()
+        finally:
+            self.env = kept
+        eventually(lambda: self.twin_applied(device), f"{device} to come online with its twin applied")
+        return box
+
+    def _give_twin(self, device: str) -> None:
+        from prahari_wire.twin import Desired
+
+        desired = Desired(heartbeat_s=2, peripherals={"box1": CallboxConfig()})
+        answer = self.api.put(
+            f"/devices/{device}/twin", json=desired.model_dump(mode="json"), headers={"If-Match": '"0"'}
+        )
+        assert answer.status_code == 200, answer.text
+
+    def shift(self, name: str) -> dict[str, str]:
+        """Environment with which the clock of ``name`` can be turned."""
+        return self.hands.environment(name) if self.hands else {}
+
+    # What breaks
+
+    def start_hub(self) -> None:
+        kept = self.env
+        self.env = {**kept, **self.shift("hub")}
+        try:
+            super().start_hub()
+        finally:
+            self.env = kept
+
+    @property
+    def hub_process(self) -> psutil.Process:
+        assert self.hub
+        return psutil.Process(self.hub.process.pid)
+
+    @property
+    def broker_process(self) -> psutil.Process:
+        def found() -> psutil.Process | None:
+            children = self.hub_process.children(recursive=True)
+            return next((child for child in children if "nats-server" in child.name()), None)
+
+        return eventually(found, "the broker's process")
+
+    def kill_broker(self) -> None:
+        self.broker_process.send_signal(signal.SIGKILL)
+
+    @property
+    def memory_mb(self) -> float:
+        return self.hub_process.memory_info().rss / 1e6
+
+    # What is known
+
+    def rows(self, query: str, **values: Any) -> list[Any]:
+        """Read from the hub's database by a second reader."""
+        if self._engine is None:
+            url = (
+                self.env.get("PRAHARI_DATABASE_URL")
+                or f"sqlite:///file:{self.folder}/hub/hub.db?mode=ro&uri=true"
+            )
+            self._engine = sa.create_engine(url, poolclass=sa.NullPool)
+        with self._engine.connect() as connection:
+            return list(connection.execute(sa.text(query), values))
+
+    def balance(self, field: Field) -> Balance:
+        return field.ledger.balance(
+            Number(*row)
+            for row in self.rows("SELECT device_id, journal, seq FROM events WHERE device_id LIKE 'light-%'")
+        )
+
+    def last_transition(self) -> int:
+        return int(self.rows("SELECT coalesce(max(id), 0) FROM transitions")[0][0])
+
+    def called_offline(self, since: int) -> list[str]:
+        """Devices that the hub called offline after the transition ``since``."""
+        rows = self.rows(
+            "SELECT device_id FROM transitions WHERE id > :since AND kind = 'presence' AND after = 'offline'",
+            since=since,
+        )
+        return [row[0] for row in rows]
+
+    def presences(self) -> dict[str, str]:
+        return {row[0]: row[1] for row in self.rows("SELECT id, presence FROM devices")}
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples."""
+        text = httpx.get(f"{self.console}/metrics", timeout=10, headers=self.api.headers).text
+        lines = [line for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+    # What is claimed
+
+    def settle(self, field: Field, *, within_s: float = 60.0) -> Balance:
+        """Let the field's outboxes run empty, then compare its ledger with the database; fails where they differ."""
+        field.set(events_a_s=0.0)
+        eventually(lambda: field.held == 0, "every event to be acknowledged", within_s=within_s)
+        balance = self.balance(field)
+        assert balance.good, (
+            f"missing {balance.missing[:5]}, doubled {balance.doubled[:5]}, invented {balance.invented[:5]}"
+        )
+        return balance
+
+    def all_online(self, field: Field, *boxes: Box, within_s: float = 30.0) -> None:
+        names = {device.id for device in field.devices} | {box.device for box in boxes}
+
+        def online() -> bool:
+            found = self.presences()
+            return all(found[name] == "online" for name in names)
+
+        eventually(online, "every device to be called online", within_s=within_s)
+
+    def press(self, box: Box, *, within_s: float | None = None) -> float:
+        """Press the button of a real agent; the seconds until its row stands in the hub's database."""
+        query = "SELECT count(*) FROM events WHERE device_id = :device AND kind = 'callbox.press'"
+        before = self.rows(query, device=box.device)[0][0]
+        started = time.monotonic()
+        control.ask(box.home, "press", timeout_s=10, hold_s=0.1)
+        eventually(
+            lambda: self.rows(query, device=box.device)[0][0] > before, "the press to arrive", within_s=30
+        )
+        took_s = time.monotonic() - started
+        assert took_s < (within_s or patience_s()), f"the press took {took_s:.2f} s"
+        return took_s
+
+    def close(self) -> None:
+        for field in self.fields:
+            field.stop()
+        super().close()
+        self.proxy.stop()
+        if self._engine:
+            self._engine.dispose()
+
+
+class PlaceBox(Box):
+    """An agent that is started again with the environment of its first start."""
+
+    def __init__(self, town: Place, device: str, env: Mapping[str, str]) -> None:
+        super().__init__(town, device)
+        self.env = dict(env)
+
+    def start(self) -> None:
+        kept, self.town.env = self.town.env, self.env
+        try:
+            super().start()
+        finally:
+            self.town.env = kept
+
+
+def largest_file(pid: int, limit: int | None) -> None:
+    """Let no file of a running process grow beyond ``limit`` bytes, as on a full disk; None lets all grow again."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if limit is None else limit, hard))
+
+
+def patience_s() -> float:
+    return PRESS_S if os.environ.get("PRAHARI_FAULTS") == "long" else 3 * PRESS_S
