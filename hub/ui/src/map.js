@@ -7,6 +7,7 @@ import { marks } from "./map-marks.js";
 import { t } from "./strings.js";
 
 const INDIA = [[68, 6.5], [97.5, 37.2]];
+const POLE_UNITS = 3; // 1e-5 degrees: about three metres
 const box = document.getElementById("map");
 const devices = new Devices(document.getElementById("in-view"), document.getElementById("in-view-count"));
 
@@ -66,17 +67,25 @@ async function draw() {
   return map;
 }
 
+/** Zoom to what a group covers; at one pole, a list to choose from. */
 async function expand(map, cluster) {
-  const zoom = await map.getSource("devices").getClusterExpansionZoom(cluster.properties.cluster_id);
-  if (zoom <= map.getMaxZoom()) map.easeTo({ center: cluster.geometry.coordinates, zoom: zoom + 0.3 });
-  else choose(map, await map.getSource("devices").getClusterLeaves(cluster.properties.cluster_id, 50, 0));
+  const { west, south, east, north } = cluster.properties;
+  const corners = [[west / 1e5, south / 1e5], [east / 1e5, north / 1e5]];
+  const camera = map.cameraForBounds(corners, { padding: 80, maxZoom: map.getMaxZoom() });
+  const apart = Math.max(east - west, north - south) > POLE_UNITS && map.getZoom() < map.getMaxZoom() - 0.5;
+  if (apart && camera) map.easeTo({ ...camera, zoom: Math.max(camera.zoom, map.getZoom() + 1) });
+  else popup(map, cluster.geometry.coordinates, await devices.within(cluster.properties));
 }
 
-/** One device: its page. Several at one pole: a list to choose from. */
+/** One device: its page. Several: a list to choose from. */
 function choose(map, features) {
   const ids = [...new Set(features.map((feature) => feature.properties.id))];
   if (ids.length === 1) location.assign(`/devices/${ids[0]}`);
-  else new maplibre.Popup({ maxWidth: "320px" }).setLngLat(features[0].geometry.coordinates).setDOMContent(devices.list(ids)).addTo(map);
+  else popup(map, features[0].geometry.coordinates, ids.map((id) => devices.known.get(id)).filter(Boolean));
+}
+
+function popup(map, at, found) {
+  new maplibre.Popup({ maxWidth: "320px" }).setLngLat(at).setDOMContent(devices.list(found)).addTo(map);
 }
 
 function fail(error) {

@@ -88,6 +88,17 @@ def test_the_map_gets_devices_as_columns(console: Any) -> None:
     }
 
 
+def test_a_window_of_the_map_holds_what_stands_in_it(console: Any) -> None:
+    with console.client(Role.AUDITOR) as client:
+        here = client.get("/api/v1/map/view", params={"box": "73.8,18.5,73.9,18.6", "zoom": 12}).json()
+        elsewhere = client.get("/api/v1/map/view", params={"box": "77,12,78,13", "zoom": 12}).json()
+        wrong = client.get("/api/v1/map/view", params={"box": "73.8,18.5"})
+    assert (here["seen"], here["devices"]["id"], here["worst"]["id"]) == (1, ["pune-cam-01"], ["pune-cam-01"])
+    assert here["bounds"] == [7385000, 1852000, 7385000, 1852000]
+    assert (elsewhere["seen"], elsewhere["devices"]["id"]) == (0, [])
+    assert wrong.status_code == 422
+
+
 @pytest.mark.parametrize("path", ["/api/v1/map-layers", "/map-layers"], ids=["api", "page"])
 def test_an_upload_that_no_longer_fits_on_the_disk_is_said_so(
     console: Any, monkeypatch: pytest.MonkeyPatch, path: str

@@ -73,11 +73,19 @@ class Feed:
         self.subscriptions: set[Subscription] = set()
         self._clock = clock
         self._topics: defaultdict[str, _Topic] = defaultdict(_Topic)
+        self._listeners: list[Callable[[list[Change]], None]] = []
         self.closed = False
+
+    def listen(self, listener: Callable[[list[Change]], None]) -> None:
+        """Parts of this process that follow changes as browsers do; called at once, on the event loop."""
+        self._listeners.append(listener)
 
     def publish(self, changes: Iterable[Change]) -> None:
         """Queue changes. The newest values of one thing win within a tick; a quiet topic is told at once."""
-        for change in changes:
+        told = list(changes)
+        for listener in self._listeners:
+            listener(told)
+        for change in told:
             topic = self._topics[change.topic]
             key = str(change.data.get("id", len(topic.waiting)))
             topic.waiting[key] = {**topic.waiting.get(key, {}), **change.data}

@@ -20,6 +20,7 @@ from prahari_hub.fleet import api as fleet_api
 from prahari_hub.fleet import pages as fleet_pages
 from prahari_hub.fleet.map import api as map_api
 from prahari_hub.fleet.map import pages as map_pages
+from prahari_hub.fleet.map.board import Board
 from prahari_hub.http import health, problems
 from prahari_hub.http.health import Gauges, Probe
 from prahari_hub.http.limits import RateLimit
@@ -92,6 +93,9 @@ def console_app(parts: Parts) -> FastAPI:
     app.state.error_page = web_pages.error_page
     for name, part in parts.state.items():
         setattr(app.state, name, part)
+    app.state.board = Board()
+    if feed := parts.state.get("feed"):
+        feed.listen(app.state.board.on_changes)
     problems.install(app)
     app.include_router(health.router)
     api = api_router()

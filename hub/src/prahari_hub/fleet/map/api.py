@@ -10,10 +10,13 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from prahari_hub.errors import NotFound
-from prahari_hub.fleet.map import queries, service
+from prahari_hub.fleet.map import queries, service, views
+from prahari_hub.fleet.map.board import Board
+from prahari_hub.fleet.map.clusters import Box
+from prahari_hub.fleet.map.views import MapDevices, MapView
 from prahari_hub.http.actor import Actor
 from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.state import store_of
@@ -22,19 +25,7 @@ router = APIRouter(tags=["map"])
 Reader = Annotated[Actor, Depends(require(*READERS))]
 Admin = Annotated[Actor, Depends(require())]
 Name = Annotated[str, Form(min_length=1, max_length=120)]
-
-
-class MapDevices(BaseModel):
-    """Columns, one entry a device in each; positions in units of 1e-5 degrees, null for a device without a site."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: list[str]
-    name: list[str | None]
-    site: list[str | None]
-    state: list[Literal["offline", "fail", "warn", "suspect", "unknown", "maintenance", "normal"]]
-    lat: list[int | None]
-    lon: list[int | None]
+BOX = r"^(-?\d{1,3}(\.\d{1,15})?(,-?\d{1,3}(\.\d{1,15})?){3})?$"
 
 
 class LayerOut(BaseModel):
@@ -64,6 +55,24 @@ async def map_devices(
     wanted = ids.split(",") if ids else []
     found = await store_of(request).read(lambda conn: queries.columns(conn, wanted))
     return MapDevices.model_validate(found)
+
+
+@router.get("/map/view")
+async def map_view(
+    request: Request,
+    actor: Reader,
+    zoom: Annotated[float, Query(ge=0, le=24)] = 4,
+    box: Annotated[
+        str, Query(pattern=BOX, description="west,south,east,north in degrees; everything if left out")
+    ] = "",
+    abnormal: Annotated[bool, Query(description="only what is not normal")] = False,
+) -> MapView:
+    """Groups and single devices in and around a window, so that no browser ever gets a whole state."""
+    window = Box(*map(float, box.split(","))) if box else None
+    board = board_of(request)
+    return await store_of(request).read(
+        lambda conn: views.window(conn, board, window, zoom, abnormal=abnormal)
+    )
 
 
 @router.get("/map-layers")
@@ -105,6 +114,11 @@ async def layer_data(request: Request, actor: Reader, layer_id: str) -> FileResp
         )
     headers = {"Cache-Control": "private, max-age=86400", "ETag": f'"{layer.sha256}"'}
     return FileResponse(path, media_type=service.TYPES[layer.format], headers=headers)
+
+
+def board_of(request: Request) -> Board:
+    board: Board = request.app.state.board
+    return board
 
 
 def folder_of(request: Request) -> Path:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from prahari_hub.errors import NotFound
-from prahari_hub.fleet.stand import stand
+from prahari_hub.fleet.stand import Stand, stand
 from prahari_hub.fleet.tables import devices, map_layers, sites
 
 SCALE = 100_000
+IN_CLAUSE = 500
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,44 @@ class Layer:
     at: datetime
 
 
-def columns(conn: Connection, ids: Sequence[str] = ()) -> Columns:
+class Standing(NamedTuple):
+    """Where a device stands, None without a site, and how."""
+
+    id: str
+    lat: float | None
+    lon: float | None
+    state: Stand
+
+
+def standings(conn: Connection, ids: Sequence[str] | None = None) -> Iterator[Standing]:
     """Every device that is not retired, or those of ``ids``."""
+    query = (
+        sa.select(
+            devices.c.id,
+            devices.c.service,
+            devices.c.presence,
+            devices.c.health_state,
+            sites.c.lat,
+            sites.c.lon,
+        )
+        .outerjoin(sites, sites.c.id == devices.c.site_id)
+        .where(devices.c.service != "retired")
+    )
+    known: dict[tuple[str, str, str], Stand] = {}
+    parts = [None] if ids is None else [ids[at : at + IN_CLAUSE] for at in range(0, len(ids), IN_CLAUSE)]
+    for part in parts:
+        found = query if part is None else query.where(devices.c.id.in_(part))
+        for device, service, presence, health, lat, lon in conn.execution_options(yield_per=5000).execute(
+            found
+        ):
+            words = service, presence, health
+            if words not in known:
+                known[words] = stand(*words)
+            yield Standing(device, lat, lon, known[words])
+
+
+def columns(conn: Connection, ids: Sequence[str] = ()) -> Columns:
+    """Those of ``ids`` that are not retired, in that order; without ``ids`` every device, by id."""
     query = (
         sa.select(
             devices.c.id,
@@ -56,10 +94,12 @@ def columns(conn: Connection, ids: Sequence[str] = ()) -> Columns:
         .where(devices.c.service != "retired")
         .order_by(devices.c.id)
     )
+    rows = list(conn.execute(query.where(devices.c.id.in_(ids)) if ids else query))
     if ids:
-        query = query.where(devices.c.id.in_(ids))
+        place = {device: at for at, device in enumerate(ids)}
+        rows.sort(key=lambda row: place[row.id])
     found = Columns([], [], [], [], [], [])
-    for row in conn.execute(query):
+    for row in rows:
         found.id.append(row.id)
         found.name.append(row.name)
         found.site.append(row.site)
