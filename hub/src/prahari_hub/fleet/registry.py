@@ -26,10 +26,10 @@ MAX_DEPTH = 8
 def create_zone(
     unit: Unit, actor: Actor, zone: str, name: str, *, parent: str | None = None
 ) -> dict[str, Any]:
-    _check_slug(zone)
+    check_slug(zone)
     if parent is not None:
         _require(unit.conn, zones, parent, "zone")
-    _insert(unit, zones, {"id": zone, "name": _name(name), "parent_id": parent}, "zone")
+    _insert(unit, zones, {"id": zone, "name": check_name(name), "parent_id": parent}, "zone")
     record(unit, actor, "zone.create", f"zone:{zone}", detail={"name": name, "parent": parent})
     return zone_of(unit.conn, zone)
 
@@ -47,7 +47,7 @@ def put_zone(unit: Unit, actor: Actor, zone: str, name: str, *, parent: str | No
         above = unit.conn.scalar(sa.select(zones.c.parent_id).where(zones.c.id == above))
     else:
         raise Conflict(f"zones nest at most {MAX_DEPTH} deep")
-    values = {"name": _name(name), "parent_id": parent}
+    values = {"name": check_name(name), "parent_id": parent}
     unit.conn.execute(zones.update().where(zones.c.id == zone).values(values))
     record(unit, actor, "zone.change", f"zone:{zone}", detail={"name": name, "parent": parent})
     return zone_of(unit.conn, zone)
@@ -81,7 +81,7 @@ def below(conn: Connection, zone: str) -> list[str]:
 def create_site(
     unit: Unit, actor: Actor, site: str, name: str, *, lat: float, lon: float, zone: str | None = None
 ) -> dict[str, Any]:
-    _check_slug(site)
+    check_slug(site)
     values = _site_values(unit, name, lat, lon, zone)
     _insert(unit, sites, {"id": site, **values}, "site")
     record(unit, actor, "site.create", f"site:{site}", detail=values)
@@ -120,7 +120,7 @@ def _site_values(unit: Unit, name: str, lat: float, lon: float, zone: str | None
         )
     if zone is not None:
         _require(unit.conn, zones, zone, "zone")
-    return {"name": _name(name), "zone_id": zone, "lat": lat, "lon": lon}
+    return {"name": check_name(name), "zone_id": zone, "lat": lat, "lon": lon}
 
 
 def create_device(
@@ -134,7 +134,12 @@ def create_device(
         )
     if site is not None:
         _require(unit.conn, sites, site, "site")
-    values = {"id": device, "name": _name(name) if name else None, "site_id": site, "created_at": unit.now}
+    values = {
+        "id": device,
+        "name": check_name(name) if name else None,
+        "site_id": site,
+        "created_at": unit.now,
+    }
     _insert(unit, devices, values, "device")
     record(unit, actor, "device.create", f"device:{device}", detail={"name": name, "site": site})
     unit.tell("devices", id=device, service="registered")
@@ -154,7 +159,7 @@ def change_device(unit: Unit, actor: Actor, device: str, changes: Mapping[str, A
     _require(unit.conn, devices, device, "device")
     values: dict[str, Any] = {}
     if "name" in changes:
-        values["name"] = _name(changes["name"]) if changes["name"] else None
+        values["name"] = check_name(changes["name"]) if changes["name"] else None
     if "site" in changes:
         if changes["site"] is not None:
             _require(unit.conn, sites, changes["site"], "site")
@@ -182,14 +187,14 @@ def require_device(conn: Connection, device: str) -> None:
     _require(conn, devices, device, "device")
 
 
-def _name(name: str) -> str:
+def check_name(name: str) -> str:
     text = name.strip()
     if not 0 < len(text) <= MAX_NAME or "\0" in text:
         raise Invalid("a name has 1 to 120 characters", ("name", "1 to 120 characters"))
     return text
 
 
-def _check_slug(text: str) -> None:
+def check_slug(text: str) -> None:
     if not re.fullmatch(SLUG, text):
         raise Invalid(
             f"{text[:40]!r} is not an id", ("id", "1 to 64 of a-z, 0-9 and '-', not beginning with '-'")

@@ -1,9 +1,12 @@
 """Zones, sites, devices, peripherals, twins, commands, events and what was refused."""
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     Float,
     ForeignKey,
     Index,
@@ -71,6 +74,9 @@ devices = Table(
         "service", String, nullable=False, server_default="registered"
     ),  # registered, active, maintenance, retired
     Column("created_at", UtcDateTime, nullable=False),
+    Column("vendor", String),
+    Column("model", String),
+    Column("counted_from", UtcDateTime),  # first online: availability counts from here on
     # presence, by the hub's clock
     Column("presence", String, nullable=False, server_default="unknown"),  # online, suspect, offline, unknown
     Column("presence_since", UtcDateTime),
@@ -213,13 +219,14 @@ transitions = Table(
     "transitions",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("device_id", String, nullable=False, index=True),
+    Column("device_id", String, nullable=False),
     Column("peripheral", String),
-    Column("kind", String, nullable=False),  # presence, clone
+    Column("kind", String, nullable=False),  # presence, service, clone
     Column("before", String, nullable=False),
     Column("after", String, nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("detail", String),
+    Index("ix_transitions_device_at", "device_id", "at"),
     sqlite_autoincrement=True,
 )
 
@@ -253,6 +260,71 @@ health_blocks = Table(
     Column("device_id", String, primary_key=True),
     Column("hour", UtcDateTime, primary_key=True),
     Column("packed", LargeBinary, nullable=False),
+)
+
+
+def _packed(name: str, *more: Column[Any] | Index) -> Table:
+    """Health of one cell of devices from ``start`` on: fleet/history/tiers.py says how the tiers follow from each other."""
+    return Table(
+        name,
+        metadata,
+        Column("start", UtcDateTime, primary_key=True),
+        Column("cell", Integer, primary_key=True, autoincrement=False),
+        Column("packed", LargeBinary, nullable=False),
+        *more,
+    )
+
+
+health_buckets = _packed("health_buckets")
+health_hours = _packed(
+    "health_hours",
+    Column("rolled", Boolean, nullable=False),  # into its day and month
+    Index("ix_health_hours_rolled_start", "rolled", "start"),
+)
+health_days = _packed("health_days")
+health_months = _packed("health_months")
+
+
+def _seconds(kind: type[Integer] = Integer) -> list[Column[int]]:
+    names = ("up_s", "down_s", "unknown_s", "planned_s", "maintenance_s")
+    return [Column(name, kind, nullable=False) for name in names]
+
+
+availability_closed = Table(
+    "availability_closed",
+    metadata,
+    Column("day", Date, primary_key=True),  # of the city's time zone
+    Column("after", String, nullable=False),  # the last device that has been closed
+    Column("plain", Json, nullable=False),  # by partition, what a device got that was online whenever the hub could see it
+    Column("closed_at", UtcDateTime),  # null while it is being closed
+)
+
+availability_days = Table(  # device-days that differ from the plain one
+    "availability_days",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("device_id", String, primary_key=True),
+    *_seconds(),
+)
+
+availability_months = Table(  # the sum of a device's rows in availability_days
+    "availability_months",
+    metadata,
+    Column("month", Date, primary_key=True),
+    Column("device_id", String, primary_key=True),
+    Column("days", Integer, nullable=False),
+    *_seconds(),
+    Index("ix_availability_months_month_down_s", "month", "down_s"),
+)
+
+availability_sums = Table(
+    "availability_sums",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("zone_id", String, primary_key=True),  # of the site; empty without one
+    Column("vendor", String, primary_key=True),  # empty without one
+    Column("devices", Integer, nullable=False),
+    *_seconds(BigInteger),
 )
 
 expected_uploads = Table(

@@ -47,14 +47,18 @@ class ToldOut(BaseModel):
 
 
 class IncidentOut(BaseModel):
-    """``active``: the cause still holds; ``acknowledged``: somebody has it; ``open``: it is in the queue."""
+    """``active``: the cause still holds; ``acknowledged``: somebody has it; ``open``: it is in the queue.
+
+    An outage is of a place: it has no ``device`` but a ``scope`` and as many ``children`` as are silent now. ``parent`` took this one in.
+    ``hold``: escalation waits for this window, or for the device's ``maintenance``.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
     id: str
     kind: str
     severity: Severity
-    device: str
+    device: str | None
     peripheral: str | None
     site: str | None
     title: str
@@ -73,6 +77,11 @@ class IncidentOut(BaseModel):
     assignee: str | None
     snapshot: str | None
     version: int
+    scope_type: Literal["device", "site", "asset", "zone", "fleet"]
+    scope: str | None
+    children: int
+    parent: str | None
+    hold: str | None
 
 
 class IncidentWithLog(IncidentOut):

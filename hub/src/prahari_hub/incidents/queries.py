@@ -17,12 +17,16 @@ from prahari_hub.incidents.tables import incident_log, incidents, notifications
 
 @dataclass(frozen=True)
 class Incident:
-    """``active``: the cause still holds; ``acknowledged``: somebody has it; ``open``: it is in the queue."""
+    """``active``: the cause still holds; ``acknowledged``: somebody has it; ``open``: it is in the queue.
+
+    One of a place has no device but a ``scope_type`` (site, asset, zone, fleet), a ``scope`` and as many ``children`` as are silent now.
+    ``parent`` took this one in. ``hold``: escalation waits for this window, or for the device's ``maintenance``.
+    """
 
     id: str
     kind: str
     severity: Severity
-    device: str
+    device: str | None
     peripheral: str | None
     site: str | None
     title: str
@@ -41,6 +45,11 @@ class Incident:
     assignee: str | None
     snapshot: str | None
     version: int
+    scope_type: str = "device"
+    scope: str | None = None
+    children: int = 0
+    parent: str | None = None
+    hold: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ class Filter:
 
 def incident_of(row: Any) -> Incident:
     values = row._asdict()
-    for name in ("key", "rank", "round", "waits_since"):
+    for name in ("key", "rank", "round", "waits_since", "hold_since"):
         del values[name]
     return Incident(
         **values
@@ -93,10 +102,9 @@ def incident_of(row: Any) -> Incident:
     )
 
 
+_RENAMED = {"device_id": "device", "site_id": "site", "scope_id": "scope", "parent_id": "parent"}
 _SELECT = sa.select(
-    *[column for column in incidents.c if column.name not in ("device_id", "site_id")],
-    incidents.c.device_id.label("device"),
-    incidents.c.site_id.label("site"),
+    *[column.label(_RENAMED.get(column.name, column.name)) for column in incidents.c],
 )
 
 

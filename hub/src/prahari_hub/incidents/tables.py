@@ -12,7 +12,7 @@ incidents = Table(
     Column("kind", String, nullable=False),
     Column("severity", String, nullable=False),
     Column("rank", Integer, nullable=False),  # of the severity, 0 highest: sorts
-    Column("device_id", ForeignKey("devices.id"), nullable=False),
+    Column("device_id", ForeignKey("devices.id")),  # none of an outage, which is of a place
     Column("peripheral", String),
     Column("site_id", String),
     Column("title", String, nullable=False),
@@ -32,9 +32,26 @@ incidents = Table(
     Column("assignee", String),
     Column("snapshot", String),
     Column("version", Integer, nullable=False, default=1),
+    Column("scope_type", String, nullable=False, server_default="device"),  # device, site, asset, zone, fleet
+    Column("scope_id", String),  # of the place
+    Column("children", Integer, nullable=False, server_default="0"),  # devices that it holds now
+    Column("parent_id", ForeignKey("incidents.id"), index=True),  # the incident that took this one in
+    Column("hold", String),  # why escalation waits: the id of a window, or maintenance
+    Column("hold_since", UtcDateTime),
     Index("ix_incidents_open_key", "key", "resolved_at"),
     Index("ix_incidents_queue", "resolved_at", "rank", "opened_at"),
     Index("ix_incidents_device", "device_id", "opened_at"),
+)
+
+incident_children = Table(
+    "incident_children",
+    metadata,
+    Column("incident_id", ForeignKey("incidents.id"), primary_key=True),
+    Column("device_id", String, primary_key=True),
+    Column("silent_since", UtcDateTime),
+    Column("joined_at", UtcDateTime, nullable=False),
+    Column("left_at", UtcDateTime),
+    Index("ix_incident_children_device", "device_id", "left_at"),
 )
 
 incident_log = Table(

@@ -1,0 +1,247 @@
+"""What hangs on what: site → cabinet → switch → feeder → zone → the whole fleet. People register it; root cause walks it upward.
+
+An asset (cabinet, switch or feeder) stands on another asset, in a zone, or both; a site hangs on one asset or stands in a zone. Above all
+is the fleet, so that the whole is a tree. Any level may be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from prahari_hub.access.audit import record
+from prahari_hub.errors import Conflict, Invalid, NotFound
+from prahari_hub.fleet import registry
+from prahari_hub.fleet.tables import assets, cursors, sites, zones
+from prahari_hub.fleet.tree import ROOT, Tree, asset_node, site_node, zone_node
+from prahari_hub.http import paging
+from prahari_hub.http.actor import Actor
+from prahari_hub.http.paging import Page
+from prahari_hub.store import Unit
+from prahari_hub.store.upsert import upsert
+
+KINDS = ("cabinet", "switch", "feeder")
+MAX_DEPTH = 8
+VERSION = "topology.version"
+
+
+class Link(NamedTuple):
+    """An asset of an import, as it is to stand."""
+
+    id: str
+    kind: str
+    name: str
+    parent: str | None = None
+    zone: str | None = None
+
+
+def put_asset(unit: Unit, actor: Actor, wanted: Link) -> dict[str, Any]:
+    """Register an asset or replace what is known of it; nothing ever hangs on itself."""
+    _write(unit, wanted)
+    detail = {"kind": wanted.kind, "name": wanted.name, "parent": wanted.parent, "zone": wanted.zone}
+    record(unit, actor, "asset.put", f"asset:{wanted.id}", detail=detail)
+    changed(unit)
+    return asset_of(unit.conn, wanted.id)
+
+
+def delete_asset(unit: Unit, actor: Actor, asset: str) -> None:
+    """Conflict while something hangs on it."""
+    asset_of(unit.conn, asset)
+    hangs = sa.union_all(
+        sa.select(assets.c.id).where(assets.c.parent_id == asset),
+        sa.select(sites.c.id).where(sites.c.asset_id == asset),
+    )
+    first = unit.conn.execute(hangs).scalars().first()
+    if first is not None:
+        raise Conflict(f"{first} hangs on {asset}; hang it on something else first")
+    unit.conn.execute(assets.delete().where(assets.c.id == asset))
+    record(unit, actor, "asset.delete", f"asset:{asset}")
+    changed(unit)
+
+
+def hang_site(unit: Unit, actor: Actor, site: str, asset: str | None) -> None:
+    """Say what a site hangs on; None takes it off."""
+    registry.site_of(unit.conn, site)
+    if asset is not None:
+        asset_of(unit.conn, asset)
+    unit.conn.execute(sites.update().where(sites.c.id == site).values(asset_id=asset))
+    record(unit, actor, "site.hang", f"site:{site}", detail={"asset": asset})
+    changed(unit)
+
+
+def bring(
+    unit: Unit, actor: Actor, wanted: Sequence[Link], hangs: Mapping[str, str | None]
+) -> dict[str, int]:
+    """A city's topology at once: assets in any order, and the asset of each site. All of it or nothing."""
+    known = set(unit.conn.scalars(sa.select(assets.c.id)))
+    given = {link.id: link for link in wanted}
+    for link in in_order(given, known):
+        _write(unit, link)
+    _hang_all(unit, hangs)
+    counts = {"assets": len(given), "sites": len(hangs)}
+    record(unit, actor, "topology.import", "topology", detail=dict(counts))
+    changed(unit)
+    return counts
+
+
+def in_order(given: Mapping[str, Link], known: set[str]) -> list[Link]:
+    """Parents before what hangs on them; Invalid for a circle, a chain too deep or a parent that nobody knows."""
+    ordered: dict[str, Link] = {}
+    for first in given.values():
+        chain: list[Link] = []
+        link: Link | None = first
+        while link is not None and link.id not in ordered:
+            if link in chain:
+                raise Invalid(
+                    f"{link.id} hangs on itself: take one link of the circle out", ("parent", "no circle")
+                )
+            chain.append(link)
+            if link.parent is not None and link.parent not in given and link.parent not in known:
+                raise Invalid(
+                    f"{link.id} hangs on {link.parent}, which nobody knows", ("parent", "a known asset")
+                )
+            link = given.get(link.parent) if link.parent is not None else None
+        ordered |= {one.id: one for one in reversed(chain)}
+    return list(ordered.values())
+
+
+def _hang_all(unit: Unit, hangs: Mapping[str, str | None]) -> None:
+    known_sites = set(unit.conn.scalars(sa.select(sites.c.id)))
+    known_assets = set(unit.conn.scalars(sa.select(assets.c.id)))
+    for site, asset in hangs.items():
+        if site not in known_sites:
+            raise Invalid(f"there is no site {site[:40]!r}; register it first", ("site", "a known site"))
+        if asset is not None and asset not in known_assets:
+            raise Invalid(f"site {site} hangs on {asset}, which nobody knows", ("asset", "a known asset"))
+    if hangs:
+        rows = [{"b_site": site, "asset_id": asset} for site, asset in hangs.items()]
+        unit.conn.execute(sites.update().where(sites.c.id == sa.bindparam("b_site")), rows)
+
+
+def _write(unit: Unit, wanted: Link) -> None:
+    registry.check_slug(wanted.id)
+    if wanted.kind not in KINDS:
+        raise Invalid(f"{wanted.kind[:40]!r} is no kind of asset", ("kind", f"one of {', '.join(KINDS)}"))
+    if wanted.zone is not None:
+        registry.zone_of(unit.conn, wanted.zone)
+    _check_above(unit.conn, wanted)
+    row = {
+        "id": wanted.id,
+        "kind": wanted.kind,
+        "name": registry.check_name(wanted.name),
+        "parent_id": wanted.parent,
+        "zone_id": wanted.zone,
+    }
+    upsert(unit.conn, assets, row, keys=("id",))
+
+
+def _check_above(conn: Connection, wanted: Link) -> None:
+    above = wanted.parent
+    for _ in range(MAX_DEPTH - 1):
+        if above is None:
+            return
+        if above == wanted.id:
+            raise Conflict(f"{wanted.id} cannot hang on itself")
+        above = asset_of(conn, above)["parent_id"]
+    if above is not None:
+        raise Conflict(f"assets hang at most {MAX_DEPTH} deep")
+
+
+def asset_of(conn: Connection, asset: str) -> dict[str, Any]:
+    row = conn.execute(sa.select(assets).where(assets.c.id == asset)).first()
+    if row is None:
+        raise NotFound(f"there is no cabinet, switch or feeder {asset[:64]!r}")
+    return dict(row._mapping)
+
+
+def list_assets(
+    conn: Connection,
+    *,
+    kind: str | None = None,
+    parent: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[dict[str, Any]]:
+    """By id."""
+    query = sa.select(assets).order_by(assets.c.id).limit(limit + 1)
+    if kind is not None:
+        query = query.where(assets.c.kind == kind)
+    if parent is not None:
+        query = query.where(assets.c.parent_id == parent)
+    if cursor is not None:
+        query = query.where(assets.c.id > paging.decode(cursor, str)[0])
+    rows = [dict(row._mapping) for row in conn.execute(query)]
+    return Page(rows[:limit], paging.encode(rows[limit - 1]["id"]) if len(rows) > limit else None)
+
+
+def below(conn: Connection, asset: str) -> list[str]:
+    """The asset and every asset that hangs on it."""
+    found, layer = [asset], [asset]
+    for _ in range(MAX_DEPTH):
+        layer = list(conn.scalars(sa.select(assets.c.id).where(assets.c.parent_id.in_(layer))))
+        if not layer:
+            break
+        found += layer
+    return found
+
+
+def version(conn: Connection) -> int:
+    """Changes when the tree does; sites and zones that come and go are noticed by the tree's age."""
+    return conn.scalar(sa.select(cursors.c.value).where(cursors.c.name == VERSION)) or 0
+
+
+def changed(unit: Unit) -> None:
+    upsert(unit.conn, cursors, {"name": VERSION, "value": version(unit.conn) + 1}, keys=("name",))
+    unit.tell("topology")
+
+
+def load(conn: Connection) -> Tree:
+    """The whole tree: every zone, asset and site with what stands above it."""
+    parent: dict[str, str] = {}
+    for row in conn.execute(sa.select(zones.c.id, zones.c.parent_id)):
+        parent[zone_node(row.id)] = zone_node(row.parent_id) if row.parent_id else ROOT
+    for row in conn.execute(sa.select(assets.c.id, assets.c.parent_id, assets.c.zone_id)):
+        parent[asset_node(row.id)] = _above(row.parent_id, row.zone_id)
+    for row in conn.execute(sa.select(sites.c.id, sites.c.asset_id, sites.c.zone_id)):
+        parent[site_node(row.id)] = _above(row.asset_id, row.zone_id)
+    return Tree(parent)
+
+
+def _above(asset: str | None, zone: str | None) -> str:
+    if asset is not None:
+        return asset_node(asset)
+    return zone_node(zone) if zone is not None else ROOT
+
+
+def chain_of(conn: Connection, device_site: str | None) -> list[str]:
+    """The nodes above a site, itself first, the fleet last: for one device, without the whole tree."""
+    if device_site is None:
+        return [ROOT]
+    row = conn.execute(sa.select(sites.c.asset_id, sites.c.zone_id).where(sites.c.id == device_site)).first()
+    if row is None:
+        return [ROOT]
+    found, asset, zone = [site_node(device_site)], row.asset_id, row.zone_id
+    while asset is not None and len(found) <= 2 * MAX_DEPTH:
+        found.append(asset_node(asset))
+        above = conn.execute(
+            sa.select(assets.c.parent_id, assets.c.zone_id).where(assets.c.id == asset)
+        ).one()
+        asset, zone = above.parent_id, above.zone_id
+    while zone is not None and len(found) <= 4 * MAX_DEPTH:
+        found.append(zone_node(zone))
+        zone = conn.scalar(sa.select(zones.c.parent_id).where(zones.c.id == zone))
+    return [*found, ROOT]
+
+
+def names(conn: Connection, nodes: Sequence[str]) -> dict[str, str]:
+    """What people call each place; its id where it has none."""
+    found = {}
+    for node in nodes:
+        kind, _, name = node.partition("/")
+        table = {"zone": zones, "asset": assets, "site": sites}.get(kind)
+        known = conn.scalar(sa.select(table.c.name).where(table.c.id == name)) if table is not None else None
+        found[node] = known or name
+    return found
