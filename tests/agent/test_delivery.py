@@ -12,7 +12,8 @@ from uuid import UUID, uuid4
 
 import pytest
 from prahari_agent.delivery import FIRST_REPEAT_S, Delivery
-from prahari_agent.outbox import LIVE_MS, Outbox
+from prahari_agent.journal import LIVE_MS
+from prahari_agent.outbox import Outbox
 from prahari_agent.pulse import Pulses
 from prahari_wire.ack import Ack
 from prahari_wire.base import MAX_EVENT_BATCH, Clock, parse

@@ -15,7 +15,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from prahari_agent.outbox import LEAP, LIVE_MS, MAX_EVENT, CommandRow, Outbox
+from prahari_agent.journal import LEAP, LIVE_MS, CommandRow
+from prahari_agent.outbox import MAX_EVENT, Outbox
 from prahari_wire.ack import Ack, Refusal
 from prahari_wire.base import Clock, Message, Reason
 from prahari_wire.callbox import Press, SelfTest
@@ -177,6 +178,55 @@ def test_events_that_a_lying_card_lost_give_their_numbers_to_no_others(
     assert again.journal == outbox.journal
     assert not lost & {again.emit(PRESS, press()) for _ in range(40)}
     assert again.low() == kept
+
+
+def test_an_older_image_of_the_card_begins_a_new_journal_at_the_welcome(
+    open_outbox: Callable[..., Outbox], tmp_path: Path
+) -> None:
+    """The numbers that it would give are taken: the hub would call the new events seen, and they would be lost."""
+    outbox = open_outbox()
+    outbox.emit(PRESS, press())
+    outbox.close()
+    image = (tmp_path / "outbox.db").read_bytes()
+    later = open_outbox()
+    at_hub = [later.emit(PRESS, press()) for _ in range(30)][-1]
+    (tmp_path / "restored").mkdir()
+    (tmp_path / "restored" / "outbox.db").write_bytes(image)
+    restored = open_outbox(folder=tmp_path / "restored")
+    before, fresh = restored.journal, {restored.emit(PRESS, press()) for _ in range(50)}
+    assert at_hub in fresh, "the same numbers, given again"
+    assert restored.acked(ack(before, birth=ulid(), upto=at_hub)) == 0
+    assert restored.journal != before
+    assert fresh <= set(seqs(restored))
+    assert restored.acked(ack(before, upto=at_hub)) == 0, "the old journal's ack means nothing any more"
+    restored.close()
+    assert open_outbox(folder=tmp_path / "restored").journal == restored_id(tmp_path / "restored")
+
+
+def restored_id(folder: Path) -> UUID:
+    with sqlite3.connect(folder / "outbox.db") as database:
+        [(found,)] = database.execute("SELECT id FROM journal").fetchall()
+    database.close()
+    return UUID(found)
+
+
+def test_an_ack_beyond_every_number_that_was_given_begins_a_new_journal(
+    open_outbox: Callable[..., Outbox],
+) -> None:
+    outbox = open_outbox()
+    before, last = outbox.journal, [outbox.emit(PRESS, press()) for _ in range(3)][-1]
+    assert outbox.acked(ack(before, upto=1, beyond=[(last + 7, last + 9)])) == 0
+    assert outbox.journal != before
+    assert len(seqs(outbox)) == 3
+
+
+def test_a_welcome_that_names_what_was_sent_changes_nothing(open_outbox: Callable[..., Outbox]) -> None:
+    outbox = open_outbox()
+    before, last = outbox.journal, outbox.emit(PRESS, press())
+    outbox.acked(ack(before, birth=ulid(), upto=last - 1))
+    assert seqs(outbox) == [last]
+    assert outbox.acked(ack(before, birth=ulid(), upto=last)) == 1
+    assert outbox.journal == before
 
 
 def test_a_full_outbox_sheds_the_lowest_class_first_and_says_so(open_outbox: Callable[..., Outbox]) -> None:

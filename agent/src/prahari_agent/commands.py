@@ -17,8 +17,9 @@ from prahari_wire.events import COMMAND_STATE
 
 from prahari_agent.clock import Clock
 from prahari_agent.errors import AgentError, HubUnreachable, Rejected
+from prahari_agent.journal import CommandRow
 from prahari_agent.log import get_logger
-from prahari_agent.outbox import CommandRow, Outbox, OutboxFull
+from prahari_agent.outbox import Outbox, OutboxFull
 from prahari_agent.peripheral import Arguments
 
 log = get_logger("commands")

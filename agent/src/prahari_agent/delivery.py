@@ -15,8 +15,9 @@ from prahari_wire.ack import Ack, Refusal
 from prahari_wire.base import MAX_EVENT_BATCH, Reason
 from prahari_wire.ids import ulid
 
+from prahari_agent.journal import Entry
 from prahari_agent.log import get_logger
-from prahari_agent.outbox import Entry, Outbox
+from prahari_agent.outbox import Outbox
 from prahari_agent.pulse import Pulses
 
 log = get_logger("delivery")
@@ -127,7 +128,10 @@ class Delivery:
         if self._state.epoch is None:
             return
         for batch in [b for b in self._state.batches.values() if b.due_s <= self._now_s()]:
-            self._send(batch)
+            if self._outbox.knows(batch.journal):
+                self._send(batch)
+            else:
+                del self._state.batches[batch.id]
         for journal in self._outbox.journals():
             while self._fill(journal):
                 pass
