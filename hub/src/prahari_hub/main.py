@@ -7,13 +7,15 @@ import logging
 import signal
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from uvicorn import Config
 
 from prahari_hub import log as logs
+from prahari_hub.broker.connection import Sight
 from prahari_hub.broker.role import Broker, open_broker
 from prahari_hub.fleet import blobs, device_api, dispatch, intake, registry
 from prahari_hub.fleet.presence import Limits
@@ -27,13 +29,17 @@ from prahari_hub.incidents import service as incidents
 from prahari_hub.ingest.handlers import BIRTH_HOOKS, table
 from prahari_hub.ingest.role import Ingest
 from prahari_hub.live.feed import Feed
+from prahari_hub.live.relay import Listening, Relay
+from prahari_hub.roles.alone import alone
+from prahari_hub.roles.share import Share
+from prahari_hub.roles.workers import Workers
 from prahari_hub.scheduler.escalation import Escalation
 from prahari_hub.scheduler.jobs import jobs
 from prahari_hub.scheduler.role import Scheduler
 from prahari_hub.scheduler.trust import Trust
 from prahari_hub.settings import Settings
 from prahari_hub.signage import overrides
-from prahari_hub.store import Change, Store
+from prahari_hub.store import Change, FencedStore, Store, leases
 from prahari_hub.store.migrate import migrate
 from prahari_hub.web.app import Parts, console_app
 from prahari_hub.web.listen import Listener, bind
@@ -42,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 def serve(settings: Settings) -> None:
-    """Run every role until SIGTERM or SIGINT; SetupError says in one sentence what stands in the way."""
+    """Run this process's roles until SIGTERM or SIGINT; SetupError says in one sentence what stands in the way."""
     logs.configure()
     spool_in(settings.home)
     asyncio.run(run(settings))
@@ -56,91 +62,182 @@ def spool_in(home: Path) -> None:
 
 
 async def run(settings: Settings) -> None:
-    """Open the store, then the broker, then the doors; close them the other way round."""
+    """Open what every process has, then the roles of this one; close them the other way round."""
     async with AsyncExitStack() as stack:
-        console_socket = bind(settings.listen, settings.console_port, "console")
-        stack.callback(console_socket.close)
-        device_socket = bind(settings.listen, settings.device_port, "device HTTPS")
-        stack.callback(device_socket.close)
-
-        store = open_store(settings)
-        stack.callback(store.close)
-        identity = open_identity(settings.home, store, city=settings.city)
-        stack.push_async_callback(identity.close)
-        identity.authority.server_certificate(settings.hosts, now=store.clock())
-        identity.alarm = intake.alarm
-        identity.retired = registry.retired
-        await identity.load()
-        feed = Feed()
-        stack.callback(feed.close)
-
-        ingest = Ingest(
-            store,
-            lambda device, channel, ack: broker.downlink.send(device, channel, ack),  # noqa: PLW0108 - broker comes later
-            handlers=table(incidents.on_event),
-            limits=Limits(settings.suspect_s, settings.offline_s, settings.heartbeat_s),
-            flush_s=settings.flush_s,
-            birth_hooks=(*BIRTH_HOOKS, lamp.on_birth),
-        )
-        broker = start_of_broker(settings, identity, ingest)
-        dispatcher = dispatch.Dispatcher(
-            store,
-            broker.downlink.send,
-            identity.signer.sign,
-            sources=(*dispatch.SOURCES, overrides.take_due),
-        )
-        trust = Trust(accept=settings.accept_clock)
-        scheduler = Scheduler(store, jobs(settings), trust=trust)
-        escalation = Escalation(store, settings)
-        store.on_changes = tell(
-            feed.publish, identity.on_changes, ingest.on_changes, dispatcher.on_changes, scheduler.on_changes
-        )
-
-        await broker.start()
-        stack.push_async_callback(broker.stop)
-        await spread.attach(identity, broker)
-        await ingest.start(broker.bus)
-        stack.push_async_callback(ingest.stop)
-        for part in (dispatcher.run, scheduler.run, escalation.run):
-            await stack.enter_async_context(Worker(part))
-
-        for listener in doors(settings, store, identity, feed, broker, trust, console_socket, device_socket):
-            await listener.start()
-            stack.push_async_callback(listener.stop)
-        stack.callback(feed.close)  # first of all: streams to browsers would hold their server open
-        ports = settings.console_port, settings.mqtt_port, settings.device_port
-        log.info("ready: console on port %d, devices on %d and %d", *ports)
+        stack.enter_context(alone(settings))
+        sockets = open_sockets(settings, stack)
+        hub = await open_hub(settings, stack)
+        ingest = ingest_of(hub) if "ingest" in settings.roles else None
+        await connect(hub, stack)
+        if ingest is not None:
+            await start_ingest(hub, ingest, stack)
+        if "scheduler" in settings.roles:
+            await start_scheduler(hub, stack)
+        if "web" in settings.roles:
+            await start_web(hub, stack, *sockets)
+        log.info("ready: %s", said(settings))
         await asked_to_stop()
+
+
+@dataclass
+class Hub:
+    """What every process of the hub has. ``listeners`` hear each change, made here or in another process."""
+
+    settings: Settings
+    store: Store
+    identity: Identity
+    broker: Broker
+    relay: Relay
+    trust: Trust
+    feed: Feed = field(default_factory=Feed)
+    listeners: list[Listening] = field(default_factory=list)
+    sights: list[Sight] = field(default_factory=list)
+
+    async def seen(self, sees: bool) -> None:
+        """The hub lost or regained sight of its devices."""
+        for sight in self.sights:
+            await sight(sees)
+
+    def hear(self, changes: list[Change]) -> None:
+        for listener in self.listeners:
+            listener(changes)
+
+
+async def open_hub(settings: Settings, stack: AsyncExitStack) -> Hub:
+    """Store, identity and the broker's parts; nothing is connected yet."""
+    store = open_store(settings)
+    stack.callback(store.close)
+    identity = open_identity(settings.home, store, city=settings.city)
+    stack.push_async_callback(identity.close)
+    identity.authority.server_certificate(settings.hosts, now=store.clock())
+    identity.alarm = intake.alarm
+    identity.retired = registry.retired
+    certificate, key = identity.authority.server_files
+    broker = open_broker(
+        settings,
+        identity.admission,
+        certificate=certificate,
+        key=key,
+        ca=identity.authority.ca_file,
+        on_sight=lambda sees: hub.seen(sees),  # noqa: PLW0108 - the hub comes below
+    )
+    relay = Relay(broker.between)
+    hub = Hub(settings, store, identity, broker, relay, Trust(accept=settings.accept_clock))
+    stack.callback(hub.feed.close)
+    hub.listeners += [hub.feed.publish, identity.on_changes]
+    store.on_changes = tell(hub.hear, relay.send)
+    return hub
 
 
 def open_store(settings: Settings) -> Store:
     """The store with the newest schema."""
     store = Store.open(settings.store_url)
     migrate(store.engine)
+    if store.engine.dialect.name == "sqlite":
+        store.write_sync(leases.clear)  # this process is the only one
     return store
 
 
-def doors(
-    settings: Settings,
-    store: Store,
-    identity: Identity,
-    feed: Feed,
-    broker: Broker,
-    trust: Trust,
-    console_socket: socket.socket,
-    device_socket: socket.socket,
-) -> tuple[Listener, Listener]:
+async def connect(hub: Hub, stack: AsyncExitStack) -> None:
+    """Broker, then the line to other processes, then whatever may have changed until that stood; then devices may come in."""
+    await hub.broker.open()
+    stack.push_async_callback(hub.broker.stop)
+    await spread.attach(hub.identity, hub.broker)
+    await hub.relay.start(hub.hear, partial(catch_up, hub))
+    stack.push_async_callback(hub.relay.stop)
+    if "broker" in hub.settings.roles:
+        await hub.broker.answer()
+
+
+async def catch_up(hub: Hub) -> None:
+    """Changes of other processes were missed: read again what this one holds, and let browsers fetch everything."""
+    await hub.identity.catch_up()
+    hub.feed.missed()
+
+
+def ingest_of(hub: Hub) -> Ingest:
+    """Not started yet; it hears from now on when sight of the broker is lost."""
+    settings = hub.settings
+    ingest = Ingest(
+        hub.store,
+        hub.broker.downlink.send,
+        handlers=table(incidents.on_event),
+        limits=Limits(settings.suspect_s, settings.offline_s, settings.heartbeat_s),
+        flush_s=settings.flush_s,
+        birth_hooks=(*BIRTH_HOOKS, lamp.on_birth),
+    )
+    hub.sights.append(ingest.on_sight)
+    hub.listeners.append(ingest.on_changes)
+    return ingest
+
+
+async def start_ingest(hub: Hub, ingest: Ingest, stack: AsyncExitStack) -> None:
+    await ingest.start(hub.broker.bus)
+    stack.push_async_callback(ingest.stop)
+
+
+async def start_scheduler(hub: Hub, stack: AsyncExitStack) -> None:
+    """Jobs, what goes to devices, and who is told of incidents: in one process at a time."""
+    share = Share(hub.store, "scheduler", ["scheduler"], nudge=hub.relay.nudge)
+    store = FencedStore(hub.store, share.guard)
+    sources = (*dispatch.SOURCES, overrides.take_due)
+    dispatcher = dispatch.Dispatcher(
+        store, hub.broker.downlink.send, hub.identity.signer.sign, sources=sources
+    )
+    scheduler = Scheduler(store, jobs(hub.settings), trust=hub.trust)
+    escalation = Escalation(store, hub.settings)
+    hub.listeners += [dispatcher.on_changes, scheduler.on_changes]
+    workers = Workers(dispatcher.run, scheduler.run, escalation.run)
+    hub.relay.on_nudge(share.wake)
+    await share.start(workers.start, workers.stop)
+    stack.push_async_callback(share.stop)
+
+
+async def start_web(hub: Hub, stack: AsyncExitStack, console: socket.socket, devices: socket.socket) -> None:
+    for listener in doors(hub, console, devices):
+        await listener.start()
+        stack.push_async_callback(listener.stop)
+    stack.callback(hub.feed.close)  # first of all: streams to browsers would hold their server open
+
+
+def open_sockets(settings: Settings, stack: AsyncExitStack) -> list[socket.socket]:
+    """Of the console and of device HTTPS, before anything slow: a port that is taken is said at once."""
+    if "web" not in settings.roles:
+        return []
+    found = [
+        bind(settings.listen, settings.console_port, "console"),
+        bind(settings.listen, settings.device_port, "device HTTPS"),
+    ]
+    for each in found:
+        stack.callback(each.close)
+    return found
+
+
+def said(settings: Settings) -> str:
+    parts = {
+        "web": f"console on port {settings.console_port}, device HTTPS on {settings.device_port}",
+        "broker": "devices are let in" if settings.nats_url else f"devices on port {settings.mqtt_port}",
+        "ingest": "ingest",
+        "scheduler": "scheduler",
+    }
+    return ", ".join(
+        parts[role] for role in ("web", "broker", "ingest", "scheduler") if role in settings.roles
+    )
+
+
+def doors(hub: Hub, console_socket: socket.socket, device_socket: socket.socket) -> tuple[Listener, Listener]:
     """What people and devices reach: the console with its API, and device HTTPS."""
+    settings, identity = hub.settings, hub.identity
     blob_store = blobs.open_blobs(settings)
     state = {
         "identity": identity,
-        "feed": feed,
+        "feed": hub.feed,
         "blobs": blob_store,
         "register_device": registry.ensure_device,
     }
-    probes = {"broker": lambda: None if broker.bus.sees else "the broker is not reachable"}
-    notices = {"clock": lambda: trust.held}
-    console = console_app(Parts(settings, store, state=state, probes=probes, notices=notices))
+    probes = {"broker": lambda: None if hub.broker.bus.sees else "the broker is not reachable"}
+    notices = {"clock": lambda: hub.trust.held}
+    console = console_app(Parts(settings, hub.store, state=state, probes=probes, notices=notices))
     devices = device_app(
         identity,
         device_api.router,
@@ -159,19 +256,7 @@ def doors(
     )
 
 
-def start_of_broker(settings: Settings, identity: Identity, ingest: Ingest) -> Broker:
-    certificate, key = identity.authority.server_files
-    return open_broker(
-        settings,
-        identity.admission,
-        certificate=certificate,
-        key=key,
-        ca=identity.authority.ca_file,
-        on_sight=ingest.on_sight,
-    )
-
-
-def tell(*listeners: Callable[[list[Change]], None]) -> Callable[[list[Change]], None]:
+def tell(*listeners: Listening) -> Listening:
     """One listener that passes changes on to all, in this order."""
 
     def to_each(changes: list[Change]) -> None:
@@ -179,20 +264,6 @@ def tell(*listeners: Callable[[list[Change]], None]) -> Callable[[list[Change]],
             listener(changes)
 
     return to_each
-
-
-class Worker:
-    """A task that lives as long as its block."""
-
-    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
-        self._work = work
-
-    async def __aenter__(self) -> None:
-        self._task = asyncio.ensure_future(self._work())
-
-    async def __aexit__(self, *_exc: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
 
 
 async def asked_to_stop() -> None:

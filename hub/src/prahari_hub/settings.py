@@ -6,12 +6,15 @@ import os
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+from zoneinfo import available_timezones
 
 from prahari_wire.base import Severity
+from prahari_wire.topics import PARTITIONS
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -20,6 +23,8 @@ from pydantic_settings import (
 
 from prahari_hub.errors import SetupError
 
+Role = Literal["broker", "web", "ingest", "scheduler"]
+ROLES: tuple[Role, ...] = get_args(Role)
 MQTT_PORT, NATS_PORT, CONSOLE_PORT, DEVICE_PORT = 8883, 4222, 8080, 8443
 ESCALATION: dict[Severity, list[float]] = {
     Severity.CRITICAL: [60, 300, 900],
@@ -44,9 +49,19 @@ class Settings(BaseSettings):
         ["localhost", "127.0.0.1"],
         description="names of the hub in its certificate; the first one goes into seeds",
     )
+    roles: Annotated[tuple[Role, ...], NoDecode] = Field(
+        ROLES, description="what this process does: broker, web, ingest, scheduler; all if left out"
+    )
+    partitions: str | None = Field(
+        None,
+        pattern=r"^\d{1,2}(-\d{1,2})?(,\d{1,2}(-\d{1,2})?)*$",
+        description="the only partitions (0 to 15) that this ingest worker takes, for instance 0-7; a fair share if left out",
+    )
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the home if left out")
     blobs_url: str | None = Field(None, description="obstore URL; a folder in the home if left out")
-    nats_url: str | None = Field(None, description="an external NATS instead of the embedded server")
+    nats_url: str | None = Field(
+        None, description="an external NATS instead of the embedded server; several nodes with commas between"
+    )
     nats_seed_file: Path | None = Field(None, description="nkey seed of the hub's user at an external NATS")
     heartbeat_s: int = Field(30, ge=1, description="how often devices report, as presence counts it")
     suspect_after_s: float | None = Field(
@@ -56,6 +71,15 @@ class Settings(BaseSettings):
     flush_s: float = Field(5, gt=0, description="how often heartbeats are written")
     keep_events_days: int | None = Field(
         None, ge=7, description="events and transitions are deleted when so old; never if left out"
+    )
+    keep_health_minutes_days: int = Field(
+        7, ge=2, description="health in steps of five minutes is deleted when so old"
+    )
+    keep_health_hours_days: int = Field(
+        730, ge=7, description="health in steps of hours and days is deleted when so old"
+    )
+    timezone: str = Field(
+        "Asia/Kolkata", description="time zone of the city, whose days the figures of availability count"
     )
     keep_commands_days: int = Field(90, ge=1, description="commands that have ended are deleted when so old")
     keep_files_days: int = Field(
@@ -86,6 +110,33 @@ class Settings(BaseSettings):
     @classmethod
     def _keep_defaults(cls, given: dict[Severity, list[float]]) -> dict[Severity, list[float]]:
         return {**ESCALATION, **given}
+
+    @field_validator("roles", mode="before")
+    @classmethod
+    def _roles(cls, given: object) -> object:
+        """``ingest,web`` as the environment and the command line spell it; a list in hub.toml."""
+        return tuple(part.strip() for part in given.split(",")) if isinstance(given, str) else given
+
+    @field_validator("roles")
+    @classmethod
+    def _some_role(cls, given: tuple[Role, ...]) -> tuple[Role, ...]:
+        if not given:
+            raise ValueError("name at least one role")
+        return tuple(role for role in ROLES if role in given)
+
+    @field_validator("partitions")
+    @classmethod
+    def _within(cls, given: str | None) -> str | None:
+        if given is not None and not partitions_in(given) <= set(range(PARTITIONS)):
+            raise ValueError(f"partitions are 0 to {PARTITIONS - 1}")
+        return given
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, given: str) -> str:
+        if given not in available_timezones():
+            raise ValueError("a time zone is written as Asia/Kolkata")
+        return given
 
     @classmethod
     def settings_customise_sources(
@@ -120,12 +171,31 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.home.absolute() / 'hub.db'}"
 
     @property
+    def nats_urls(self) -> list[str]:
+        """Each node of an external NATS; none if the server is embedded."""
+        return [url.strip() for url in (self.nats_url or "").split(",") if url.strip()]
+
+    @property
+    def own_partitions(self) -> frozenset[int] | None:
+        """The only ones that this worker takes; None for a fair share of all."""
+        return None if self.partitions is None else partitions_in(self.partitions)
+
+    @property
     def suspect_s(self) -> float:
         return self.suspect_after_s if self.suspect_after_s is not None else 1.5 * self.heartbeat_s
 
     @property
     def offline_s(self) -> float:
         return self.offline_after_s if self.offline_after_s is not None else 3.0 * self.heartbeat_s
+
+
+def partitions_in(text: str) -> frozenset[int]:
+    """``0-3,9`` as a set."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found |= set(range(int(first), int(last or first) + 1))
+    return frozenset(found)
 
 
 def load(**values: Any) -> Settings:

@@ -15,9 +15,10 @@ from prahari_hub.settings import Settings
 
 
 class Broker:
-    """Start: server (unless ``external_url``), the hub's connection, kick, callout. Stop: the other way round.
+    """Start: server (unless external, or another process has it), the hub's connections, kick, callout. Stop: the other way round.
 
-    ``bus`` is in the devices' account; ``on_sight(False | True)`` tells when the hub lost or regained sight of the devices.
+    ``bus`` is in the devices' account, and so is ``between``, on which the hub's processes speak among themselves;
+    ``on_sight(False | True)`` tells when the hub lost or regained sight of the devices.
     """
 
     def __init__(
@@ -29,23 +30,38 @@ class Broker:
         external_url: str | None = None,
         external_ca: Path | None = None,
         on_sight: Sight = unseen,
+        embedded: bool = True,
     ) -> None:
         url = external_url or plan.url
-        self.server = None if external_url else EmbeddedServer(plan, keys)
+        self.server = None if external_url or not embedded else EmbeddedServer(plan, keys)
         self.bus = Bus("hub", url, keys.hub, ca=external_ca, on_sight=on_sight)
         self.callout = Callout(keys, admission)
         self.downlink = Downlink(self.bus)
+        self.between = Bus("relay", url, keys.hub, ca=external_ca, echo=False)
         self._system = Bus("system", url, keys.system, ca=external_ca)
         self._auth = Bus("callout", url, keys.callout, ca=external_ca)
         self._kicker = Kicker(self._system, self.callout.connections)
 
     async def start(self) -> None:
-        """SetupError says in one sentence what stands in the way; nothing is left running then."""
+        """Open and answer at once. SetupError says in one sentence what stands in the way; nothing is left running then."""
+        await self.open()
+        await self.answer()
+
+    async def open(self) -> None:
+        """Server and connections; no device is let in yet."""
         try:
             if self.server:
                 await self.server.start()
-            for bus in (self.bus, self._system, self._auth):
+            for bus in (self.bus, self.between, self._system):
                 await bus.open()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def answer(self) -> None:
+        """Let devices in from now on."""
+        try:
+            await self._auth.open()
             await self.callout.serve(self._auth)
         except BaseException:
             await self.stop()
@@ -56,7 +72,7 @@ class Broker:
         return await self._kicker.kick(device)
 
     async def stop(self) -> None:
-        for bus in (self._auth, self._system, self.bus):
+        for bus in (self._auth, self._system, self.between, self.bus):
             await bus.close()
         if self.server:
             await self.server.stop()
@@ -73,7 +89,15 @@ def open_broker(
 ) -> Broker:
     """The broker that the settings describe: embedded, or external with the keys in ``nats_seed_file``."""
     plan, keys = _plan(settings, certificate, key, ca)
-    return Broker(plan, keys, admission, external_url=settings.nats_url, external_ca=ca, on_sight=on_sight)
+    return Broker(
+        plan,
+        keys,
+        admission,
+        external_url=settings.nats_url,
+        external_ca=ca,
+        on_sight=on_sight,
+        embedded="broker" in settings.roles,
+    )
 
 
 def write_configuration(settings: Settings, *, certificate: Path, key: Path, ca: Path) -> Path:

@@ -51,9 +51,20 @@ def init(
         print(f"http://localhost:{settings.console_port}{links.SETUP_PATH}?token={token}")
 
 
-def serve(home: Home = None) -> None:
-    """Run the hub until Ctrl-C."""
+def serve(
+    home: Home = None,
+    roles: Annotated[
+        str | None,
+        typer.Option(help="What this process does: broker,web,ingest,scheduler; all if left out."),
+    ] = None,
+    partitions: Annotated[
+        str | None,
+        typer.Option(help="The only partitions it takes as ingest, such as 0-7; a fair share if left out."),
+    ] = None,
+) -> None:
+    """Run the hub, or some of its roles, until Ctrl-C."""
     from prahari_hub.main import serve as run
 
+    given = {"roles": roles, "partitions": partitions}
     with told():
-        run(load(home))
+        run(load(home, **{name: value for name, value in given.items() if value is not None}))

@@ -27,10 +27,11 @@ Home = Annotated[
 ]
 
 
-def load(home: Path | None) -> Settings:
+def load(home: Path | None, **given: str) -> Settings:
+    """``given`` are settings that the command line names; they win over environment and hub.toml."""
     from prahari_hub import settings as configuration
 
-    return configuration.load(**({} if home is None else {"home": home}))
+    return configuration.load(**({} if home is None else {"home": home}), **given)
 
 
 @contextmanager

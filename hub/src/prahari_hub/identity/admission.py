@@ -34,12 +34,32 @@ class AdmissionTable:
         self.on_stranger: Callable[[Peer], None] = lambda peer: None
         self._devices: dict[str, Serials] = {}
         self._retired: set[str] = set()
+        self._touched: set[str] = set()
 
-    def replace_all(self, devices: dict[str, Serials]) -> None:
-        self._devices = devices
+    def begin(self) -> None:
+        """Whatever changes from now on is newer than what ``replace_all`` will bring."""
+        self._touched = set()
+
+    def replace_all(self, devices: dict[str, Serials], retired: set[str]) -> tuple[set[str], set[str]]:
+        """Everything anew, but for devices that changed since ``begin``: who lost a serial or was retired; who was taken back."""
+        for device in self._touched:
+            devices.pop(device, None)
+            if device in self._devices:
+                devices[device] = self._devices[device]
+            (retired.add if device in self._retired else retired.discard)(device)
+        lost = {
+            device
+            for device, had in self._devices.items()
+            if not had.keys() <= devices.get(device, {}).keys()
+        }
+        lost |= retired - self._retired
+        back = self._retired - retired
+        self._devices, self._retired = devices, retired
+        return lost, back
 
     def put(self, device: str, serials: Serials) -> None:
         """The allowed serials of one device; an empty table takes it out of service."""
+        self._touched.add(device)
         if serials:
             self._devices[device] = serials
         else:
@@ -47,10 +67,14 @@ class AdmissionTable:
 
     def set_retired(self, device: str, retired: bool) -> bool:
         """Whether that is a change."""
+        self._touched.add(device)
         if retired == (device in self._retired):
             return False
         (self._retired.add if retired else self._retired.discard)(device)
         return True
+
+    def is_retired(self, device: str) -> bool:
+        return device in self._retired
 
     def serials(self, device: str) -> Serials:
         return self._devices.get(device, {})

@@ -87,10 +87,26 @@ class Identity:
 
     async def load(self) -> None:
         """Fill the admission table; call it before the broker's callout begins to answer."""
+        await self._read_all()
+
+    async def catch_up(self) -> None:
+        """Changes of other processes may have been missed: read everything again and cut whoever lost a certificate meanwhile."""
+        lost, back = await self._read_all()
+        moved = {device: "retired" for device in lost if self.admission.is_retired(device)}
+        moved |= dict.fromkeys(back, "active")
+        if moved:
+            self.store.on_changes(
+                [Change("devices", {"id": device, "service": service}) for device, service in moved.items()]
+            )
+        for device in lost if self.kick else ():
+            assert self.kick
+            await self.kick(device)
+
+    async def _read_all(self) -> tuple[set[str], set[str]]:
         now = self.store.clock()
-        self.admission.replace_all(await self.store.read(lambda conn: certificates.allowed_of_all(conn, now)))
-        for device in await self.store.read(self.retired):
-            self.admission.set_retired(device, True)
+        self.admission.begin()
+        serials = await self.store.read(lambda conn: certificates.allowed_of_all(conn, now))
+        return self.admission.replace_all(serials, set(await self.store.read(self.retired)))
 
     async def reload(self, device: str) -> None:
         """Another process changed this device: take its serials anew and cut it if it lost one."""

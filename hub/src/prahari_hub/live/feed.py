@@ -101,6 +101,16 @@ class Feed:
         self.subscriptions.add(found)
         return found
 
+    def missed(self) -> None:
+        """Changes of other processes may not have come here: every topic says "fetch everything"."""
+        for name in self._topics.keys() | {name for each in self.subscriptions for name in each.topics}:
+            topic = self._topics[name]
+            topic.number += 1
+            body = json.dumps({"topic": name, "n": topic.number, "all": True}, separators=(",", ":"))
+            for subscription in self.subscriptions:
+                if name in subscription.topics:
+                    subscription.put(Message("change", body))
+
     def unsubscribe(self, subscription: Subscription) -> None:
         self.subscriptions.discard(subscription)
 

@@ -78,6 +78,10 @@ class Store:
             ) from error
         return cls(engine, clock=clock)
 
+    def aside(self) -> Store:
+        """The same database with threads of its own, for what must not wait behind long writes; close it as well."""
+        return _Aside(self.engine, clock=self.clock)
+
     def create_all(self) -> None:
         """Create every table without migrations: for tests of one slice."""
         metadata.create_all(self.engine)
@@ -124,6 +128,46 @@ class Store:
                 callback()
             except Exception:
                 log.exception("a callback after a commit failed")
+
+
+class _Aside(Store):
+    def close(self) -> None:
+        self._writer.shutdown()
+        self._readers.shutdown()
+
+
+class FencedStore(Store):
+    """The same store, whose transactions are checked first: ``guard`` is asked on the event loop when a write is handed
+    over, and what it gives runs at the beginning of the transaction and raises where this process may not write any more."""
+
+    def __init__(self, store: Store, guard: Callable[[], Callable[[Unit], None]]) -> None:
+        self.engine = store.engine
+        self.clock = store.clock
+        self._store = store
+        self._guard = guard
+        self._writer = store._writer
+        self._readers = store._readers
+
+    async def write(self, work: Callable[[Unit], T]) -> T:
+        return await super().write(self._fenced(work))
+
+    def write_sync(self, work: Callable[[Unit], T]) -> T:
+        return super().write_sync(self._fenced(work))
+
+    def close(self) -> None:
+        """The store itself is closed by whoever opened it."""
+
+    def _fenced(self, work: Callable[[Unit], T]) -> Callable[[Unit], T]:
+        check = self._guard()
+
+        def run(unit: Unit) -> T:
+            check(unit)
+            return work(unit)
+
+        return run
+
+    def _finish(self, unit: Unit) -> None:
+        self._store._finish(unit)
 
 
 def _configure_sqlite(engine: Engine) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine
 
-SLICES = ("access", "identity", "fleet", "incidents", "signage", "scheduler")
+SLICES = ("store", "access", "identity", "fleet", "incidents", "signage", "scheduler")
+MIGRATION_LOCK = 0x50726168  # any number that nobody else uses in this database
 
 
 def load_tables() -> None:
@@ -28,5 +30,19 @@ def migrate(engine: Engine, revision: str = "head") -> None:
     load_tables()
     settings = config()
     with engine.connect() as conn, conn.begin():
+        _alone(conn)
         settings.attributes["connection"] = conn
         command.upgrade(settings, revision)
+
+
+def knows(revision: str) -> bool:
+    """Whether this version of the hub can bring a schema of that migration to its own."""
+    return any(
+        script.revision == revision for script in ScriptDirectory.from_config(config()).walk_revisions()
+    )
+
+
+def _alone(conn: Connection) -> None:
+    """Processes that start together migrate one after the other; the later ones find nothing left to do."""
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))

@@ -1,0 +1,195 @@
+"""One process's share of a group of leases: it takes what is free, hands over what is too much, and is fenced where it lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+
+from prahari_wire.ids import ulid
+
+from prahari_hub import metrics
+from prahari_hub.errors import Unavailable
+from prahari_hub.store import Store, Unit
+from prahari_hub.store import leases as statements
+from prahari_hub.store.leases import Held, LeaseLost, Standing
+
+RENEW_S = 2.0
+SOON_S = 0.1
+log = logging.getLogger(__name__)
+
+Move = Callable[[set[str]], Awaitable[None]]
+
+
+async def untold() -> None:
+    return
+
+
+@dataclass(frozen=True)
+class Quota:
+    """How many names a worker gives back, and how many more it may take."""
+
+    surplus: int
+    room: int
+
+
+def quota(mine: int, others: Iterable[int], total: int) -> Quota:
+    """A fair share: nobody holds more than one name above another, and names move no more than that needs."""
+    counts = list(others)
+    workers = len(counts) + 1
+    least, most = total // workers, ceil(total / workers)
+    hungry = any(count < least for count in counts)
+    surplus = max(mine - most, 1 if hungry and mine > least else 0)
+    return Quota(surplus, max(0, most - mine))
+
+
+class Share:
+    """``take`` and ``give_up`` are called on the event loop, one at a time, with names; ``held`` is name → epoch.
+
+    ``give_up`` of a name that is still held ends everything that this process writes for it; of a name that was lost, nothing
+    can be written any more. ``fixed`` takes all names and shares them with nobody. ``nudge`` tells other workers to look at once.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        group: str,
+        names: Iterable[str],
+        *,
+        fixed: bool = False,
+        nudge: Callable[[], Awaitable[None]] = untold,
+    ) -> None:
+        self.holder = ulid()
+        self.held: Held = {}
+        self.workers: Mapping[str, int] = {}
+        self.moves = 0
+        self._store = store.aside()
+        self._group = f"{group}.fixed" if fixed else group
+        self._names = sorted(names)
+        self._fixed = fixed
+        self._nudge = nudge
+        self._taken: set[str] = set()
+        self._losing = False
+        self._stopping = False
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, take: Move, give_up: Move) -> None:
+        """Returns when what is free has been taken."""
+        self._take, self._give_up = take, give_up
+        wait_s = await self._round()
+        self._task = asyncio.create_task(self._run(wait_s), name=f"hub.share.{self._group}")
+
+    async def stop(self) -> None:
+        """Hand everything over; other workers need not wait for the leases to end."""
+        self._stopping = True
+        self._wake.set()
+        if self._task:
+            await self._task
+        try:
+            await self._give_back(set(self.held))
+            await self._store.write(partial(statements.leave, group=self._group, holder=self.holder))
+            await self._tell()
+        except Unavailable as error:
+            log.warning("the leases of %s are not given back, they end by themselves: %s", self._group, error)
+        finally:
+            self._store.close()
+
+    def wake(self) -> None:
+        """Something may have become free."""
+        self._wake.set()
+
+    def guard(self) -> Callable[[Unit], None]:
+        """For a FencedStore: what this process holds now must still be its own when the transaction commits."""
+        held = dict(self.held)
+
+        def check(unit: Unit) -> None:
+            if self._losing:
+                raise LeaseLost("another worker has taken over; what was not committed is sent again")
+            statements.fence(unit, self.holder, held)
+
+        return check
+
+    async def _run(self, wait_s: float) -> None:
+        while True:
+            await self._sleep(wait_s)
+            if self._stopping:
+                return
+            wait_s = RENEW_S
+            try:
+                wait_s = await self._round()
+            except Unavailable as error:
+                log.warning("the leases of %s cannot be renewed now: %s", self._group, error)
+            except Exception:
+                metrics.WORKER_FAILURES.labels("leases").inc()
+                log.exception("a round of leases failed")
+
+    async def _round(self) -> float:
+        """Renew, hand over, take; seconds until the next round."""
+        standing = await self._store.write(
+            partial(statements.keep, group=self._group, holder=self.holder, names=self._names, held=self.held)
+        )
+        self.workers = standing.workers
+        if standing.lost:
+            await self._lose(standing)
+        others = [count for holder, count in standing.workers.items() if holder != self.holder]
+        fair = Quota(0, len(self._names)) if self._fixed else quota(len(self.held), others, len(self._names))
+        if fair.surplus:
+            await self._give_back(set(sorted(self.held)[-fair.surplus :]))
+            await self._tell()
+        wanted = sorted(standing.free)[: fair.room]
+        if wanted:
+            self.held |= await self._store.write(partial(statements.claim, holder=self.holder, names=wanted))
+        await self._take_new()
+        if len(standing.free) > len(wanted) or not set(wanted) <= set(self.held):
+            return SOON_S if fair.room else RENEW_S
+        return min(RENEW_S, (standing.next_end_s or RENEW_S) + SOON_S)
+
+    async def _take_new(self) -> None:
+        new = set(self.held) - self._taken
+        if new:
+            log.info("%s: this process takes %s", self._group, ", ".join(sorted(new)))
+            await self._take(new)
+            self._taken |= new
+            self.moves += len(new)
+
+    async def _lose(self, standing: Standing) -> None:
+        """Others have them already: forget them, and let no write through meanwhile."""
+        log.warning("%s: lost %s to another worker", self._group, ", ".join(sorted(standing.lost)))
+        self._losing = True
+        try:
+            self.held = dict(standing.held)
+            lost, self._taken = self._taken & standing.lost, self._taken - standing.lost
+            await self._give_up(lost)
+        except Unavailable as error:
+            log.info("what was not written of %s belongs to another worker now: %s", self._group, error)
+        finally:
+            self._losing = False
+
+    async def _give_back(self, names: set[str]) -> None:
+        if not names:
+            return
+        log.info("%s: this process gives back %s", self._group, ", ".join(sorted(names)))
+        taken = names & self._taken
+        if taken:
+            await self._give_up(taken)
+            self._taken -= taken
+        await self._store.write(partial(statements.release, holder=self.holder, names=names))
+        for name in names:
+            self.held.pop(name, None)
+
+    async def _tell(self) -> None:
+        try:
+            await self._nudge()
+        except Unavailable as error:
+            log.info("other workers look for themselves: %s", error)
+
+    async def _sleep(self, wait_s: float) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), wait_s)
+        except TimeoutError:
+            return
+        self._wake.clear()

@@ -1,0 +1,23 @@
+"""Tasks that run together, from the moment when a lease is taken until it is given up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+
+class Workers:
+    """``start`` and ``stop`` take the names of leases as a Share gives them; there is only one here."""
+
+    def __init__(self, *work: Callable[[], Awaitable[None]]) -> None:
+        self._work = work
+        self._tasks: list[asyncio.Future[None]] = []
+
+    async def start(self, _names: set[str]) -> None:
+        self._tasks = [asyncio.ensure_future(work()) for work in self._work]
+
+    async def stop(self, _names: set[str]) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []

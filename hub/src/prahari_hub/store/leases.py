@@ -1,0 +1,175 @@
+"""Leases: names that one process holds at a time, kept alive by renewing them, and a fence for whatever their holder writes.
+
+PostgreSQL's own clock counts, so the workers' clocks may differ. A lease passes on only in a transaction that raises its epoch;
+``fence`` reads the epochs inside the holder's own transactions and locks them until the commit, so that nothing of a worker
+that has lost a lease gets in after its successor has begun to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from prahari_hub.errors import Unavailable
+from prahari_hub.store.engine import Unit
+from prahari_hub.store.tables import leases
+from prahari_hub.store.upsert import insert, upsert
+
+LEASE = timedelta(seconds=6)
+FORGET = timedelta(minutes=1)
+"""A worker's own row goes so long after its end."""
+STALLED = "5s"
+"""PostgreSQL ends a fenced transaction whose process stands still so long between two statements."""
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+NOBODY = ""
+
+Held = dict[str, int]
+"""Name → epoch."""
+
+
+class LeaseLost(Unavailable):
+    """Another process has taken over what this transaction was about; nothing of it was committed."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Who holds what, as one round saw it. ``until``: when the first lease of somebody else ends; None if there is none."""
+
+    held: Held
+    lost: frozenset[str]
+    workers: Mapping[str, int]
+    free: frozenset[str]
+    next_end_s: float | None
+
+
+def database_now(unit: Unit) -> datetime:
+    """The clock that all processes share: PostgreSQL's; with SQLite there is one process, and its own counts."""
+    if unit.conn.dialect.name != "postgresql":
+        return unit.now
+    now: datetime = unit.conn.scalar(sa.select(sa.func.clock_timestamp()))
+    return now.astimezone(UTC)
+
+
+def keep(unit: Unit, group: str, holder: str, names: Collection[str], held: Held) -> Standing:
+    """Say that this worker lives, renew what it holds, and tell how all of ``names`` stand."""
+    now = database_now(unit)
+    upsert(
+        unit.conn,
+        leases,
+        {"name": _worker(group, holder), "holder": holder, "epoch": 0, "until": now + LEASE},
+        keys=("name",),
+    )
+    kept = _renew(unit.conn, holder, held, now + LEASE)
+    rows = unit.conn.execute(
+        sa.select(leases).where(
+            leases.c.name.in_(names) | leases.c.name.startswith(_worker(group, ""), autoescape=True)
+        )
+    ).all()
+    prefix = _worker(group, "")
+    workers = {row.holder: 0 for row in rows if row.name.startswith(prefix) and row.until > now}
+    taken = {row.name for row in rows if not row.name.startswith(prefix) and row.holder and row.until > now}
+    for row in rows:
+        if row.name in taken and row.holder in workers:
+            workers[row.holder] += 1
+    ends = [row.until for row in rows if row.holder not in (holder, NOBODY) and row.until > now]
+    unit.conn.execute(
+        leases.delete().where(
+            leases.c.name.startswith(prefix, autoescape=True), leases.c.until < now - FORGET
+        )
+    )
+    return Standing(
+        held=kept,
+        lost=frozenset(held) - frozenset(kept),
+        workers=workers,
+        free=frozenset(names) - taken - frozenset(kept),
+        next_end_s=min(((end - now).total_seconds() for end in ends), default=None),
+    )
+
+
+def claim(unit: Unit, holder: str, names: Sequence[str]) -> Held:
+    """Take those of ``names`` that are free; one whose old holder is just committing is left for the next round."""
+    if not names:
+        return {}
+    now = database_now(unit)
+    rows = [{"name": name, "holder": NOBODY, "epoch": 0, "until": LONG_AGO} for name in sorted(names)]
+    unit.conn.execute(insert(unit.conn, leases).on_conflict_do_nothing(index_elements=["name"]), rows)
+    free = unit.conn.scalars(
+        sa.select(leases.c.name)
+        .where(leases.c.name.in_(names), leases.c.until <= now)
+        .order_by(leases.c.name)
+        .with_for_update(skip_locked=True)
+    ).all()
+    unit.conn.execute(
+        leases.update()
+        .where(leases.c.name.in_(free), leases.c.until <= now)
+        .values(holder=holder, epoch=leases.c.epoch + 1, until=now + LEASE)
+    )
+    found = unit.conn.execute(
+        sa.select(leases.c.name, leases.c.epoch).where(leases.c.name.in_(free), leases.c.holder == holder)
+    )
+    return {row.name: row.epoch for row in found}
+
+
+def release(unit: Unit, holder: str, names: Collection[str]) -> None:
+    """Give leases back: whoever asks next has them."""
+    unit.conn.execute(
+        leases.update()
+        .where(leases.c.name.in_(names), leases.c.holder == holder)
+        .values(holder=NOBODY, until=LONG_AGO)
+    )
+
+
+def leave(unit: Unit, group: str, holder: str) -> None:
+    """This worker takes no share any more, and holds nothing."""
+    unit.conn.execute(
+        leases.update()
+        .where(leases.c.holder == holder, leases.c.name != _worker(group, holder))
+        .values(holder=NOBODY, until=LONG_AGO)
+    )
+    unit.conn.execute(leases.delete().where(leases.c.name == _worker(group, holder)))
+
+
+def clear(unit: Unit) -> None:
+    """Forget every lease: for the only process that may have one, so that it need not wait for those of its killed self."""
+    unit.conn.execute(leases.update().values(holder=NOBODY, until=LONG_AGO))
+    unit.conn.execute(leases.delete().where(leases.c.name.startswith("worker/")))
+
+
+def fence(unit: Unit, holder: str, held: Held) -> None:
+    """LeaseLost unless ``holder`` has all of ``held`` with these epochs until this transaction ends."""
+    if not held:
+        return
+    if unit.conn.dialect.name == "postgresql":
+        unit.conn.execute(sa.select(sa.func.set_config("idle_in_transaction_session_timeout", STALLED, True)))
+    rows = unit.conn.execute(_FENCE, {"names": list(held), "holder": holder})
+    if {row.name: row.epoch for row in rows} != held:
+        raise LeaseLost("another worker has taken over; what was not committed is sent again")
+
+
+_FENCE = (
+    sa.select(leases.c.name, leases.c.epoch)
+    .where(
+        leases.c.name.in_(sa.bindparam("names", expanding=True)), leases.c.holder == sa.bindparam("holder")
+    )
+    .with_for_update(read=True)
+)
+
+
+def _renew(conn: Connection, holder: str, held: Held, until: datetime) -> Held:
+    if not held:
+        return {}
+    conn.execute(
+        leases.update().where(leases.c.name.in_(held), leases.c.holder == holder).values(until=until)
+    )
+    found = conn.execute(
+        sa.select(leases.c.name, leases.c.epoch).where(leases.c.name.in_(held), leases.c.holder == holder)
+    )
+    return {row.name: row.epoch for row in found if held[row.name] == row.epoch}
+
+
+def _worker(group: str, holder: str) -> str:
+    return f"worker/{group}/{holder}"
