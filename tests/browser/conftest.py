@@ -333,7 +333,7 @@ def _health(unit: Unit) -> None:
             "temperature": [48.0, 50 + step % 7, 55.0, 1],
             "memory": [40.0, 41.0, 43.0, 1],
         }
-        history.add(unit, at, {"pune-cam-01": sums})
+        history.add(unit, history.from_sums(at, {"pune-cam-01": sums}))
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ async def test_an_override_needs_a_display_a_reason_and_an_end(api: Any, born: A
 async def test_health_is_a_series_with_gaps(api: Any, store: Any, time: Any) -> None:
     from prahari_hub.fleet import history
 
-    store.write_sync(lambda unit: history.add(unit, time.now, {"pune-cam-01": {"cpu": [1.0, 4.0, 3.0, 2]}}))
+    store.write_sync(lambda unit: history.add(unit, history.from_sums(time.now, {"pune-cam-01": {"cpu": [1.0, 4.0, 3.0, 2]}})))
     params = {"until": "2026-03-01T12:10:00Z", "hours": 0.5}
     found = (await api().get("/devices/pune-cam-01/health", params=params)).json()
     assert found["step_s"] == 300

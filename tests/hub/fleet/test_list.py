@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from prahari_hub.errors import Conflict, Invalid, NotFound
-from prahari_hub.fleet import history, queries, registry
+from prahari_hub.fleet import queries, registry
 from prahari_hub.fleet.presence import Presence
 from prahari_hub.fleet.queries import SORTS, Filter
 from prahari_hub.fleet.tables import devices, peripherals
@@ -184,36 +184,6 @@ def test_the_verdict_names_the_worst_that_somebody_can_act_on(situation: Any, le
     found = verdict(Situation(**(FINE | situation)))
     assert (found.level, found.code) == (level, code)
     assert found.text
-
-
-def test_history_merges_what_two_processes_measured_in_one_bucket(store: Any, time: Any) -> None:
-    for sums in ({"cpu": [1.0, 3.0, 2.0, 2]}, {"cpu": [0.0, 9.0, 9.0, 2], "disk": [5.0, 5.0, 5.0, 1]}):
-        store.write_sync(lambda unit, sums=sums: history.add(unit, time.now, {"pune-cam-01": sums}))
-    start = time.now
-    time.pass_s(1)
-    found = store.read_sync(lambda conn: history.series(conn, "pune-cam-01", since=start, until=time.now))
-    assert found.checks == {
-        "cpu": {"min": [0.0], "mean": [3.0], "max": [9.0]},
-        "disk": {"min": [5.0], "mean": [5.0], "max": [5.0]},
-    }
-
-
-def test_history_crosses_hours_and_is_forgotten_in_time(store: Any, time: Any) -> None:
-    start = time.now
-    for _ in range(3):
-        store.write_sync(
-            lambda unit: history.add(unit, time.now, {"pune-cam-01": {"cpu": [1.0, 1.0, 1.0, 1]}})
-        )
-        time.pass_s(3600)
-    found = store.read_sync(lambda conn: history.series(conn, "pune-cam-01", since=start, until=time.now))
-    assert len(found.times) == 36
-    assert [index for index, value in enumerate(found.checks["cpu"]["min"]) if value] == [0, 12, 24]
-    assert store.write_sync(lambda unit: history.forget(unit, before=time.now)) == 3
-
-
-def test_a_device_that_invents_checks_does_not_grow_its_history_without_end() -> None:
-    merged = history.merged({}, {f"check{number}": [1.0, 1.0, 1.0, 1] for number in range(1000)})
-    assert len(merged) == history.MAX_CHECKS
 
 
 def test_peripherals_keep_their_state_over_a_birth(store: Any, born: Any) -> None:

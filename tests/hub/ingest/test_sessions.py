@@ -9,7 +9,7 @@ from prahari_hub.fleet import history
 from prahari_hub.fleet.presence import STILL_OFFLINE
 from prahari_hub.fleet.tables import (
     devices,
-    health_blocks,
+    health_buckets,
     peripherals,
     refusal_counts,
     refusals,
@@ -189,7 +189,7 @@ async def test_heartbeats_become_history_with_gaps(hub: Any, box: Any) -> None:
     await hub.tick(11 * 60)
     await hub.say(box, Up.HEALTH, box.heartbeat({"name": "cpu", "state": "ok", "value": 50.0}))
     await hub.flush()
-    assert hub.scalar(sa.select(sa.func.count()).select_from(health_blocks)) == 1
+    assert hub.scalar(sa.select(sa.func.count()).select_from(health_buckets)) == 2
     found = hub.store.read_sync(
         lambda conn: history.series(conn, box.device, since=start, until=hub.time.wall)
     )

@@ -295,7 +295,7 @@ availability_closed = Table(
     metadata,
     Column("day", Date, primary_key=True),  # of the city's time zone
     Column("after", String, nullable=False),  # the last device that has been closed
-    Column("plain", Json, nullable=False),  # by partition, what a device got that was online whenever the hub could see it
+    Column("plain", Json, nullable=False),  # by partition: of a device that was online throughout
     Column("closed_at", UtcDateTime),  # null while it is being closed
 )
 

@@ -144,7 +144,9 @@ class Flusher:
                 measured.append((entry.device, entry.sums))
                 entry.sums = {}
         for part in _parts(iter(measured), ROWS):
-            await self._write_part(lambda unit, rows: history.add(unit, at, dict(rows)), part)
+            await self._write_part(
+                lambda unit, rows: history.add(unit, history.from_sums(at, dict(rows))), part
+            )
 
     async def _write_part(self, write: Callable[[Unit, Sequence[T]], None], rows: Sequence[T]) -> None:
         """All rows in one transaction; if it fails, half by half, so that only the row at fault is lost."""
@@ -162,8 +164,8 @@ class Flusher:
             await self._write_part(write, rows[half:])
 
 
-def _bucket(at: datetime) -> tuple[datetime, int]:
-    return history.hour_of(at), history.bucket_of(at)
+def _bucket(at: datetime) -> datetime:
+    return history.bucket_start(at)
 
 
 def _parts(items: Iterator[T], size: int) -> Iterator[Sequence[T]]:

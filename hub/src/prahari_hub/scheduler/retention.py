@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from prahari_hub.access import links, sessions
-from prahari_hub.fleet import blobs, retention
+from prahari_hub.fleet import blobs, history, retention
 from prahari_hub.identity.service import sweep_nonces
 from prahari_hub.incidents.tables import incidents
 from prahari_hub.settings import Settings
@@ -40,6 +40,12 @@ def events(settings: Settings) -> Callable[[Unit], object]:
         return retention.forget_transitions(unit, before=before) or more
 
     return run
+
+
+def health(settings: Settings) -> Callable[[Unit], object]:
+    minutes = timedelta(days=settings.keep_health_minutes_days)
+    hours = timedelta(days=settings.keep_health_hours_days)
+    return lambda unit: history.forget(unit, minutes_before=unit.now - minutes, hours_before=unit.now - hours)
 
 
 def files(settings: Settings) -> Callable[[Unit], object]:
