@@ -1,169 +1,372 @@
-"""One light device: a session, a heartbeat, a small outbox with end-to-end acks. No threads of its own."""
+"""One simulated device over its own TLS connection: what it does when bytes or a timer come. Its loop is in ``swarm``."""
 
 from __future__ import annotations
 
+import json
 import random
+import socket
 import ssl
 import time
-from pathlib import Path
+from datetime import datetime
+from typing import Any, Protocol
 from uuid import uuid4
 
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
-from prahari_wire.ack import Ack
-from prahari_wire.base import Clock, Message, now_utc, parse
-from prahari_wire.camera import CameraFault, ContentFault
-from prahari_wire.envelope import Event, EventBatch
-from prahari_wire.events import CAMERA_FAULT
-from prahari_wire.health import Check, Health, HealthMessage, PeripheralHealth, State
-from prahari_wire.ids import ulid
-from prahari_wire.presence import (
-    Birth,
-    BirthMessage,
-    BootReason,
-    Gone,
-    GoneMessage,
-    GoneReason,
-    Peripheral,
-    PeripheralType,
-    Versions,
-)
-from prahari_wire.topics import Down, Up, down_filter, up
-from prahari_wire.topics import parse as parse_topic
+from prahari_wire.command import CommandName
+from prahari_wire.events import COMMAND_STATE, OVERRIDE_STATE, TWIN_REPORT
+from prahari_wire.topics import Up, down_filter, fnv1a, up
 
-REPEAT_S = 5.0
-"""Births and batches are sent again after this long without an ack."""
+from bench.swarm import packets, payloads
+from bench.swarm.identities import Identity
+from bench.swarm.ledger import Ledger
+from bench.swarm.outbox import Outbox
+
+KEEPALIVE_S = 30
+CONNECT_TIMEOUT_S = 15.0
+FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 60.0
+BIRTH_REPEAT_S, LONGEST_BIRTH_REPEAT_S = 3.0, 60.0
+STABLE_AFTER_S = 30.0
+"""The agent's own figures."""
+NEVER = float("inf")
+READ = 65536
 
 
-class LightDevice:
-    def __init__(
-        self, device: str, home: Path, root_pem: str, *, heartbeat_s: float, fault_share: float
-    ) -> None:
-        self.id = device
+class Host(Protocol):
+    """What a device needs of its swarm."""
+
+    ledger: Ledger
+    beats: payloads.Heartbeats
+    heartbeat_s: float
+
+    def tail(self, now_s: float) -> bytes: ...
+
+    def up_s(self, now_s: float) -> float: ...
+
+    def socket_for(self, device: Device) -> socket.socket: ...
+
+    def secure(self, device: Device, raw: socket.socket) -> ssl.SSLSocket: ...
+
+    def watch(self, device: Device, *, write: bool) -> None: ...
+
+    def forget(self, device: Device) -> None: ...
+
+
+class Device:
+    """Times are the swarm's monotonic clock in seconds."""
+
+    __slots__ = (
+        "answered",
+        "attempt",
+        "beat_at",
+        "birth_at",
+        "birth_attempts",
+        "birth_id",
+        "boot",
+        "conn",
+        "connect_at",
+        "epochs",
+        "head",
+        "heartbeat_s",
+        "host",
+        "id",
+        "identity",
+        "inbox",
+        "outbox",
+        "outgoing",
+        "phase",
+        "ping_at",
+        "pinged",
+        "since_s",
+        "sock",
+        "twin_version",
+        "urgent_shown",
+        "wants_write",
+        "welcomed",
+        "window_s",
+    )  # fmt: skip
+
+    def __init__(self, identity: Identity, host: Host, *, epoch: int, heartbeat_s: float) -> None:
+        self.identity, self.host, self.id = identity, host, identity.device
+        self.boot, self.conn = str(uuid4()), 0
+        self.outbox = Outbox(self.id, str(uuid4()), host.ledger)
+        self.sock: ssl.SSLSocket | socket.socket | None = None
+        self.phase = "down"  # down, connecting, handshake, asking, up
+        self.inbox, self.outgoing = bytearray(), bytearray()
+        self.wants_write = False
         self.heartbeat_s = heartbeat_s
-        self.fault_share = fault_share
-        self.boot, self.conn, self.journal, self.seq = uuid4(), 0, uuid4(), 0
-        self.started = time.monotonic()
-        self.next_beat = self.started + random.uniform(0, heartbeat_s)
-        self.birth_due: float | None = None
-        self.birth_id = ""
-        self.held: dict[int, Event] = {}
-        self.batch_due = 0.0
-        self.fault_since = None if random.random() > fault_share else now_utc()
-        self.client = self._client(home, root_pem)
+        self.connect_at = self.beat_at = self.birth_at = self.ping_at = NEVER
+        self.birth_id, self.birth_attempts, self.welcomed = "", 0, False
+        self.pinged = self.urgent_shown = False
+        self.attempt, self.since_s, self.window_s = 0, 0.0, 0.0
+        self.head = b""
+        self.twin_version: int | None = None
+        self.epochs: dict[str, int] = {}
+        self.answered: dict[str, str] = {}
 
-    def _client(self, home: Path, root_pem: str) -> mqtt.Client:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self.id, clean_session=True)
-        context = ssl.create_default_context(cadata=root_pem)
-        context.load_cert_chain(home / f"{self.id}.pem", home / f"{self.id}.key")
-        client.tls_set_context(context)
-        client.on_connect = self._connected
-        client.on_message = self._received
-        return client
+    # Timers
 
-    def connect(self, host: str, port: int) -> None:
+    def due_s(self) -> float:
+        if self.phase == "down":
+            return self.connect_at
+        if self.phase != "up":
+            return self.since_s + CONNECT_TIMEOUT_S
+        events_at = self.outbox.due_s(welcomed=self.welcomed)
+        return min(self.beat_at, self.birth_at, self.ping_at, events_at)
+
+    def tick(self, now_s: float) -> None:
+        """Do what is due while connected; NEVER connects."""
+        if self.phase != "up":
+            if self.phase != "down" and now_s >= self.since_s + CONNECT_TIMEOUT_S:
+                self.lost(now_s, "the connection took too long")
+            return
+        if now_s >= self.birth_at:
+            self._say_birth(now_s)
+        if (events := self.outbox.take(now_s, welcomed=self.welcomed)) is not None:
+            self._publish(Up.EVENT, events)
+        if now_s >= self.beat_at:
+            self._beat(now_s)
+        if now_s >= self.ping_at:
+            if self.pinged:
+                self.lost(now_s, "the broker did not answer a ping")
+                return
+            self.pinged, self.ping_at = True, now_s + KEEPALIVE_S
+            self.outgoing += packets.PINGREQ
+        self.flush(now_s)
+
+    def _beat(self, now_s: float) -> None:
+        self.outgoing += self.head
+        self.outgoing += self.host.tail(now_s) % (payloads.next_count(), *self.host.beats.values())
+        self.beat_at += self.heartbeat_s
+        if self.beat_at < now_s:
+            self.beat_at = now_s + self.heartbeat_s
+        self.host.ledger.counts["heartbeats"] += 1
+
+    def phase_of_beat(self, now_s: float) -> float:
+        """The next beat's time: the phase is spread over the fleet by the hash of the id."""
+        offset = fnv1a(self.id) / 2**32 * self.heartbeat_s
+        return now_s + (offset - now_s) % self.heartbeat_s
+
+    # The connection
+
+    def connect(self, now_s: float) -> None:
         self.conn += 1
-        gone = GoneMessage(**self._stamp(), id=ulid(), body=Gone(reason=GoneReason.LOST))
-        self.client.will_set(up(self.id, Up.GONE), gone.model_dump_json(), qos=1)
-        self.client.connect(host, port, keepalive=60)
-
-    def tick(self, now: float) -> None:
-        """Say what is due."""
-        self.client.loop_misc()
-        if self.birth_due is not None and now >= self.birth_due:
-            self._say_birth(now)
-        if now >= self.next_beat:
-            self.next_beat = now + self.heartbeat_s
-            self._publish(Up.HEALTH, HealthMessage(**self._stamp(), id=ulid(), body=self._health(now)))
-            self._maybe_change()
-        if self.held and now >= self.batch_due:
-            self._say_events(now)
-
-    def leave(self) -> None:
-        self._publish(Up.GONE, GoneMessage(**self._stamp(), id=ulid(), body=Gone(reason=GoneReason.SHUTDOWN)))
-        self.client.disconnect()
-
-    def emit(self, kind: str, body: Message) -> None:
-        self.seq += 1
-        self.held[self.seq] = Event(
-            **self._stamp(),
-            id=ulid(),
-            seq=self.seq,
-            kind=kind,
-            peripheral="cam1",
-            body=body.model_dump(mode="json"),
-        )
-        self.batch_due = 0.0
-
-    def _stamp(self) -> dict[str, object]:
-        mono_ms = int((time.monotonic() - self.started) * 1000)
-        return {
-            "boot": self.boot,
-            "conn": self.conn,
-            "at": now_utc(),
-            "mono_ms": mono_ms,
-            "clock": Clock.SYNCED,
-        }
-
-    def _publish(self, channel: Up, message: Message) -> None:
-        self.client.publish(up(self.id, channel), message.model_dump_json())
-
-    def _connected(self, client: mqtt.Client, *_: object) -> None:
-        client.subscribe(down_filter(self.id))
-        self.birth_due = 0.0
-
-    def _say_birth(self, now: float) -> None:
-        self.birth_due = now + REPEAT_S
-        self.birth_id = ulid()
-        body = Birth(
-            peripherals=[Peripheral(id="cam1", type=PeripheralType.CAMERA)],
-            versions=Versions(agent="swarm", python="3", os="simulated", board="simulated"),
-            journal=self.journal,
-            low=min(self.held, default=self.seq + 1),
-            boot_reason=BootReason.POWER_ON,
-        )
-        self._publish(Up.BIRTH, BirthMessage(**self._stamp(), id=self.birth_id, body=body))
-
-    def _health(self, now: float) -> Health:
-        faults = [str(ContentFault.FROZEN)] if self.fault_since else []
-        state = State.FAIL if faults else State.OK
-        checks = [
-            Check(name="cpu", state=State.OK, value=round(random.uniform(8, 30), 1)),
-            Check(name="memory", state=State.OK, value=round(random.uniform(30, 45), 1)),
-            Check(name="disk", state=State.OK, value=41.0),
-            Check(name="temperature", state=State.OK, value=round(random.uniform(44, 58), 1)),
-        ]
-        peripheral = PeripheralHealth(id="cam1", state=state, faults=faults)
-        return Health(uptime_s=int(now - self.started), checks=checks, peripherals=[peripheral])
-
-    def _maybe_change(self) -> None:
-        """Now and then a picture freezes or comes back."""
-        if random.random() > self.fault_share:
+        self.since_s, self.phase, self.connect_at = now_s, "connecting", NEVER
+        self.host.ledger.counts["connects"] += 1
+        try:
+            self.sock = self.host.socket_for(self)
+        except OSError as error:
+            self.lost(now_s, str(error))
             return
-        since = self.fault_since
-        self.fault_since = None if since else now_utc()
-        body = CameraFault(fault=ContentFault.FROZEN, active=since is None, since=since or now_utc())
-        self.emit(CAMERA_FAULT, body)
+        self.host.watch(self, write=True)
 
-    def _say_events(self, now: float) -> None:
-        self.batch_due = now + REPEAT_S
-        events = [self.held[seq] for seq in sorted(self.held)[:50]]
-        self._publish(
-            Up.EVENT, EventBatch(id=ulid(), journal=self.journal, low=min(self.held), events=events)
+    def ready(self, now_s: float) -> None:
+        """The socket can be read or written."""
+        try:
+            if self.phase == "connecting":
+                self._tcp_up()
+            if self.phase == "handshake" and not self._shake(now_s):
+                return
+            self._receive(now_s)
+            self.flush(now_s)
+        except (OSError, ValueError) as error:
+            self.lost(now_s, f"{type(error).__name__}: {error}")
+
+    def _tcp_up(self) -> None:
+        assert self.sock
+        if number := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(number, "the broker is not reachable")
+        self.sock = self.host.secure(self, self.sock)
+        self.phase = "handshake"
+
+    def _shake(self, now_s: float) -> bool:
+        assert isinstance(self.sock, ssl.SSLSocket)
+        try:
+            self.sock.do_handshake()
+        except ssl.SSLWantReadError:
+            self.host.watch(self, write=False)
+            return False
+        except ssl.SSLWantWriteError:
+            self.host.watch(self, write=True)
+            return False
+        self.phase = "asking"
+        gone = payloads.envelope(self.boot, self.conn, self.host.up_s(now_s), '{"reason":"lost"}')
+        user = "urgent" if self.outbox.urgent else ""
+        self.outgoing += packets.connect(
+            self.id, keepalive_s=KEEPALIVE_S, will_topic=up(self.id, Up.GONE), will=gone, user=user
         )
+        self.flush(now_s)
+        return True
 
-    def _received(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
-        if parse_topic(message.topic).channel is not Down.ACK:
+    def _receive(self, now_s: float) -> None:
+        assert self.sock
+        while self.sock is not None:
+            try:
+                data = self.sock.recv(READ)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return
+            if not data:
+                raise OSError("the broker closed the connection")
+            self.inbox += data
+            for kind, body in packets.packets(self.inbox):
+                self._packet(kind, body, now_s)
+
+    def flush(self, now_s: float) -> None:
+        if self.sock is None or self.phase not in ("asking", "up"):
             return
-        ack = parse(Ack, message.payload)
-        if ack.birth == self.birth_id:
-            self.birth_due = None
-        if ack.journal == self.journal and ack.upto is not None:
-            self._forget(ack)
+        try:
+            while self.outgoing:
+                sent = self.sock.send(self.outgoing)
+                del self.outgoing[:sent]
+        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            pass
+        except (OSError, ValueError) as error:
+            self.lost(now_s, f"{type(error).__name__}: {error}")
+            return
+        if bool(self.outgoing) != self.wants_write:
+            self.host.watch(self, write=bool(self.outgoing))
 
-    def _forget(self, ack: Ack) -> None:
-        upto = -1 if ack.upto is None else ack.upto
-        done = {refusal.seq for refusal in ack.refused}
-        for seq in list(self.held):
-            if seq <= upto or seq in done or any(first <= seq <= last for first, last in ack.beyond):
-                del self.held[seq]
+    def lost(self, now_s: float, reason: str) -> None:
+        """The connection ended by itself: come back after a while, spread over the window that the hub named."""
+        was_up = self.phase == "up"
+        self.host.ledger.counts["losses" if was_up else "failed_connects"] += 1
+        self.drop()
+        if was_up and now_s - self.since_s > STABLE_AFTER_S:
+            self.attempt = 0
+        longest_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self.attempt, 10))
+        if not self.outbox.urgent:
+            longest_s = max(longest_s, self.window_s)
+        self.attempt += 1
+        self.connect_at = now_s + random.uniform(0, longest_s)
+
+    def drop(self) -> None:
+        """Close the socket and say nothing."""
+        if self.sock is not None:
+            self.host.forget(self)
+            self.sock.close()
+            self.sock = None
+        self.phase, self.welcomed, self.wants_write = "down", False, False
+        self.inbox.clear()
+        self.outgoing.clear()
+
+    def leave(self, now_s: float) -> None:
+        """Say gone and disconnect."""
+        if self.phase == "up":
+            gone = payloads.envelope(self.boot, self.conn, self.host.up_s(now_s), '{"reason":"shutdown"}')
+            self._publish(Up.GONE, gone)
+            self.outgoing += packets.DISCONNECT
+            self.flush(now_s)
+        self.drop()
+        self.connect_at = NEVER
+
+    # Packets
+
+    def _packet(self, kind: int, body: bytes, now_s: float) -> None:
+        if kind == packets.CONNACK:
+            if body[1]:
+                self.host.ledger.counts[f"refused_{body[1]}"] += 1
+                raise OSError(f"the broker refuses the device with code {body[1]}")
+            self._up(now_s)
+        elif kind == packets.PINGRESP:
+            self.pinged = False
+        elif kind == packets.PUBLISH:
+            topic, payload = packets.message(body)
+            self.heard(topic.rpartition("/")[2], json.loads(payload), now_s)
+
+    def _up(self, now_s: float) -> None:
+        self.phase = "up"
+        self.head = self.host.beats.head(self.id, self.boot, self.conn)
+        self.beat_at = self.phase_of_beat(now_s)
+        self.ping_at, self.pinged = now_s + KEEPALIVE_S, False
+        self.birth_at, self.birth_attempts = now_s, 0
+        self.outbox.new_connection()
+        self.outgoing += packets.subscribe(down_filter(self.id))
+        self.tick(now_s)
+
+    def _say_birth(self, now_s: float) -> None:
+        if now_s < self.outbox.hold_until_s:
+            self.birth_at = self.outbox.hold_until_s
+            return
+        self.birth_id = payloads.quick_ulid()
+        wait_s = min(LONGEST_BIRTH_REPEAT_S, BIRTH_REPEAT_S * 2**self.birth_attempts)
+        self.birth_attempts += 1
+        self.birth_at = now_s + wait_s * random.uniform(0.75, 1.25)
+        body = payloads.birth_body(
+            self.outbox.journal, self.outbox.low, self.twin_version, callbox=self.identity.callbox
+        )
+        up_s = self.host.up_s(now_s)
+        self._publish(Up.BIRTH, payloads.envelope(self.boot, self.conn, up_s, body, message_id=self.birth_id))
+        self.host.ledger.counts["births"] += 1
+
+    def _publish(self, channel: Up, payload: bytes) -> None:
+        self.outgoing += packets.publish(up(self.id, channel).encode(), payload)
+
+    # What the hub says
+
+    def heard(self, channel: str, message: dict[str, Any], now_s: float) -> None:
+        match channel:
+            case "ack":
+                self._acked(message, now_s)
+            case "twin":
+                self._twin(message, now_s)
+            case "command":
+                self._command(message, now_s)
+            case "override":
+                self._override(message, now_s)
+
+    def _acked(self, ack: dict[str, Any], now_s: float) -> None:
+        if ack.get("retry_after_s"):
+            self.host.ledger.counts["held_back"] += 1
+        if ack.get("birth") and ack["birth"] == self.birth_id:
+            self.birth_at = NEVER
+            self.welcomed = True
+            self.window_s = float(ack.get("reconnect_window_s") or 0.0)
+        self.outbox.acked(ack, now_s)
+
+    def emit(self, kind: str, body: dict[str, Any], peripheral: str | None, now_s: float) -> int:
+        up_s = self.host.up_s(now_s)
+        seq = self.outbox.emit(self.boot, self.conn, up_s, now_s, kind=kind, peripheral=peripheral, body=body)
+        if self.phase == "down" and self.outbox.urgent:
+            self.connect_at = min(self.connect_at, now_s + random.uniform(0, FIRST_DELAY_S))
+        return seq
+
+    def _twin(self, twin: dict[str, Any], now_s: float) -> None:
+        version, document = int(twin["version"]), twin.get("document")
+        if document is None:
+            errors = [{"path": "(document)", "message": "simulated devices fetch no documents over HTTPS"}]
+            body = {
+                "version": version,
+                "outcome": "rejected",
+                "applied_version": self.twin_version,
+                "errors": errors,
+            }
+        else:
+            self.twin_version = version
+            self.heartbeat_s = float(document.get("heartbeat_s", self.heartbeat_s))
+            self.beat_at = min(self.beat_at, self.phase_of_beat(now_s))
+            body = {"version": version, "outcome": "applied", "applied_version": version, "errors": []}
+        self.host.ledger.counts["twins"] += 1
+        self.emit(TWIN_REPORT, body, None, now_s)
+
+    def _command(self, command: dict[str, Any], now_s: float) -> None:
+        """Answer once; a repeat is answered from memory."""
+        name, known = str(command["id"]), self.answered.get(str(command["id"]))
+        state = known
+        if state is None:
+            expired = datetime.fromisoformat(command["expires_at"]).timestamp() < time.time()
+            state = "EXPIRED" if expired else "SUCCEEDED"
+            self.answered[name] = state
+            self.host.ledger.counts["commands"] += 1
+        else:
+            self.host.ledger.counts["commands_again"] += 1
+        body: dict[str, Any] = {"command": name, "state": state}
+        if state == "SUCCEEDED" and command["name"] == CommandName.LAMP:
+            body["result"] = {"state": command["args"].get("state")}
+        self.emit(COMMAND_STATE, body, None, now_s)
+
+    def _override(self, given: dict[str, Any], now_s: float) -> None:
+        display, epoch = str(given["display"]), int(given["epoch"])
+        if epoch <= self.epochs.get(display, -1):
+            return
+        self.epochs[display] = epoch
+        active = [item["id"] for item in given["overrides"]]
+        self.host.ledger.counts["overrides"] += 1
+        self.emit(OVERRIDE_STATE, {"epoch": epoch, "outcome": "applied", "active": active}, display, now_s)

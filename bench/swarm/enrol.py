@@ -63,8 +63,8 @@ def root_of(registry: Registry) -> str:
 
 
 def enrol(registry: Registry, device: str, home: Path, est: httpx.Client) -> None:
-    """Make ``home``/device.key and device.pem unless they are there."""
-    key_file, pem_file = home / f"{device}.key", home / f"{device}.pem"
+    """Make ``home``/device.pem, which holds key, certificate and chain, unless it is there."""
+    pem_file = home / f"{device}.pem"
     if pem_file.exists():
         return
     key = ec.generate_private_key(ec.SECP256R1())
@@ -77,15 +77,12 @@ def enrol(registry: Registry, device: str, home: Path, est: httpx.Client) -> Non
         auth=(device, registry.claim(device)),
     ).raise_for_status()
     chain = pkcs7.load_der_pkcs7_certificates(base64.b64decode(answer.content))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+    key_pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    key_file.chmod(0o600)
-    pem_file.write_bytes(
-        b"".join(c.public_bytes(serialization.Encoding.PEM) for c in leaf_first(chain, device))
-    )
+    certificates = [c.public_bytes(serialization.Encoding.PEM) for c in leaf_first(chain, device)]
+    pem_file.touch(mode=0o600)
+    pem_file.write_bytes(b"".join([key_pem, *certificates]))
 
 
 def leaf_first(chain: list[x509.Certificate], device: str) -> list[x509.Certificate]:
