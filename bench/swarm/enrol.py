@@ -63,7 +63,7 @@ def root_of(registry: Registry) -> str:
 
 
 def enrol(registry: Registry, device: str, home: Path, est: httpx.Client) -> None:
-    """Make ``home``/device.pem, which holds key, certificate and chain, unless it is there."""
+    """Make ``home``/device.pem, which holds key, certificate and chain, and device.key with the key alone, unless they are there."""
     pem_file = home / f"{device}.pem"
     if pem_file.exists():
         return
@@ -81,8 +81,9 @@ def enrol(registry: Registry, device: str, home: Path, est: httpx.Client) -> Non
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     certificates = [c.public_bytes(serialization.Encoding.PEM) for c in leaf_first(chain, device)]
-    pem_file.touch(mode=0o600)
-    pem_file.write_bytes(b"".join([key_pem, *certificates]))
+    for file, parts in ((home / f"{device}.key", [key_pem]), (pem_file, [key_pem, *certificates])):
+        file.touch(mode=0o600)
+        file.write_bytes(b"".join(parts))
 
 
 def leaf_first(chain: list[x509.Certificate], device: str) -> list[x509.Certificate]:
