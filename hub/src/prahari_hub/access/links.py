@@ -63,6 +63,11 @@ def sweep(unit: Unit) -> None:
     unit.conn.execute(setup_tokens.delete().where(spent))
 
 
+def void_all(unit: Unit) -> None:
+    """No link that was given out opens anything any more, used or not."""
+    unit.conn.execute(setup_tokens.delete())
+
+
 def _make(unit: Unit, *, role: str, user: str | None, life: timedelta) -> str:
     token = secrets.token_urlsafe(24)
     unit.conn.execute(

@@ -144,6 +144,11 @@ def sweep(unit: Unit) -> None:
     unit.conn.execute(sessions.delete().where(spent))
 
 
+def end_all(unit: Unit) -> None:
+    """Everybody signs in anew."""
+    unit.conn.execute(sessions.delete())
+
+
 def find(conn: Connection, secret: str, now: datetime) -> Session | None:
     """The live session behind a cookie: neither idle too long, nor too old, nor of a disabled account."""
     query = (
