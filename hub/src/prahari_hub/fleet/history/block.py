@@ -43,17 +43,14 @@ def empty(devices: Sequence[str], checks: Sequence[str], slots: int) -> Block:
 def from_rollup(rollup: Rollup) -> Block:
     """One slot."""
 
-    def column(values: NDArray[Any], kind: Any) -> NDArray[Any]:
-        return values.T[:, :, None].astype(kind)
+    known = rollup.count > 0
 
-    return Block(
-        rollup.devices,
-        rollup.checks,
-        column(rollup.count, np.uint32),
-        column(rollup.least, np.float64),
-        column(rollup.mean, np.float64),
-        column(rollup.most, np.float64),
-    )
+    def column(values: NDArray[np.float32]) -> Values:
+        return np.where(known, values, 0).T[:, :, None].astype(np.float64)
+
+    count = rollup.count.T[:, :, None].astype(np.uint32)
+    values = column(rollup.least), column(rollup.mean), column(rollup.most)
+    return Block(rollup.devices, rollup.checks, count, *values)
 
 
 def merged(slots: int, parts: Iterable[tuple[int, Block]], *, replace: bool = False) -> Block:

@@ -29,12 +29,12 @@ PLANES = 10
 
 
 def codes(values: NDArray[Any]) -> Codes:
-    """-14,500 to 14,500; 0 to 999 are hundredths, then each decade has 900."""
+    """-13,599 to 13,599; 0 to 999 are hundredths, then each decade has 900."""
     size = np.minimum(np.abs(values.astype(np.float64)), LARGEST)
     exponent = np.floor(np.log10(np.maximum(size, 10.0))).astype(np.int32)
     digits = np.rint(size / np.power(10.0, exponent - 2)).astype(np.int32)
     large = 1000 + (exponent - 1) * 900 + digits - 100
-    found = np.where(size < 10.0, np.rint(size * 100).astype(np.int32), large)
+    found = np.where(size < 10.0, np.rint(np.minimum(size, 10.0) * 100).astype(np.int32), large)
     return np.where(values < 0, -found, found).astype(np.int32)
 
 
