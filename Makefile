@@ -59,8 +59,8 @@ demo: setup ## a hub and three devices on this machine; CLIP=… MODEL=… SWARM
 demo-clean: ## forget the demo's state
 	rm -rf .prahari/demo
 
-test: setup ## every test
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## every test, on as many processes as the machine has cores
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: setup ## style, types, layers, dependencies, generated files
 	$(BIN)/ruff check

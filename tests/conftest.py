@@ -9,15 +9,24 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import socket
-from collections.abc import Callable
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 
 ROOT = Path(__file__).resolve().parent.parent
 PORTS = (8883, 4222, 8080, 8443)
 REQUIRED = frozenset(filter(None, os.environ.get("PRAHARI_REQUIRE", "").split(",")))
+NAMED_POSTGRES = os.environ.get("PRAHARI_TEST_POSTGRES")
 PACKAGES = {
     "Xvfb": "xvfb",
     "initdb": "postgresql",
@@ -40,7 +49,9 @@ def find_program(name: str) -> str | None:
 
 
 def missing(need: str) -> str | None:
-    """Why ``need`` is not met on this machine, or None."""
+    """Why ``need`` is not met on this machine, or None. A server of PostgreSQL that was named needs no program."""
+    if need == "initdb" and NAMED_POSTGRES:
+        return None
     if need == "media":
         folder = media_folder()
         return (
@@ -104,19 +115,24 @@ def _free(port: int) -> bool:
     return True
 
 
+def _port() -> int:
+    """A TCP port that nobody uses at the moment, below those that the system gives to clients."""
+    while True:
+        port = random.randrange(10_000, 15_000)
+        if _free(port):
+            return port
+
+
 @pytest.fixture
 def free_port() -> Callable[[], int]:
     """free_port() gives a TCP port that nobody uses at the moment, never the same twice in one test."""
     given: set[int] = set()
 
     def take() -> int:
-        while True:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = int(probe.getsockname()[1])
-            if port not in given:
-                given.add(port)
-                return port
+        while (port := _port()) in given:
+            pass
+        given.add(port)
+        return port
 
     return take
 
@@ -138,3 +154,112 @@ def find_port_offset() -> Callable[[], int]:
 def port_offset() -> int:
     """A PRAHARI_PORT_OFFSET with which all of the hub's ports are free."""
     return _offset()
+
+
+class Postgres:
+    """A PostgreSQL server and the databases that tests make on it. ``url`` names one that is always there."""
+
+    def __init__(self, url: str) -> None:
+        self.url = sa.make_url(url)
+        self._admin = sa.create_engine(self.url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+        self._templates: dict[str, str] = {}
+
+    def do(self, statement: str) -> None:
+        with self._admin.connect() as conn:
+            conn.exec_driver_sql(statement)
+
+    def create(self, template: str | None = None) -> str:
+        """The URL of a new database: empty, or a copy of ``template``, a database that nobody is connected to."""
+        name = f"prahari_test_{uuid4().hex[:16]}"
+        self.do(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}")
+        return self.url.set(database=name).render_as_string(hide_password=False)
+
+    def drop(self, url: str) -> None:
+        self.do(f"DROP DATABASE IF EXISTS {sa.make_url(url).database} WITH (FORCE)")
+
+    def copy(self, name: str, build: Callable[[str], None]) -> str:
+        """The URL of a new database as ``build(url)`` makes it; it runs once for each ``name``, its result is copied."""
+        if name not in self._templates:
+            url = self.create()
+            build(url)
+            self._templates[name] = url
+        return self.create(sa.make_url(self._templates[name]).database)
+
+    def close(self) -> None:
+        for url in self._templates.values():
+            self.drop(url)
+        self._admin.dispose()
+
+
+@contextmanager
+def own_postgres(port: int, *options: str) -> Iterator[str]:
+    """A PostgreSQL server that ends with the block; its URL. It refuses to run as root, so root lends it to the user nobody.
+
+    It sorts text by a language's rules, as servers do that nobody told otherwise, and its disk need not last.
+    """
+    initdb = Path(str(find_program("initdb")))
+    user: dict[str, Any] = (
+        {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+    )
+    folder = Path(tempfile.mkdtemp(prefix="prahari-pg-"))
+    if user:
+        shutil.chown(folder, "nobody", "nogroup")
+    quick = (
+        "fsync=off",
+        "full_page_writes=off",
+        "autovacuum=off",
+        "max_connections=200",
+        "jit=off",
+        "max_wal_size=2GB",
+    )
+    settings = [part for option in (*quick, *options) for part in ("-c", option)]
+    sorts = ["--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US"]
+    make = [
+        initdb,
+        "--pgdata",
+        folder / "data",
+        "--username",
+        "prahari",
+        "--auth",
+        "trust",
+        "--no-sync",
+        *sorts,
+    ]
+    try:
+        subprocess.run(make, check=True, capture_output=True, cwd=folder, **user)
+        command = [initdb.with_name("postgres"), "-D", folder / "data", "-p", str(port), "-k", folder]
+        command += ["-c", "listen_addresses=127.0.0.1", *settings]
+        with subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, **user) as process:
+            try:
+                url = f"postgresql+psycopg://prahari@127.0.0.1:{port}/postgres"
+                _until_it_answers(url)
+                yield url
+            finally:
+                process.send_signal(signal.SIGINT)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _until_it_answers(url: str, *, within_s: float = 60) -> None:
+    engine = sa.create_engine(url)
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            engine.connect().close()
+        except sa.exc.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            engine.dispose()
+            return
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server: the one that PRAHARI_TEST_POSTGRES names by URL, else one of this run's own."""
+    demand("initdb")
+    with own_postgres(_port()) if not NAMED_POSTGRES else nullcontext(NAMED_POSTGRES) as url:
+        server = Postgres(url)
+        yield server
+        server.close()

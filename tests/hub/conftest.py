@@ -1,23 +1,72 @@
-"""The database that the hub's slices are tested on: SQLite in the test's folder, or PostgreSQL where PRAHARI_TEST_DATABASE names one."""
+"""What the hub's slices are tested on: each store in turn, with the newest schema.
+
+A test that is about one of them says so: ``@pytest.mark.parametrize("which_store", ["sqlite"], indirect=True)``.
+"""
 
 from __future__ import annotations
 
-import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
+import structlog
+from prahari_hub.store import Store
+from prahari_hub.store.migrate import migrate
+
+Database = Callable[[Path], AbstractContextManager[str]]
+
+
+def build(url: str) -> None:
+    store = Store.open(url)
+    migrate(store.engine)
+    store.create_all()
+    store.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def which_store(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with the newest schema and nothing in it, to be copied."""
+    file = tmp_path_factory.mktemp("template") / "hub.db"
+    build(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="module")
+def new_database(request: pytest.FixtureRequest, which_store: str) -> Database:
+    """``with new_database(folder) as url`` is a database with the newest schema and nothing in it."""
+
+    @contextmanager
+    def sqlite(folder: Path) -> Iterator[str]:
+        file = folder / "hub.db"
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), file)
+        yield f"sqlite:///{file}"
+
+    @contextmanager
+    def postgresql(folder: Path) -> Iterator[str]:
+        server = request.getfixturevalue("postgres")
+        url = server.copy("newest", build)
+        yield url
+        server.drop(url)
+
+    return sqlite if which_store == "sqlite" else postgresql
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """The URL of an empty database. A PostgreSQL one is emptied: give the tests one of their own."""
-    url = os.environ.get("PRAHARI_TEST_DATABASE")
-    if url is None:
-        return f"sqlite:///{tmp_path / 'hub.db'}"
-    engine = sa.create_engine(url)
-    with engine.begin() as conn:
-        conn.exec_driver_sql("DROP SCHEMA public CASCADE")
-        conn.exec_driver_sql("CREATE SCHEMA public")
-    engine.dispose()
-    return url
+def database_url(new_database: Database, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database with the newest schema and nothing in it."""
+    with new_database(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_tracebacks() -> None:
+    """structlog, left as it is, spends seconds on drawing one traceback with all its variables."""
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.stdlib.add_log_level, plain])

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from prahari_hub.store import Store
-from prahari_hub.store.migrate import migrate
 
 
 class Clock:
@@ -28,8 +26,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    opened = Store.open(f"sqlite:///{tmp_path / 'hub.db'}", clock=clock)
-    migrate(opened.engine)
+def store(database_url: str, clock: Clock) -> Iterator[Store]:
+    opened = Store.open(database_url, clock=clock)
     yield opened
     opened.close()

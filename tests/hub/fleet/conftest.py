@@ -16,7 +16,6 @@ from prahari_hub.fleet.tables import devices
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store, Unit
-from prahari_hub.store.migrate import load_tables
 from prahari_hub.web.app import Parts, console_app
 from prahari_wire.base import Clock, Message
 from prahari_wire.ids import ulid
@@ -45,9 +44,7 @@ def time() -> Time:
 
 @pytest.fixture
 def store(database_url: str, time: Time) -> Iterator[Store]:
-    load_tables()
     found = Store.open(database_url, clock=time)
-    found.create_all()
 
     def build(unit: Unit) -> None:
         registry.create_zone(unit, ASHA, "pune", "Pune")

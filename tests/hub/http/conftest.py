@@ -9,16 +9,14 @@ from prahari_hub.access import tokens
 from prahari_hub.http.actor import Role, system
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store
-from prahari_hub.store.migrate import migrate
 from prahari_hub.web.app import Parts, console_app
 
 PASSWORD = "four unrelated words here"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(f"sqlite:///{tmp_path / 'hub.db'}")
-    migrate(opened.engine)
+def store(database_url: str) -> Iterator[Store]:
+    opened = Store.open(database_url)
     yield opened
     opened.close()
 

@@ -23,7 +23,6 @@ from prahari_hub.identity.device_http import device_app
 from prahari_hub.identity.peer import device_listener
 from prahari_hub.identity.service import Identity, open_identity
 from prahari_hub.store import Store
-from prahari_hub.store.migrate import load_tables
 
 TECHNICIAN = Actor("asha", Role.TECHNICIAN)
 
@@ -156,12 +155,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path, clock: Clock, free_port: Callable[[], int]) -> AsyncIterator[Desk]:
+async def desk(database_url: str, tmp_path: Path, clock: Clock, free_port: Callable[[], int]) -> AsyncIterator[Desk]:
     home = tmp_path / "home"
     home.mkdir()
-    load_tables()
-    store = Store.open(f"sqlite:///{home / 'hub.db'}", clock=clock)
-    store.create_all()
+    store = Store.open(database_url, clock=clock)
     identity = open_identity(home, store, city="Pune")
     identity.authority.server_certificate(["localhost", "127.0.0.1"], now=clock())
     await identity.load()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from prahari_hub.fleet.tables import commands, devices, sites, twins
 from prahari_hub.http.actor import Actor, Role, system
 from prahari_hub.incidents import service
 from prahari_hub.store import Store
-from prahari_hub.store.migrate import load_tables
 from prahari_wire.base import Severity
 from prahari_wire.callbox import CallboxConfig
 from prahari_wire.camera import CameraConfig, Region
@@ -56,10 +54,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    opened = Store.open(f"sqlite:///{tmp_path / 'hub.db'}", clock=clock)
-    load_tables()
-    opened.create_all()
+def store(database_url: str, clock: Clock) -> Iterator[Store]:
+    opened = Store.open(database_url, clock=clock)
     opened.write_sync(_fill)
     yield opened
     opened.close()

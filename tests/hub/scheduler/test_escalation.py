@@ -26,7 +26,6 @@ from prahari_hub.incidents.tables import notifications
 from prahari_hub.scheduler.escalation import ATTEMPTS, Escalation
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store
-from prahari_hub.store.migrate import load_tables
 from prahari_wire.callbox import Press
 from prahari_wire.ids import ulid
 
@@ -82,10 +81,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    opened = Store.open(f"sqlite:///{tmp_path / 'hub.db'}", clock=clock)
-    load_tables()
-    opened.create_all()
+def store(database_url: str, clock: Clock) -> Iterator[Store]:
+    opened = Store.open(database_url, clock=clock)
     opened.write_sync(
         lambda unit: unit.conn.execute(
             devices.insert().values(id="pune-ecb-01", service="active", created_at=clock.now)

@@ -21,7 +21,6 @@ from prahari_hub.incidents.tables import incidents
 from prahari_hub.scheduler.jobs import jobs
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store, Unit
-from prahari_hub.store.migrate import load_tables
 from prahari_wire.command import CommandName
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -42,10 +41,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    load_tables()
-    found = Store.open(f"sqlite:///{tmp_path / 'hub.db'}", clock=clock)
-    found.create_all()
+def store(database_url: str, clock: Clock) -> Iterator[Store]:
+    found = Store.open(database_url, clock=clock)
     found.write_sync(
         lambda unit: unit.conn.execute(
             fleet.devices.insert().values(id=CAM, created_at=START, service="active")

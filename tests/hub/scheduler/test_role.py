@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -11,24 +11,24 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from prahari_hub.fleet import intake
+from prahari_hub.fleet.facts import Transition
 from prahari_hub.fleet.presence import STILL_OFFLINE, Step
 from prahari_hub.fleet.tables import cursors, devices
+from prahari_hub.incidents.rootcause import Bars, Flapping
 from prahari_hub.incidents.tables import incidents
 from prahari_hub.scheduler.jobs import Job, jobs
 from prahari_hub.scheduler.role import Scheduler
+from prahari_hub.scheduler.silence import Silence
 from prahari_hub.scheduler.transitions import tell_incidents
 from prahari_hub.settings import Settings
-from prahari_hub.store import Change, Store
-from prahari_hub.store.migrate import load_tables
+from prahari_hub.store import Change, Store, Unit
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
 def store(database_url: str) -> Iterator[Store]:
-    load_tables()
     found = Store.open(database_url, clock=lambda: START)
-    found.create_all()
     found.write_sync(
         lambda unit: unit.conn.execute(
             devices.insert().values(id="pune-cam-01", created_at=START, service="active")
@@ -45,38 +45,57 @@ def step(store: Store, *states: str) -> None:
     store.write_sync(lambda unit: intake.record_steps(unit, moves))
 
 
-def test_each_transition_is_told_once_and_in_order(store: Store) -> None:
-    told: list[str] = []
+def tell(store: Store, silence: Silence | None = None) -> None:
+    told = silence or Silence(Bars(), Flapping())
+    store.write_sync(lambda unit: tell_incidents(unit, told))
+
+
+def raised(store: Store) -> list[tuple[str, bool]]:
+    """(kind, whether the cause holds) of every incident."""
+    query = sa.select(incidents.c.kind, incidents.c.cleared_at.is_(None)).order_by(incidents.c.id)
+    return [(kind, bool(active)) for kind, active in store.read_sync(lambda conn: conn.execute(query).all())]
+
+
+def test_each_transition_is_told_once(store: Store) -> None:
     step(store, "unknown", "online", "suspect", "offline")
-    for _ in range(2):
-        store.write_sync(lambda unit: tell_incidents(unit, lambda _unit, found: told.append(found.after)))
+    tell(store)
+    tell(store)
+    assert raised(store) == [("device.offline", True)]
     step(store, "offline", "online")
-    store.write_sync(lambda unit: tell_incidents(unit, lambda _unit, found: told.append(found.after)))
-    assert told == ["online", "suspect", "offline", "online"]
+    tell(store)
+    assert raised(store) == [("device.offline", False)]
+    count = store.read_sync(lambda conn: conn.scalar(sa.select(incidents.c.count)))
+    assert count == 1
 
 
-def test_a_transition_that_cannot_be_handled_holds_up_none(store: Store) -> None:
-    told: list[str] = []
+def test_a_fall_and_its_end_read_at_once_raise_nothing(store: Store) -> None:
+    step(store, "unknown", "online", "suspect", "offline", "online")
+    tell(store)
+    assert raised(store) == []
 
-    def act(unit: Any, found: Any) -> None:
+
+class Broken(Silence):
+    """Cannot handle devices together."""
+
+    def fell(self, unit: Unit, told: Sequence[Transition]) -> None:
         unit.conn.execute(devices.update().values(name="half-done"))
-        if found.after == "suspect":
-            raise RuntimeError("cannot")
-        told.append(found.after)
+        raise RuntimeError("cannot")
 
+
+def test_what_cannot_be_handled_together_is_handled_one_by_one(store: Store) -> None:
     step(store, "unknown", "online", "suspect", "offline")
-    store.write_sync(lambda unit: tell_incidents(unit, act))
-    assert told == ["online", "offline"]
+    tell(store, Broken(Bars(), Flapping()))
+    assert raised(store) == [("device.offline", True)]
     assert store.read_sync(lambda conn: conn.scalar(sa.select(cursors.c.value))) == 3
+    assert store.read_sync(lambda conn: conn.scalar(sa.select(devices.c.name))) is None
 
 
 def test_what_was_offline_before_the_hub_was_blind_raises_nothing_again(store: Store) -> None:
-    told: list[str] = []
     step(store, "offline", "unknown")
     still = ("pune-cam-01", Step("presence", "unknown", "offline", STILL_OFFLINE), START)
     store.write_sync(lambda unit: intake.record_steps(unit, [still]))
-    store.write_sync(lambda unit: tell_incidents(unit, lambda _unit, found: told.append(found.after)))
-    assert told == ["unknown"]
+    tell(store)
+    assert raised(store) == []
 
 
 async def test_an_offline_device_becomes_an_incident_through_the_table_of_jobs(

@@ -12,7 +12,6 @@ from prahari_hub.scheduler.role import Scheduler
 from prahari_hub.scheduler.trust import Trust
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store
-from prahari_hub.store.migrate import load_tables
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DAY_S = 86400.0
@@ -24,7 +23,6 @@ class Hub:
     def __init__(self, database_url: str) -> None:
         self.wall, self.elapsed_s = START, 0.0
         self.store = Store.open(database_url, clock=lambda: self.wall)
-        self.store.create_all()
         self.done: list[str] = []
         self.start()
 
@@ -47,7 +45,6 @@ class Hub:
 
 @pytest.fixture
 def hub(database_url: str) -> Iterator[Hub]:
-    load_tables()
     found = Hub(database_url)
     yield found
     found.store.close()

@@ -15,7 +15,6 @@ from prahari_hub.http.actor import Actor, Role
 from prahari_hub.signage import displays, overrides
 from prahari_hub.signage.overrides import Wanted
 from prahari_hub.store import Store, Unit
-from prahari_hub.store.migrate import load_tables
 from prahari_wire.base import Message
 from prahari_wire.display import DisplayClass, DisplayConfig, OverrideState, PlaylistItem, TextContent
 from prahari_wire.ids import ulid
@@ -87,9 +86,7 @@ class Signs:
 
 @pytest.fixture
 def signs(database_url: str) -> Iterator[Signs]:
-    load_tables()
     store = Store.open(database_url)
-    store.create_all()
     found = Signs(store)
     store.clock = lambda: found.now
 

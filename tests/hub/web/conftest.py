@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,6 @@ from prahari_hub.incidents import service
 from prahari_hub.live.feed import Feed
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store, Unit
-from prahari_hub.store.migrate import migrate
 from prahari_hub.web.app import Parts, console_app
 from prahari_wire.callbox import Press
 from prahari_wire.ids import ulid
@@ -77,10 +77,15 @@ def fill(unit: Unit) -> None:
 
 
 @pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+def console(
+    new_database: Callable[[Path], AbstractContextManager[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Console]:
     home: Path = tmp_path_factory.mktemp("hub")
-    store = Store.open(f"sqlite:///{home / 'hub.db'}")
-    migrate(store.engine)
+    with new_database(home) as url:
+        yield from serve(home, Store.open(url))
+
+
+def serve(home: Path, store: Store) -> Iterator[Console]:
     store.write_sync(fill)
     settings = Settings(home=home)
     state = {
