@@ -43,7 +43,7 @@ def quota(mine: int, others: Iterable[int], total: int) -> Quota:
     least, most = total // workers, ceil(total / workers)
     hungry = any(count < least for count in counts)
     surplus = max(mine - most, 1 if hungry and mine > least else 0)
-    return Quota(surplus, max(0, most - mine))
+    return Quota(surplus, max(0, (least if hungry else most) - mine))
 
 
 class Share:
@@ -88,7 +88,7 @@ class Share:
         self._stopping = True
         self._wake.set()
         if self._task:
-            await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
         try:
             await self._give_back(set(self.held))
             await self._store.write(partial(statements.leave, group=self._group, holder=self.holder))
