@@ -110,15 +110,9 @@ def put(unit: Unit, actor: Actor, device: str, desired: Desired, *, if_version: 
             f"the twin of {device} is at version {present.version}, not {if_version}: "
             "read it again, repeat your change on it and write that"
         )
-    _store(unit, actor, device, desired, _last_given(present) + 1)
+    _store(unit, actor, device, desired, present.version + 1)
     _name_peripherals(unit, device, desired)
     return get(unit.conn, device)
-
-
-def _last_given(present: Twin) -> int:
-    """A hub that was restored from a backup has given later versions than it knows: its devices say which."""
-    said = max(present.reported_version or 0, present.applied_version or 0)
-    return said if present.version < said <= present.version + SANE_GAP else present.version
 
 
 def _store(unit: Unit, actor: Actor, device: str, desired: Desired, version: int) -> None:
