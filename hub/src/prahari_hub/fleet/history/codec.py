@@ -46,7 +46,8 @@ def values(numbers: NDArray[Any]) -> Values:
     power = above // 900 - 1
     large = np.where(power < 0, digits / 10, digits * np.power(10.0, np.maximum(power, 0)))
     found = np.where(size < 1000, size / 100, large)
-    return np.where(numbers < 0, -found, found)
+    signed: Values = np.where(numbers < 0, -found, found)
+    return signed
 
 
 def pack(block: Block, *, quick: bool = False) -> bytes:

@@ -95,7 +95,9 @@ def _days(conn: Connection, device: str, since: datetime, until: datetime) -> Fo
     months = sorted({month_of(day) for day in starts(since, until, DAY)})
     packed = _picked(conn, health_months, months, device)
     rolled = {
-        start + slot * DAY for start, block in packed for slot in np.flatnonzero(block.count.any(axis=(0, 1)))
+        start + int(slot) * DAY
+        for start, block in packed
+        for slot in np.flatnonzero(block.count.any(axis=(0, 1)))
     }
     found = list(packed)
     for day in _unrolled(starts(since, until, DAY), rolled):
