@@ -40,6 +40,7 @@ from prahari_hub.scheduler.trust import Trust
 from prahari_hub.settings import Settings
 from prahari_hub.signage import overrides
 from prahari_hub.store import Change, FencedStore, Store, leases
+from prahari_hub.store.copy import refuse_damaged
 from prahari_hub.store.migrate import migrate
 from prahari_hub.web.app import Parts, console_app
 from prahari_hub.web.listen import Listener, bind
@@ -130,7 +131,8 @@ async def open_hub(settings: Settings, stack: AsyncExitStack) -> Hub:
 
 
 def open_store(settings: Settings) -> Store:
-    """The store with the newest schema."""
+    """The store with the newest schema; SetupError if its file is damaged."""
+    refuse_damaged(settings.store_url)
     store = Store.open(settings.store_url)
     migrate(store.engine)
     if store.engine.dialect.name == "sqlite":

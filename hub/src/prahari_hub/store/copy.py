@@ -12,11 +12,14 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from prahari_hub.errors import SetupError, Unavailable
+from prahari_hub.store.engine import DAMAGED
 
 STEP_PAGES = 512
 STEP_PAUSE_S = 0.002
 """2 MiB of 4 KiB pages, then a breath: the disk is the hub's, which commits beside this."""
 FAULTS_NAMED = 20
+LOOKED_AT_BYTES = 128 * 1024 * 1024
+"""Half a second on a Pi's card; a state's database would keep the hub from its devices for a minute."""
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -41,7 +44,7 @@ def copy_sqlite(source: Path, target: Path, *, pause: Callable[[float], None] = 
             old.backup(new, pages=STEP_PAGES, progress=lambda *_: pause(STEP_PAUSE_S))
             new.execute("PRAGMA journal_mode=DELETE")
         except sqlite3.DatabaseError as error:
-            raise SetupError(f"the database {source} cannot be copied: {error}; {_REPAIR}") from error
+            raise SetupError(DAMAGED.format(source, error)) from error
     descriptor = os.open(target, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -65,6 +68,15 @@ def faults(file: Path, *, thorough: bool = False) -> list[str]:
     return [] if found == ["ok"] else found
 
 
+def refuse_damaged(url: str) -> None:
+    """SetupError for a damaged SQLite file; one above LOOKED_AT_BYTES is only looked at by ``doctor``."""
+    file = sqlite_file(url)
+    if file is None or not file.exists() or file.stat().st_size > LOOKED_AT_BYTES:
+        return
+    if found := faults(file):
+        raise SetupError(DAMAGED.format(file, found[0].splitlines()[-1]))
+
+
 def revision(file: Path) -> str | None:
     """Which migration the schema of a database file has; None if it has none."""
     with contextlib.closing(_read_only(file)) as database:
@@ -73,9 +85,6 @@ def revision(file: Path) -> str | None:
         except sqlite3.DatabaseError:
             return None
     return str(row[0]) if row else None
-
-
-_REPAIR = "stop the hub and restore a backup into an empty home with prahari-hub restore"
 
 
 def _read_only(file: Path) -> sqlite3.Connection:

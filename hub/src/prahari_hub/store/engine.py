@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from prahari_hub.errors import SetupError, Unavailable
 from prahari_hub.store.schema import metadata
@@ -24,7 +24,17 @@ from prahari_hub.store.schema import metadata
 T = TypeVar("T")
 READERS = 4
 BUSY_MS = 5000
+SQLITE_CORRUPT, SQLITE_NOTADB = 11, 26
+DAMAGED = (
+    "the database {} is damaged ({}): stop the hub, keep the file, and restore a backup into an empty home with prahari-hub restore; "
+    "prahari-hub doctor says more"
+)
 log = logging.getLogger(__name__)
+
+
+def is_damage(error: DatabaseError) -> bool:
+    """Whether SQLite found the file itself broken, which no repetition repairs."""
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in (SQLITE_CORRUPT, SQLITE_NOTADB)
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,9 @@ class Store:
         try:
             with engine.connect() as conn:
                 _assert_durable(conn)
-        except OperationalError as error:
+        except DatabaseError as error:
+            if is_damage(error):
+                raise SetupError(DAMAGED.format(engine.url.database, error.orig)) from error
             raise SetupError(
                 f"the database {engine.url.render_as_string()} cannot be opened: {error.orig}"
             ) from error
@@ -118,6 +130,14 @@ class Store:
                 result = work(unit)
         except OperationalError as error:
             raise Unavailable(f"the database does not take writes now: {error.orig}") from error
+        except DatabaseError as error:
+            if type(error) is not DatabaseError:
+                raise
+            raise Unavailable(f"the database file is damaged: {error.orig}") from error
+        except DatabaseError as error:
+            if is_damage(error):
+                raise Unavailable(DAMAGED.format(self.engine.url.database, error.orig)) from error
+            raise
         return unit, result
 
     def _finish(self, unit: Unit) -> None:
@@ -168,6 +188,14 @@ class FencedStore(Store):
 
     def _finish(self, unit: Unit) -> None:
         self._store._finish(unit)
+
+
+def damaged(engine: Engine, error: DatabaseError) -> SetupError:
+    """What to say of a file that SQLite cannot make sense of."""
+    return SetupError(
+        f"the database {engine.url.render_as_string()} is damaged ({error.orig}): put it aside and restore the newest backup "
+        "with prahari-hub restore"
+    )
 
 
 def _configure_sqlite(engine: Engine) -> None:
