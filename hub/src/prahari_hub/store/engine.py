@@ -131,10 +131,6 @@ class Store:
         except OperationalError as error:
             raise Unavailable(f"the database does not take writes now: {error.orig}") from error
         except DatabaseError as error:
-            if type(error) is not DatabaseError:
-                raise
-            raise Unavailable(f"the database file is damaged: {error.orig}") from error
-        except DatabaseError as error:
             if is_damage(error):
                 raise Unavailable(DAMAGED.format(self.engine.url.database, error.orig)) from error
             raise
