@@ -7,29 +7,27 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests.faults.clockshim import Hands
-from tests.faults.place import Place
-
-LONG = os.environ.get("PRAHARI_FAULTS") == "long"
+from tests.faults.place import LONG, Place
+from tests.system.conftest import Town
 
 
 class Form(NamedTuple):
-    """How much a test does: ``rounds`` of a fault, ``devices`` under load."""
+    """How much a test does: ``rounds`` of a fault."""
 
     long: bool
     rounds: int
-    devices: int
 
 
 @pytest.fixture(scope="session")
 def form() -> Form:
-    return Form(True, 12, 40) if LONG else Form(False, 2, 12)
+    return Form(True, 12) if LONG else Form(False, 2)
 
 
 @pytest.fixture
@@ -37,9 +35,8 @@ def seed(request: pytest.FixtureRequest, root: Path) -> Iterator[int]:
     """Printed, and kept in .prahari/faults/seeds.txt with what became of the test."""
     chosen = int(os.environ.get("PRAHARI_SEED") or random.randrange(10**9))
     print(f"PRAHARI_SEED={chosen}")
-    failed_before = request.session.testsfailed
     yield chosen
-    outcome = "failed" if request.session.testsfailed > failed_before else "passed"
+    outcome = "failed" if _failed(request) else "passed"
     folder = root / ".prahari" / "faults"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "seeds.txt").open("a") as file:
@@ -53,30 +50,88 @@ def dice(seed: int) -> random.Random:
     return random.Random(seed)
 
 
-def lend(request: pytest.FixtureRequest, offset: int, **settings: str) -> Iterator[Place]:
-    """A place for as long as its fixture lives; its logs are shown where a test fails."""
-    failed_before = request.session.testsfailed
-    folder = Path(tempfile.mkdtemp(prefix="prahari-"))
-    place = Place(
-        folder, offset, settings, random.randrange(10**9), Hands(folder) if Hands.possible() else None
+class Places:
+    """The place that tests share; after a test that failed in it the next one gets a new one."""
+
+    def __init__(self, template: Path, find_offset: Callable[[], int]) -> None:
+        self._template, self._find_offset = template, find_offset
+        self._kept: Place | None = None
+
+    def make(self, seed: int, *, start: bool = True, **settings: str) -> Place:
+        folder = Path(tempfile.mkdtemp(prefix="prahari-"))
+        place = Place(
+            folder, self._find_offset(), settings, seed, Hands(folder) if Hands.possible() else None
+        )
+        place.build_from(self._template, start=start)
+        return place
+
+    def shared(self, seed: int) -> Place:
+        self._kept = self._kept or self.make(seed, PRAHARI_OFFLINE_AFTER_S="8")
+        return self._kept
+
+    def forget(self) -> None:
+        if self._kept is not None:
+            end(self._kept)
+            self._kept = None
+
+
+def end(place: Place) -> None:
+    place.close()
+    shutil.rmtree(place.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def places(tmp_path_factory: pytest.TempPathFactory, find_port_offset: Callable[[], int]) -> Iterator[Places]:
+    folder = tmp_path_factory.mktemp("template")
+    town = Town(folder, 0, {})
+    town.do("prahari-hub", "init")
+    town.token_file.touch(mode=0o600)
+    town.token_file.write_text(
+        town.do("prahari-hub", "token", "create", "tests", "--role", "admin", "--days", "1")
     )
-    try:
-        place.build()
-        yield place
-    finally:
-        place.close()
-        if request.session.testsfailed > failed_before:
-            print(place.logs())
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def place(request: pytest.FixtureRequest, find_port_offset: Callable[[], int]) -> Iterator[Place]:
-    """One for all tests of a file: each leaves it whole."""
-    yield from lend(request, find_port_offset(), PRAHARI_OFFLINE_AFTER_S="8")
+    town.api.close()
+    made = Places(folder, find_port_offset)
+    yield made
+    made.forget()
 
 
 @pytest.fixture
-def own_place(request: pytest.FixtureRequest, port_offset: int) -> Iterator[Place]:
+def place(request: pytest.FixtureRequest, places: Places, seed: int) -> Iterator[Place]:
+    """The shared one: a test leaves it whole."""
+    found = places.shared(seed)
+    yield found
+    if _failed(request):
+        print(found.logs())
+        places.forget()
+
+
+@pytest.fixture
+def own_place(request: pytest.FixtureRequest, places: Places, seed: int) -> Iterator[Place]:
     """One for a test that leaves it in ruins; settings of the hub come by indirect parametrisation."""
-    yield from lend(request, port_offset, **getattr(request, "param", {}))
+    place = places.make(seed, **getattr(request, "param", {}))
+    yield place
+    if _failed(request):
+        print(place.logs())
+    end(place)
+
+
+@pytest.fixture
+def resting_place(places: Places, seed: int) -> Iterator[Place]:
+    """One whose hub has not been started."""
+    place = places.make(seed, start=False)
+    yield place
+    end(place)
+
+
+REPORT = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[REPORT] = item.stash.get(REPORT, False) or report.failed
+    return report
+
+
+def _failed(request: pytest.FixtureRequest) -> bool:
+    return bool(request.node.stash.get(REPORT, False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import ssl
 import threading
@@ -34,7 +35,7 @@ from prahari_wire.presence import (
 from prahari_wire.topics import Down, Up, down_filter, up
 from prahari_wire.topics import parse as parse_topic
 
-from tests.faults.ledger import Ledger
+from bench.swarm.ledger import Ledger
 
 REPEAT_S = 1.5
 BATCH = 40
@@ -88,7 +89,7 @@ class LightDevice(threading.Thread):
             seq = self._seq
             event = Event(**self._stamp(), id=ulid(), seq=seq, kind=kind, peripheral=peripheral,
                           body=body.model_dump(mode="json"))  # fmt: skip
-            self._ledger.make(self.id, self._journal, seq)
+            self._ledger.made(self.id, str(self._journal), seq, kind, event.id)
             self.held[seq] = event
         return self._journal, seq
 
@@ -104,10 +105,8 @@ class LightDevice(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.is_set():
-            try:
+            with contextlib.suppress(OSError, ValueError):
                 self._one_connection()
-            except (OSError, ValueError):
-                pass
             self.welcomed = False
             self._stopping.wait(self._dice.uniform(0.1, 1.0))
 
@@ -199,6 +198,8 @@ class LightDevice(threading.Thread):
             self._flights[batch] = flight
         if self.habits.shuffle:
             self._dice.shuffle(events)
+        for seq in [event.seq for event in events]:
+            self._ledger.sent(self.id, str(self._journal), seq, late=False)
         message = EventBatch(id=batch, journal=self._journal, low=low, events=events)
         for _ in range(1 + (self._dice.random() < self.habits.echo)):
             self._say(client, Up.EVENT, message)
@@ -219,8 +220,19 @@ class LightDevice(threading.Thread):
             if ack.batch:
                 self._flights.pop(ack.batch, None)
             if ack.journal == self._journal:
-                for seq in self._ledger.note(self.id, ack, list(self.held)):
-                    del self.held[seq]
+                self._settle(ack)
+
+    def _settle(self, ack: Ack) -> None:
+        refused = {refusal.seq: refusal.detail for refusal in ack.refused}
+        upto = -1 if ack.upto is None else ack.upto
+        for seq in list(self.held):
+            if seq in refused:
+                self._ledger.refused(self.id, str(self._journal), seq, refused[seq])
+            elif seq <= upto or any(first <= seq <= last for first, last in ack.beyond):
+                self._ledger.acked(self.id, str(self._journal), seq, ack.at.isoformat())
+            else:
+                continue
+            del self.held[seq]
 
     def _stamp(self) -> dict[str, object]:
         mono_ms = int((time.monotonic() - self._began) * 1000)
@@ -252,6 +264,10 @@ class Field:
         for device in self.devices:
             for name, value in habits.items():
                 setattr(device.habits, name, value)
+
+    @property
+    def acked(self) -> int:
+        return sum(1 for entry in list(self.ledger.entries.values()) if entry.acked_s)
 
     @property
     def held(self) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +17,28 @@ import httpx
 import psutil
 import sqlalchemy as sa
 from prahari_agent import control
+from prahari_agent.errors import AgentError
 from prahari_wire.callbox import CallboxConfig
 
 from bench.swarm.enrol import Registry, enrol, est_client, root_of
+from bench.swarm.ledger import Balance
 from tests.faults.clockshim import Hands
 from tests.faults.field import Field, LightDevice
-from tests.faults.ledger import Balance, Number
 from tests.faults.proxy import Proxy
 from tests.system.conftest import Box, Town, eventually
 
+LONG = os.environ.get("PRAHARI_FAULTS") == "long"
+DEVICES = 40 if LONG else 12
 PRESS_S = 2.0
 """From the finger to the row in the database; the long form holds the product to it, the short one leaves a busy machine more."""
 
 
 class Place(Town):
     """``hands`` turns the clocks of what it starts, where this machine has a C compiler."""
+
+    serve = ("prahari-hub", "serve")
+    eventually = staticmethod(eventually)
+    nobody = Field()
 
     def __init__(
         self, folder: Path, offset: int, settings: Mapping[str, str], seed: int, hands: Hands | None
@@ -42,7 +51,27 @@ class Place(Town):
         self._engine: sa.Engine | None = None
         self._names = 0
 
-    # Parts
+    # Parts, made when a test first asks for them
+
+    @cached_property
+    def near(self) -> Field:
+        """Light devices with a good link."""
+        return self.field(DEVICES)
+
+    @cached_property
+    def far(self) -> Field:
+        """Light devices behind the proxy."""
+        return self.field(DEVICES // 2, through=self.proxy)
+
+    @cached_property
+    def box(self) -> Box:
+        """A call box with a good link."""
+        return self.callbox("ecb-01")
+
+    @cached_property
+    def far_box(self) -> Box:
+        """A call box behind the proxy."""
+        return self.callbox("ecb-02", through_proxy=True)
 
     def field(self, count: int, *, through: Proxy | None = None, **habits: Any) -> Field:
         """``count`` new light devices, enrolled and running."""
@@ -85,6 +114,18 @@ class Place(Town):
             self.env = kept
         eventually(lambda: self.twin_applied(device), f"{device} to come online with its twin applied")
         return box
+
+    def build_from(self, template: Path, *, start: bool) -> None:
+        """As ``build``, from a home and a token that were made once."""
+        shutil.copytree(template / "hub", self.folder / "hub")
+        shutil.copy2(template / "token", self.token_file)
+        self.api.headers["Authorization"] = f"Bearer {self.token_file.read_text().strip()}"
+        if not start:
+            return
+        self.start_hub()
+        self.post("/zones", {"id": "kasba", "name": "Kasba Peth"})
+        site = {"id": "wada", "name": "Shaniwar Wada", "zone": "kasba", "lat": 18.5195, "lon": 73.8553}
+        self.post("/sites", site)
 
     def _give_twin(self, device: str) -> None:
         from prahari_wire.twin import Desired
@@ -131,6 +172,13 @@ class Place(Town):
 
     # What is known
 
+    @property
+    def database(self) -> str:
+        return (
+            self.env.get("PRAHARI_DATABASE_URL")
+            or f"sqlite:///file:{self.folder}/hub/hub.db?mode=ro&uri=true"
+        )
+
     def rows(self, query: str, **values: Any) -> list[Any]:
         """Read from the hub's database by a second reader."""
         if self._engine is None:
@@ -141,12 +189,6 @@ class Place(Town):
             self._engine = sa.create_engine(url, poolclass=sa.NullPool)
         with self._engine.connect() as connection:
             return list(connection.execute(sa.text(query), values))
-
-    def balance(self, field: Field) -> Balance:
-        return field.ledger.balance(
-            Number(*row)
-            for row in self.rows("SELECT device_id, journal, seq FROM events WHERE device_id LIKE 'light-%'")
-        )
 
     def last_transition(self) -> int:
         return int(self.rows("SELECT coalesce(max(id), 0) FROM transitions")[0][0])
@@ -174,10 +216,8 @@ class Place(Town):
         """Let the field's outboxes run empty, then compare its ledger with the database; fails where they differ."""
         field.set(events_a_s=0.0)
         eventually(lambda: field.held == 0, "every event to be acknowledged", within_s=within_s)
-        balance = self.balance(field)
-        assert balance.good, (
-            f"missing {balance.missing[:5]}, doubled {balance.doubled[:5]}, invented {balance.invented[:5]}"
-        )
+        balance = field.ledger.check(self.database)
+        assert balance.balanced, str(balance)
         return balance
 
     def all_online(self, field: Field, *boxes: Box, within_s: float = 30.0) -> None:
@@ -189,15 +229,36 @@ class Place(Town):
 
         eventually(online, "every device to be called online", within_s=within_s)
 
+    def stored(self, box: Box, kind: str) -> int:
+        """How many events of a kind the database holds of a box."""
+        query = "SELECT count(*) FROM events WHERE device_id = :device AND kind = :kind"
+        return int(self.rows(query, device=box.device, kind=kind)[0][0])
+
+    def doubled(self) -> list[Any]:
+        """Events that stand in the database more than once, by what names them and by their id."""
+        by_number = "SELECT device_id, journal, seq FROM events GROUP BY 1, 2, 3 HAVING count(*) > 1"
+        by_id = "SELECT ulid FROM events GROUP BY 1 HAVING count(*) > 1"
+        return [*self.rows(by_number), *self.rows(by_id)]
+
+    def ask_press(self, box: Box) -> None:
+        control.ask(box.home, "press", timeout_s=10, hold_s=0.1)
+
+    def wait_for_control(self, box: Box) -> None:
+        """Until a box that was started serves its button again."""
+
+        def ready() -> bool:
+            try:
+                return "box1" in str(control.ask(box.home, "status"))
+            except AgentError:
+                return False
+
+        eventually(ready, f"{box.device} to serve its call box")
+
     def press(self, box: Box, *, within_s: float | None = None) -> float:
         """Press the button of a real agent; the seconds until its row stands in the hub's database."""
-        query = "SELECT count(*) FROM events WHERE device_id = :device AND kind = 'callbox.press'"
-        before = self.rows(query, device=box.device)[0][0]
-        started = time.monotonic()
-        control.ask(box.home, "press", timeout_s=10, hold_s=0.1)
-        eventually(
-            lambda: self.rows(query, device=box.device)[0][0] > before, "the press to arrive", within_s=30
-        )
+        before, started = self.stored(box, "callbox.press"), time.monotonic()
+        self.ask_press(box)
+        eventually(lambda: self.stored(box, "callbox.press") > before, "the press to arrive", within_s=30)
         took_s = time.monotonic() - started
         assert took_s < (within_s or patience_s()), f"the press took {took_s:.2f} s"
         return took_s
@@ -233,4 +294,4 @@ def largest_file(pid: int, limit: int | None) -> None:
 
 
 def patience_s() -> float:
-    return PRESS_S if os.environ.get("PRAHARI_FAULTS") == "long" else 3 * PRESS_S
+    return PRESS_S if LONG else 3 * PRESS_S

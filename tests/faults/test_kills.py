@@ -11,16 +11,10 @@ import pytest
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("faults"), pytest.mark.timeout(600)]
 
 
-@pytest.fixture(scope="module")
-def loaded(place: Any, form: Any) -> Any:
-    """A field under load and one real call box."""
-    return place, place.field(form.devices), place.callbox("ecb-01")
-
-
 def test_nothing_acknowledged_is_lost_when_the_hub_is_killed_at_random(
-    loaded: Any, form: Any, dice: random.Random
+    place: Any, form: Any, dice: random.Random
 ) -> None:
-    place, field, box = loaded
+    field, box = place.near, place.box
     field.set(events_a_s=4.0)
     since = place.last_transition()
     for _ in range(form.rounds):
@@ -36,9 +30,9 @@ def test_nothing_acknowledged_is_lost_when_the_hub_is_killed_at_random(
 
 
 def test_nothing_acknowledged_is_lost_when_the_broker_is_killed_at_random(
-    loaded: Any, form: Any, dice: random.Random
+    place: Any, form: Any, dice: random.Random
 ) -> None:
-    place, field, box = loaded
+    field, box = place.near, place.box
     field.set(events_a_s=4.0)
     since = place.last_transition()
     for _ in range(form.rounds):
@@ -48,3 +42,25 @@ def test_nothing_acknowledged_is_lost_when_the_broker_is_killed_at_random(
     place.settle(field)
     assert place.called_offline(since) == []
     place.press(box)
+
+
+def test_no_press_is_lost_when_its_box_is_killed_at_random(
+    place: Any, form: Any, dice: random.Random
+) -> None:
+    """The press that was stored survives; what the box says it stored is what the outbox's file holds when the power fails."""
+    box = place.box
+    pressed = place.stored(box, "callbox.press")
+    for _ in range(form.rounds + 1):
+        for _ in range(2):
+            place.ask_press(box)
+            pressed += 1
+        time.sleep(dice.uniform(0.2, 0.6))  # a press is an event once the button is let go
+        box.kill()
+        time.sleep(dice.uniform(0, 0.5))
+        box.start()
+        place.wait_for_control(box)
+    place.eventually(
+        lambda: place.stored(box, "callbox.press") >= pressed, "every press to arrive", within_s=60
+    )
+    assert place.stored(box, "callbox.press") == pressed
+    assert place.doubled() == []

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Any
 
 from prahari_agent.lean import without
 
 with without("rich", "colorama", "better_exceptions"):
     import structlog
+
+
+class _Output(structlog.WriteLogger):
+    """A line that standard output does not take is lost: a log on a full disk must not keep a press from going out."""
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 def configure(*, device: str, level: str = "info", as_json: bool = True) -> None:
@@ -25,7 +37,7 @@ def configure(*, device: str, level: str = "info", as_json: bool = True) -> None
             else structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        logger_factory=lambda *_args: _Output(sys.stdout),
         cache_logger_on_first_use=True,
     )
     _bound.clear()

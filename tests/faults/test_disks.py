@@ -1,0 +1,110 @@
+"""Disks that are full, read-only or damaged, at box and hub: a press still goes out, and what is not on disk is not acknowledged."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.place import largest_file
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("faults"), pytest.mark.timeout(600)]
+
+
+@contextmanager
+def mounted(folder: Path, *options: str) -> Iterator[None]:
+    """A file system on ``folder``, or skip where none can be mounted."""
+    done = subprocess.run(["mount", *options, str(folder)], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@contextmanager
+def full(process: int) -> Iterator[None]:
+    """No file of the process grows any more."""
+    largest_file(process, 0)
+    try:
+        yield
+    finally:
+        largest_file(process, None)
+
+
+def test_a_press_goes_out_of_a_box_whose_disk_takes_nothing(place: Any) -> None:
+    box = place.box
+    with full(box.program.process.pid):
+        place.press(box)
+        place.press(box)
+        assert box.program.ended is None
+    place.press(box)
+    assert place.doubled() == []
+
+
+def test_a_hub_whose_disk_takes_nothing_acknowledges_nothing_and_goes_on_by_itself(place: Any) -> None:
+    field, box = place.near, place.box
+    field.set(events_a_s=4.0)
+    since = place.last_transition()
+    with full(place.hub.process.pid):
+        time.sleep(3)
+        acked = field.acked
+        time.sleep(3)
+        assert field.acked == acked
+        assert place.hub.ended is None
+    place.settle(field)
+    place.all_online(field, box)
+    assert place.called_offline(since) == []
+    place.press(box)
+
+
+def test_a_box_with_a_damaged_outbox_says_so_and_its_presses_go_on(place: Any) -> None:
+    box = place.box
+    box.kill()
+    outbox = box.home / "outbox.db"
+    outbox.write_bytes(outbox.read_bytes()[:100] + os.urandom(8000))
+    for rest in ("-wal", "-shm"):
+        outbox.with_name(outbox.name + rest).unlink(missing_ok=True)
+    box.start()
+    place.wait_for_control(box)
+    place.press(box, within_s=15)
+    place.eventually(lambda: place.stored(box, "outbox.set_aside"), "the hub to be told of the broken outbox")
+    assert list(box.home.glob("outbox.db.broken-*"))
+
+
+def test_a_box_whose_card_has_become_read_only_goes_on_pressing(place: Any) -> None:
+    box = place.box
+    with mounted(box.home, "--bind", str(box.home)):
+        done = subprocess.run(
+            ["mount", "-o", "remount,bind,ro", str(box.home)], capture_output=True, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"no folder can be made read-only here: {done.stderr.decode().strip()}")
+        place.press(box)
+    place.press(box)
+
+
+def test_a_hub_with_a_damaged_database_refuses_to_start_with_one_sentence(resting_place: Any) -> None:
+    place = resting_place
+    database = place.folder / "hub" / "hub.db"
+    for rest in ("-wal", "-shm"):
+        database.with_name(database.name + rest).unlink(missing_ok=True)
+    whole = database.read_bytes()
+    for damaged in (
+        os.urandom(len(whole)),
+        whole[: len(whole) // 2],
+        whole[:4096] + os.urandom(len(whole) - 4096),
+    ):
+        database.write_bytes(damaged)
+        program = place.launch("hub", *place.serve, log=place.folder / "damaged.log")
+        place.eventually(lambda program=program: program.ended is not None, "the hub to refuse")
+        assert program.ended != 0
+        said = (place.folder / "damaged.log").read_text().strip().splitlines()[-1]
+        assert "database" in said and "Traceback" not in (place.folder / "damaged.log").read_text(), said
