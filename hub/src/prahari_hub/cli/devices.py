@@ -21,12 +21,15 @@ def add_device(
     device: Annotated[str, typer.Argument(help="Its id: 3 to 32 of a-z, 0-9 and '-'.")],
     name: Annotated[str | None, typer.Option(help="Its name for people.")] = None,
     site: Annotated[str | None, typer.Option(help="Id of the site where it stands.")] = None,
+    vendor: Annotated[str | None, typer.Option(help="Who answers for it, as the figures name it.")] = None,
+    model: Annotated[str | None, typer.Option(help="What it is.")] = None,
     home: Home = None,
 ) -> None:
     """Register a device; prahari-provision claim then lets it enrol."""
     from prahari_hub.fleet import registry
 
-    write(home, lambda unit: registry.create_device(unit, SHELL, device, name=name, site=site))
+    given = {"name": name, "site": site, "vendor": vendor, "model": model}
+    write(home, lambda unit: registry.create_device(unit, SHELL, device, **given))
     print(f"Device {device} is registered; make its claim with prahari-provision claim {device}.")
 
 
@@ -35,16 +38,18 @@ def change_device(
     device: Annotated[str, typer.Argument(help="Its id.")],
     name: Annotated[str | None, typer.Option(help="A new name.")] = None,
     site: Annotated[str | None, typer.Option(help="Id of the site where it stands now.")] = None,
+    vendor: Annotated[str | None, typer.Option(help="Who answers for it, as the figures name it.")] = None,
+    model: Annotated[str | None, typer.Option(help="What it is.")] = None,
     service: Annotated[
         str | None, typer.Option(help="One of registered, active, maintenance, retired.")
     ] = None,
     home: Home = None,
 ) -> None:
-    """Change a device's name, site or state of service."""
+    """Change a device's name, site, vendor, model or state of service."""
     from prahari_hub.fleet import registry
     from prahari_hub.identity.spread import tell_running_hub
 
-    given = {"name": name, "site": site, "service": service}
+    given = {"name": name, "site": site, "vendor": vendor, "model": model, "service": service}
     changes = {key: value for key, value in given.items() if value is not None}
     write(home, lambda unit: registry.change_device(unit, SHELL, device, changes))
     if service is not None:

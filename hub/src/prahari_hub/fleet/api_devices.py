@@ -79,7 +79,7 @@ async def create_device(request: Request, actor: Technician, body: DeviceIn) -> 
     """Register a device; it enrols with a claim. 409 if the id is taken."""
 
     def work(unit: Unit) -> queries.Detail:
-        registry.create_device(unit, actor, body.id, name=body.name, site=body.site)
+        registry.create_device(unit, actor, body.id, **body.model_dump(exclude={"id"}))
         return queries.device(unit.conn, body.id)
 
     return DeviceDetail.model_validate(await store_of(request).write(work))
@@ -96,7 +96,7 @@ async def get_device(request: Request, device: DevicePath, actor: Reader) -> Dev
 async def change_device(
     request: Request, device: DevicePath, actor: Technician, body: DeviceChange
 ) -> DeviceDetail:
-    """Change name, site or service; what is left out stays."""
+    """Change name, site, vendor, model or service; what is left out stays."""
     changes = body.model_dump(exclude_unset=True)
     if changes.get("service", "") is None:
         raise Invalid(

@@ -115,6 +115,8 @@ class DeviceOut(Out):
     id: str
     name: str | None
     service: Service
+    vendor: str | None
+    model: str | None
     site: SiteOut | None
     presence: Presence
     presence_since: datetime | None
@@ -155,6 +157,8 @@ class DeviceIn(In):
     id: DeviceId
     name: Name | None = None
     site: Slug | None = None
+    vendor: Name | None = None
+    model: Name | None = None
 
 
 class DeviceChange(In):
@@ -162,6 +166,8 @@ class DeviceChange(In):
 
     name: Name | None = None
     site: Slug | None = None
+    vendor: Name | None = None
+    model: Name | None = None
     service: Service | None = None
 
 

@@ -65,6 +65,8 @@ class Device:
     name: str | None
     service: str
     site: Site | None
+    vendor: str | None
+    model: str | None
     presence: Presence
     presence_since: datetime | None
     last_seen: datetime | None
@@ -199,6 +201,8 @@ def _devices(conn: Connection, wanted: Filter) -> sa.Select[Any]:
             t.devices.c.last_seen,
             t.devices.c.health_state,
             t.devices.c.health,
+            t.devices.c.vendor,
+            t.devices.c.model,
             t.devices.c.site_id,
             t.sites.c.name.label("site_name"),
             t.sites.c.zone_id,
@@ -255,6 +259,8 @@ def _common(row: Any, served: list[Peripheral], open_commands: int) -> dict[str,
         "health_state": row.health_state,
         "health": row.health,
         "twin_version": row.twin_version,
+        "vendor": row.vendor,
+        "model": row.model,
         "applied_version": row.applied_version,
         "peripherals": served,
         "verdict": verdict(_situation(row, served, open_commands)),

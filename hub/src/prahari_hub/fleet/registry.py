@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict, Invalid, NotFound
-from prahari_hub.fleet.tables import devices, sites, zones
+from prahari_hub.fleet.tables import devices, sites, transitions, zones
 from prahari_hub.http.actor import Actor
 from prahari_hub.store import Unit
 
@@ -124,9 +124,16 @@ def _site_values(unit: Unit, name: str, lat: float, lon: float, zone: str | None
 
 
 def create_device(
-    unit: Unit, actor: Actor, device: str, *, name: str | None = None, site: str | None = None
+    unit: Unit,
+    actor: Actor,
+    device: str,
+    *,
+    name: str | None = None,
+    site: str | None = None,
+    vendor: str | None = None,
+    model: str | None = None,
 ) -> None:
-    """Register a device; it may enrol once a claim has been made for it."""
+    """Register a device; it may enrol once a claim has been made for it. ``vendor`` is who answers for it in the figures."""
     if not is_device_id(device):
         raise Invalid(
             f"{device[:40]!r} is not a device id",
@@ -138,10 +145,13 @@ def create_device(
         "id": device,
         "name": check_name(name) if name else None,
         "site_id": site,
+        "vendor": check_name(vendor) if vendor else None,
+        "model": check_name(model) if model else None,
         "created_at": unit.now,
     }
     _insert(unit, devices, values, "device")
-    record(unit, actor, "device.create", f"device:{device}", detail={"name": name, "site": site})
+    detail = {"name": name, "site": site, "vendor": vendor, "model": model}
+    record(unit, actor, "device.create", f"device:{device}", detail=detail)
     unit.tell("devices", id=device, service="registered")
 
 
@@ -155,11 +165,13 @@ def ensure_device(unit: Unit, actor: Actor, device: str, site: str | None) -> No
 
 
 def change_device(unit: Unit, actor: Actor, device: str, changes: Mapping[str, Any]) -> None:
-    """Change ``name``, ``site`` or ``service``; what is not named stays."""
+    """Change ``name``, ``site``, ``vendor``, ``model`` or ``service``; what is not named stays."""
     _require(unit.conn, devices, device, "device")
-    values: dict[str, Any] = {}
-    if "name" in changes:
-        values["name"] = check_name(changes["name"]) if changes["name"] else None
+    values: dict[str, Any] = {
+        key: check_name(changes[key]) if changes[key] else None
+        for key in ("name", "vendor", "model")
+        if key in changes
+    }
     if "site" in changes:
         if changes["site"] is not None:
             _require(unit.conn, sites, changes["site"], "site")
@@ -170,11 +182,36 @@ def change_device(unit: Unit, actor: Actor, device: str, changes: Mapping[str, A
         values["service"] = changes["service"]
         if changes["service"] == "retired":
             values |= {"presence": "unknown", "presence_since": unit.now}
+        _note_service(unit, actor, device, changes["service"])
     if not values:
         return
     unit.conn.execute(devices.update().where(devices.c.id == device).values(values))
     record(unit, actor, "device.change", f"device:{device}", detail=dict(changes))
     unit.tell("devices", id=device, **({"service": values["service"]} if "service" in values else {}))
+
+
+def _note_service(unit: Unit, actor: Actor, device: str, service: str) -> None:
+    """Changes of service stand among the transitions, from which availability is counted."""
+    row = unit.conn.execute(
+        sa.select(devices.c.service, devices.c.presence).where(devices.c.id == device)
+    ).one()
+    steps = [("service", row.service, service)]
+    if service == "retired":
+        steps.append(("presence", row.presence, "unknown"))
+    rows = [
+        {
+            "device_id": device,
+            "kind": kind,
+            "before": before,
+            "after": after,
+            "at": unit.now,
+            "detail": f"by {actor.name}",
+        }
+        for kind, before, after in steps
+        if before != after
+    ]
+    if rows:
+        unit.conn.execute(transitions.insert(), rows)
 
 
 def retired(conn: Connection) -> set[str]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from prahari_hub.access import chain
 from prahari_hub.fleet import commands, history, journal, uploads
+from prahari_hub.fleet.availability import closing
+from prahari_hub.incidents import holds
+from prahari_hub.incidents.rootcause import Flapping
 from prahari_hub.scheduler import retention
 from prahari_hub.scheduler.transitions import tell_incidents
 from prahari_hub.settings import Settings
@@ -45,6 +50,7 @@ def jobs(settings: Settings) -> list[Job]:
         Job("commands.forget", HOUR_S, retention.commands(settings), ends=True),
         Job("events.forget", HOUR_S, retention.events(settings), ends=True),
         Job("files.forget", HOUR_S, retention.files(settings), ends=True),
+        Job("availability.close", 1.0, _once(partial(closing.close_days, zone=ZoneInfo(settings.timezone))), ends=True),
     ]  # fmt: skip
 
 

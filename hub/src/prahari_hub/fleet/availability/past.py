@@ -1,0 +1,147 @@
+"""What the store knows of many devices' past, as the calculus takes it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from prahari_hub.fleet import topology
+from prahari_hub.fleet.availability.calculus import Around, Past, Span, Step
+from prahari_hub.fleet.cells import CELLS_A_PARTITION, cell_of
+from prahari_hub.fleet.tables import blind_spells, devices, sites, transitions, windows
+from prahari_hub.fleet.tree import site_node
+from prahari_hub.fleet.windows import MAINTENANCE
+
+PART = 500
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A device with its place, as figures are grouped. ``zone`` and ``vendor`` are empty where none is known."""
+
+    id: str
+    site: str | None
+    zone: str
+    vendor: str
+    presence: str
+    service: str
+    counted_from: datetime | None
+
+
+def counted(
+    conn: Connection, *, after: str = "", limit: int | None = None, ids: Sequence[str] = ()
+) -> list[Counted]:
+    """Devices in the order of their ids: those of ``ids``, or the next after ``after``."""
+    query = sa.select(
+        devices.c.id,
+        devices.c.site_id,
+        sa.func.coalesce(sites.c.zone_id, ""),
+        sa.func.coalesce(devices.c.vendor, ""),
+        devices.c.presence,
+        devices.c.service,
+        devices.c.counted_from,
+    ).outerjoin(sites, sites.c.id == devices.c.site_id)
+    query = query.where(devices.c.id.in_(ids)) if ids else query.where(devices.c.id > after)
+    return [Counted(*row) for row in conn.execute(query.order_by(devices.c.id).limit(limit))]
+
+
+def pasts(conn: Connection, chosen: Sequence[Counted], since: datetime) -> dict[str, Past]:
+    """Each device's steps from ``since`` to now."""
+    steps: dict[tuple[str, str], list[Step]] = defaultdict(list)
+    ids = [device.id for device in chosen]
+    for start in range(0, len(ids), PART):
+        query = (
+            sa.select(transitions)
+            .where(
+                transitions.c.device_id.in_(ids[start : start + PART]),
+                transitions.c.at >= since,
+                transitions.c.kind.in_(("presence", "service")),
+            )
+            .order_by(transitions.c.id)
+        )
+        for row in conn.execute(query):
+            steps[row.device_id, row.kind].append(Step(row.at, row.before, row.after))
+    return {
+        device.id: Past(
+            device.presence,
+            device.service,
+            device.counted_from,
+            steps[device.id, "presence"],
+            steps[device.id, "service"],
+        )
+        for device in chosen
+    }
+
+
+def first_online(conn: Connection, ids: Sequence[str]) -> dict[str, datetime]:
+    """When devices were online for the first time, as far as the log says."""
+    query = (
+        sa.select(transitions.c.device_id, sa.func.min(transitions.c.at).label("at"))
+        .where(
+            transitions.c.device_id.in_(ids),
+            transitions.c.kind == "presence",
+            transitions.c.after == "online",
+        )
+        .group_by(transitions.c.device_id)
+    )
+    return {row.device_id: row.at for row in conn.execute(query)}
+
+
+class Surroundings:
+    """The blind spells and windows of one span, by device. ``plain`` devices have no window."""
+
+    def __init__(self, conn: Connection, span: Span) -> None:
+        self._blind = _blind(conn, span)
+        self._windows = _windows(conn, span)
+        self._chain: Callable[[str | None], Iterable[str]] = lambda site: ()
+        if any(not node.startswith("device/") for node in self._windows):
+            tree = topology.load(conn)
+            self._chain = lambda site: tree.chain(site_node(site))
+
+    def of(self, device: str, site: str | None) -> Around:
+        planned: list[Span] = []
+        maintenance: list[Span] = []
+        if self._windows:
+            for node in (f"device/{device}", *self._chain(site)):
+                for kind, span in self._windows.get(node, ()):
+                    (maintenance if kind == MAINTENANCE else planned).append(span)
+        return Around(self.blind(partition_of(device)), planned, maintenance)
+
+    def blind(self, partition: int) -> list[Span]:
+        return [*self._blind[None], *self._blind[partition]]
+
+    @property
+    def touches(self) -> bool:
+        """Whether any window lies over the span."""
+        return bool(self._windows)
+
+
+def partition_of(device: str) -> int:
+    return cell_of(device) // CELLS_A_PARTITION
+
+
+def _blind(conn: Connection, span: Span) -> Mapping[int | None, list[Span]]:
+    query = sa.select(blind_spells).where(
+        blind_spells.c.since < span[1],
+        blind_spells.c.until.is_(None) | (blind_spells.c.until > span[0]),
+    )
+    found: dict[int | None, list[Span]] = defaultdict(list)
+    for row in conn.execute(query):
+        found[row.partition].append((row.since, row.until or span[1]))
+    return found
+
+
+def _windows(conn: Connection, span: Span) -> dict[str, list[tuple[str, Span]]]:
+    query = sa.select(windows).where(
+        windows.c.starts_at < span[1], windows.c.ends_at > span[0], windows.c.cancelled_at.is_(None)
+    )
+    found: dict[str, list[tuple[str, Span]]] = defaultdict(list)
+    for row in conn.execute(query):
+        node = f"{row.scope_type}/{row.scope_id}"
+        found[node].append((row.kind, (row.starts_at, row.ends_at)))
+    return dict(found)
