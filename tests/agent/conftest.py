@@ -222,6 +222,7 @@ class HubPeer:
         self.heard: list[tuple[str, dict[str, Any]]] = []
         self.ack_births = self.ack_events = True
         self.retry_after_s: float | None = None
+        self.window_s: float | None = None
         self.refuse_seqs: set[int] = set()
         self.committed: dict[tuple[str, int], dict[str, Any]] = {}
         certificate, key = pki.leaf("hub")
@@ -241,7 +242,10 @@ class HubPeer:
         address, message = topics.parse(topic), json.loads(payload)
         self.heard.append((str(address.channel), message))
         if address.channel is topics.Up.BIRTH and self.ack_births:
-            self.say("ack", {"birth": message["id"], **self._ack(address.device)}, device=address.device)
+            spread = {} if self.window_s is None else {"reconnect_window_s": self.window_s}
+            self.say(
+                "ack", {"birth": message["id"], **spread, **self._ack(address.device)}, device=address.device
+            )
         elif address.channel is topics.Up.EVENT and self.ack_events:
             self.commit(message, device=address.device)
 

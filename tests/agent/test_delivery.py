@@ -30,7 +30,11 @@ class Wire:
     def __init__(self) -> None:
         self.epoch: int | None = 1
         self.welcomed = True
+        self.hurried = 0
         self.sent: list[EventBatch] = []
+
+    def hurry(self) -> None:
+        self.hurried += 1
 
     def publish_events(self, payload: bytes) -> bool:
         if self.epoch is None:
@@ -239,3 +243,13 @@ def test_the_thread_sends_as_soon_as_something_is_emitted(rig: Rig, eventually: 
     finally:
         rig.delivery.stop()
     assert json.loads(rig.wire.sent[0].model_dump_json())["events"][0]["kind"] == PRESS
+
+
+def test_a_press_hurries_a_lost_connection_and_nothing_else_does(rig: Rig) -> None:
+    rig.wire.epoch = None
+    rig.outbox.emit(SELF_TEST, SelfTest(passed=True, lamp=True, button=True))
+    rig.delivery.step()
+    assert (rig.wire.hurried, rig.outbox.urgent()) == (0, False)
+    rig.outbox.emit(PRESS, Press(press=ulid(), count=1))
+    rig.delivery.step()
+    assert (rig.wire.hurried, rig.outbox.urgent()) == (1, True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,10 +54,11 @@ class Rig:
         self.downs: list[tuple[Down, bytes]] = []
         self.welcomes = 0
         self.clock, self.pulses = Clock(), Pulses()
+        self.urgent = False
         self.link = Link(
             device=DEVICE, broker=("127.0.0.1", port), credentials=credentials, next_session=self._next_session,
             birth=self._birth, on_ack=self.acks.append, on_down={d: self._taker(d) for d in Down if d is not Down.ACK},
-            on_welcome=self._welcome, clock=self.clock, pulses=self.pulses, rng=random.Random(1),
+            on_welcome=self._welcome, clock=self.clock, pulses=self.pulses, urgent=lambda: self.urgent, rng=random.Random(1),
         )  # fmt: skip
 
     def _next_session(self) -> Session:
@@ -221,3 +224,50 @@ def test_a_certificate_that_the_broker_does_not_take_is_said(
     rig.link.start()
     eventually(lambda: rig.link.trouble not in (None, "not connected yet"))
     assert rig.link.epoch is None
+
+
+def lose(rig: Rig, eventually: Callable[..., Any]) -> None:
+    connection = rig.link._connection
+    assert connection is not None
+    connection.client.socket().close()
+    eventually(lambda: rig.link.epoch is None)
+
+
+def test_a_box_spreads_its_return_over_the_window_that_the_hub_names(
+    rig: Rig, hub_peer: Any, eventually: Callable[..., Any]
+) -> None:
+    hub_peer.window_s = 1000.0
+    rig.link.start()
+    eventually(lambda: rig.link.welcomed)
+    lose(rig, eventually)
+    time.sleep(3)
+    assert rig.link.epoch is None  # alone it would be back after a second
+    rig.link.reconnect()
+    eventually(lambda: rig.link.welcomed)
+
+
+def test_a_press_does_not_wait_for_the_window(
+    rig: Rig, hub_peer: Any, eventually: Callable[..., Any]
+) -> None:
+    hub_peer.window_s = 1000.0
+    rig.link.start()
+    eventually(lambda: rig.link.welcomed)
+    lose(rig, eventually)
+    eventually(lambda: rig.link._connection is None)
+    rig.urgent = True
+    rig.link.hurry()
+    eventually(lambda: rig.link.welcomed)
+
+
+def test_a_hub_that_hangs_up_before_it_answers_is_busy_and_not_a_refusal(
+    pki: Any, eventually: Callable[..., Any]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=pki.folder / "ca.pem")
+        context.load_cert_chain(*pki.server_files)
+        rig = Rig(door.getsockname()[1], Credentials(pki.folder / "ca.pem", *pki.leaf(DEVICE)))
+        rig.link.start()
+        with context.wrap_socket(door.accept()[0], server_side=True) as visitor:
+            assert visitor.recv(100)
+        eventually(lambda: "busy" in (rig.link.trouble or ""))
+        rig.link.stop()

@@ -50,6 +50,10 @@ class Sender(Protocol):
         """The hub has acked this connection's birth."""
         ...
 
+    def hurry(self) -> None:
+        """Something urgent waits for a connection."""
+        ...
+
 
 @dataclass
 class Batch:
@@ -126,6 +130,8 @@ class Delivery:
             self._state.epoch = self._sender.epoch
             self._state.batches.clear()
         if self._state.epoch is None:
+            if self._outbox.urgent():
+                self._sender.hurry()
             return
         for batch in [b for b in self._state.batches.values() if b.due_s <= self._now_s()]:
             if self._outbox.knows(batch.journal):

@@ -35,7 +35,11 @@ log = get_logger("link")
 KEEPALIVE_S = 30
 CONNECT_TIMEOUT_S = 15
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 60.0
-"""Full jitter: the n-th wait is uniform in [0, min(longest, first · 2ⁿ)], so a city that lost its hub does not come back at once."""
+"""Full jitter: the n-th wait is uniform in [0, min(longest, first · 2ⁿ)], so a city that lost its hub does not come back at once.
+The hub of a large fleet names a window that is longer than the first waits. A box that holds a press does not wait for it."""
+LONGEST_URGENT_S = 5.0
+URGENT = "urgent"
+"""The MQTT user name with which a box that holds a press connects: the hub keeps some places for such."""
 BIRTH_REPEAT_S = 3.0
 STOP_S = 6.0
 """For the last word; a thread that is caught in a connection attempt ends with the process."""
@@ -87,17 +91,19 @@ class Link:
         on_welcome: Callable[[], None],
         clock: Clock,
         pulses: Pulses,
+        urgent: Callable[[], bool] = lambda: False,
         rng: random.Random | None = None,
     ) -> None:
-        """``on_down`` and ``on_ack`` are called from the network thread and must return at once."""
+        """``on_down`` and ``on_ack`` are called from the network thread and must return at once. ``urgent``: a press is held."""
         self._device, self._broker, self._credentials = device, broker, credentials
         self._next_session, self._birth = next_session, birth
         self._on_ack, self._on_down, self._on_welcome = on_ack, on_down, on_welcome
-        self._clock, self._pulses = clock, pulses
+        self._clock, self._pulses, self._urgent = clock, pulses, urgent
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._connection: _Connection | None = None
         self._attempt = 0
         self._hold_until_ms = 0
+        self._window_s, self._hurried = 0.0, False
         self._woken, self._stopping = threading.Event(), threading.Event()
         self._gone_reason = GoneReason.SHUTDOWN
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
@@ -124,6 +130,12 @@ class Link:
         if (connection := self._connection) is not None:
             connection.reason = "a new certificate is to be used"
             connection.down.set()
+
+    def hurry(self) -> None:
+        """An urgent event waits: end the present wait for a connection, once in each time without one."""
+        if self._connection is None and not self._hurried:
+            self._hurried = True
+            self._woken.set()
 
     def announce(self) -> None:
         """Say birth again within this session: what it tells has changed."""
@@ -168,11 +180,16 @@ class Link:
             self._wait()
 
     def _wait(self) -> None:
-        longest_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self._attempt, 10))
+        longest_s = self._longest_wait_s()
         self._attempt += 1
-        self._pulses.beat("link", limit_s=LONGEST_DELAY_S * 3)
+        self._pulses.beat("link", limit_s=longest_s + LONGEST_DELAY_S * 3)
         if self._woken.wait(self._rng.uniform(0, longest_s)):
             self._woken.clear()
+
+    def _longest_wait_s(self) -> float:
+        """The next wait is uniform in [0, this]."""
+        back_off_s: float = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self._attempt, 10))
+        return min(back_off_s, LONGEST_URGENT_S) if self._urgent() else max(back_off_s, self._window_s)
 
     def _failed(self, trouble: str) -> None:
         if trouble != self.trouble:
@@ -195,7 +212,7 @@ class Link:
                     raise OSError(connection.reason)
                 if self._stopping.is_set():
                     return
-            self._connection = connection
+            self._connection, self._hurried = connection, False
             self._serve(connection)
         finally:
             self._connection = None
@@ -223,6 +240,8 @@ class Link:
             reconnect_on_failure=False,
         )  # fmt: skip
         client.connect_timeout = CONNECT_TIMEOUT_S
+        if self._urgent():
+            client.username_pw_set(URGENT)
         client.tls_set_context(self._credentials.tls(pair, check_time=self._clock.plausible()))
         client.will_set(
             topics.up(self._device, Up.GONE),
@@ -256,7 +275,8 @@ class Link:
     def _connected(self, connection: _Connection, code: str, failed: bool) -> None:
         if failed:
             connection.reason = (
-                f"the broker refuses this box ({code}): it may be revoked or unknown; ask the hub's operator"
+                f"the broker refuses this box ({code}): the hub is starting, or the box is revoked or unknown; "
+                "if this lasts, ask the hub's operator"
             )
             connection.down.set()
             return
@@ -265,7 +285,10 @@ class Link:
         connection.up.set()
 
     def _disconnected(self, connection: _Connection, code: str) -> None:
-        connection.reason = f"the connection to the hub was lost ({code})"
+        if connection.up.is_set():
+            connection.reason = f"the connection to the hub was lost ({code})"
+        elif not connection.down.is_set():
+            connection.reason = "the hub is busy and asks this box to come later; it tries again by itself"
         connection.down.set()
 
     def _received(self, connection: _Connection, topic: str, payload: bytes) -> None:
@@ -290,6 +313,8 @@ class Link:
             connection.announced = ack.birth == next(reversed(connection.births)) or first
             self.rtt_ms = float(now_ms - sent_ms)
             self._clock.hub_said(ack.at, sent_mono_ms=sent_ms, received_mono_ms=now_ms)
+        if sent_ms is not None:
+            self._window_s = ack.reconnect_window_s or 0.0
         if first:
             connection.welcomed = True
             self._credentials.connected(connection.pair)

@@ -143,7 +143,7 @@ def serve(box: Box, sessions: Sessions, stop: _Stop, pulses: Pulses, systemd: Sy
                 Down.OVERRIDE: lambda payload: overriding.put(lambda: _override(payload, verify, roster, outbox)),
             },
             on_welcome=lambda: _welcomed(delivery, monitor, spool, keeper),
-            clock=box.clock, pulses=pulses,
+            clock=box.clock, pulses=pulses, urgent=outbox.urgent,
         )  # fmt: skip
         delivery = Delivery(outbox, link, pulses, now_s=time.monotonic, on_progress=spool.nudge)
         keeper = Keeper(box.identity, hub, box.clock, box.record, on_new_pair=link.reconnect)

@@ -257,6 +257,10 @@ class Outbox:
         with self._lock:
             return sum(journal.count for journal in (self._durable, self._volatile) if journal)
 
+    def urgent(self) -> bool:
+        """Whether an event of class 0, such as a press, is held."""
+        return any(self.pick(journal, skip=(), limit=1, classes=(0,))[1] for journal in self.journals())
+
     def journals(self) -> list[UUID]:
         """Those that hold events, the durable one first."""
         with self._lock:

@@ -39,6 +39,15 @@ OPEN_INCIDENTS = Gauge(
 NOTIFICATIONS = Counter(
     "prahari_notifications", "Notifications by channel and outcome", ["channel", "outcome"], registry=REGISTRY
 )
+ADMISSIONS = Counter(
+    "prahari_admissions",
+    "Answers to devices that connect: granted, refused, later (the hub is busy)",
+    ["outcome"],
+    registry=REGISTRY,
+)
+ADMISSION_WAITING = Gauge(
+    "prahari_admissions_waiting", "Devices that wait for their turn to connect", registry=REGISTRY
+)
 WORKER_FAILURES = Counter(
     "prahari_worker_failures", "Unexpected errors that a worker survived", ["worker"], registry=REGISTRY
 )

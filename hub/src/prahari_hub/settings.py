@@ -25,6 +25,8 @@ from prahari_hub.errors import SetupError
 
 Role = Literal["broker", "web", "ingest", "scheduler"]
 ROLES: tuple[Role, ...] = get_args(Role)
+ADMISSIONS_A_CORE_S = 150.0
+"""A connection costs broker and hub a few milliseconds together: TLS handshake, callout, birth and its commit."""
 MQTT_PORT, NATS_PORT, CONSOLE_PORT, DEVICE_PORT = 8883, 4222, 8080, 8443
 ESCALATION: dict[Severity, list[float]] = {
     Severity.CRITICAL: [60, 300, 900],
@@ -68,6 +70,31 @@ class Settings(BaseSettings):
         None, description="silence until SUSPECT; 1.5 heartbeats if left out"
     )
     offline_after_s: float | None = Field(None, description="silence until OFFLINE; 3 heartbeats if left out")
+    outage_window_s: float = Field(
+        90, ge=1, description="devices last heard within so many seconds of each other fell silent together"
+    )
+    outage_share: float = Field(
+        0.6, gt=0, le=1, description="share of a place's devices that must be silent together to be one outage"
+    )
+    outage_devices: int = Field(3, ge=2, description="devices that must be silent together to be one outage")
+    outage_fleet_share: float = Field(
+        0.3, gt=0, le=1, description="share of the whole fleet from which its silence is the hub's or its uplink's"
+    )
+    flapping_per_hour: int = Field(
+        5, ge=1, description="a device that goes offline more often in an hour is flapping: one incident"
+    )
+    flapping_quiet_s: float = Field(
+        3600, ge=1, description="it flaps no more when it has not gone offline for so long"
+    )
+    admission_per_s: float | None = Field(
+        None,
+        gt=0,
+        description="devices that may connect in a second, for each process that answers; 150 a core if left out",
+    )
+    bench: bool = Field(
+        False,
+        description="let load generators speak for every device; refused unless broker and hub are on this machine alone",
+    )
     flush_s: float = Field(5, gt=0, description="how often heartbeats are written")
     keep_events_days: int | None = Field(
         None, ge=7, description="events and transitions are deleted when so old; never if left out"
@@ -179,6 +206,10 @@ class Settings(BaseSettings):
     def own_partitions(self) -> frozenset[int] | None:
         """The only ones that this worker takes; None for a fair share of all."""
         return None if self.partitions is None else partitions_in(self.partitions)
+
+    @property
+    def admission_rate(self) -> float:
+        return self.admission_per_s or ADMISSIONS_A_CORE_S * (os.cpu_count() or 1)
 
     @property
     def suspect_s(self) -> float:

@@ -93,6 +93,7 @@ class Device:
     connected: threading.Event = field(default_factory=threading.Event)
     lost: threading.Event = field(default_factory=threading.Event)
     refused: threading.Event = field(default_factory=threading.Event)
+    refused_by_code: bool = False
     subscribed: threading.Event = field(default_factory=threading.Event)
     granted: list[str] = field(default_factory=list)
     messages: list[tuple[str, bytes]] = field(default_factory=list)
@@ -141,8 +142,9 @@ class Fleet:
         if will:
             client.will_set(*will, qos=1)
         client.on_connect = lambda _c, _u, _f, code, _p: (
-            device.refused if code.is_failure else device.connected
-        ).set()
+            setattr(device, "refused_by_code", code.is_failure),
+            (device.refused if code.is_failure else device.connected).set(),
+        )
         client.on_disconnect = lambda *_: (
             device.lost.set(),
             device.connected.is_set() or device.refused.set(),

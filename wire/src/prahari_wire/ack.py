@@ -22,6 +22,7 @@ class Ack(Message):
     """``birth`` answers a birth, ``batch`` an event batch. Every seq ≤ ``upto`` or within ``beyond`` (closed ranges) is committed.
 
     ``problem`` says that the whole batch could not be read; ``at`` is the hub's time; ``retry_after_s`` asks the device to hold back.
+    ``reconnect_window_s``, in the answer to a birth, asks it to spread its next connection over so long when this one is lost.
     """
 
     v: Literal[1] = 1
@@ -35,3 +36,4 @@ class Ack(Message):
     refused: Annotated[list[Refusal], Field(max_length=500)] = []
     problem: ShortText | None = None
     retry_after_s: Annotated[float, Field(ge=0, le=3600)] | None = None
+    reconnect_window_s: Annotated[float, Field(ge=0, le=3600)] | None = None

@@ -144,6 +144,16 @@ def device_permissions(device: str) -> tuple[list[str], list[str]]:
     return publish, subscribe
 
 
+def bench_permissions() -> tuple[list[str], list[str]]:
+    """(publish, subscribe) subjects of a load generator that speaks for many devices: granted on loopback alone."""
+    publish = [*(f"prahari.in.*.*.{channel}" for channel in Up), gone_subject()]
+    return publish, ["prahari.v1.*.down", "prahari.v1.*.down.>"]
+
+
+BENCH_FILTER = "prahari/v1/+/down/#"
+"""What such a load generator subscribes to."""
+
+
 def down_filter(device: str) -> str:
     """The one MQTT filter that a device subscribes to."""
     return f"prahari/v1/{_checked(device)}/down/#"

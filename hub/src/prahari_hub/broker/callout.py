@@ -1,10 +1,16 @@
-"""The auth callout: at each CONNECT the broker asks, and the hub answers from memory who may come in and with what rights."""
+"""The auth callout: at each CONNECT the broker asks, and the hub answers from memory who may come in and with what rights.
+
+A storm of connections is spread: each waits for its turn at the gate, and who would wait too long is cut without an answer, which to
+the device is a hub that is busy. A refusal (MQTT code 5) is only ever said to a device that is not to come back.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,16 +18,24 @@ from typing import Any, Protocol
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 from nats.aio.msg import Msg
-from prahari_wire.topics import device_permissions, is_device_id
+from prahari_wire.topics import bench_permissions, device_permissions, is_device_id
 
+from prahari_hub import metrics
 from prahari_hub.broker.config import MAX_PAYLOAD
 from prahari_hub.broker.connection import Bus
+from prahari_hub.broker.gate import Gate
 from prahari_hub.broker.keys import Keys, Signer, claims_of
 
 SUBJECT = "$SYS.REQ.USER.AUTH"
 AUDIENCE = "nats-authorization-request"
 MAX_SUBSCRIPTIONS = 8
 """A device needs one filter, which is two subscriptions at the broker."""
+URGENT = "urgent"
+"""The MQTT user name of a device that holds a press."""
+BENCH_PREFIX = "bench-multiplex-"
+"""Names of load generators; they are ordinary devices unless the setting ``bench`` is on."""
+SAY_EVERY_S = 10.0
+DEFAULT_RATE = 300.0
 log = logging.getLogger(__name__)
 
 
@@ -64,46 +78,137 @@ class Refuse(Exception):
     pass
 
 
-class Callout:
-    """Answers the broker. ``connections`` remembers the last one granted to each device, ``refusals`` counts by reason."""
+async def never_cut(_at: Connection) -> None:
+    return
 
-    def __init__(self, keys: Keys, admission: Admission) -> None:
+
+class Callout:
+    """Answers the broker. ``connections`` remembers the last one granted to each device, ``refusals`` counts by reason.
+
+    ``cut`` closes a connection; the broker's role sets it. With ``bench`` load generators may speak for every device.
+    """
+
+    def __init__(
+        self,
+        keys: Keys,
+        admission: Admission,
+        *,
+        gate: Gate | None = None,
+        bench: bool = False,
+        mono: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.connections: dict[str, Connection] = {}
         self.refusals: Counter[str] = Counter()
+        self.cut: Callable[[Connection], Awaitable[None]] = never_cut
+        self._gate = gate or Gate(DEFAULT_RATE)
+        self._bench = bench
+        self._mono = mono
         self._signer = Signer(keys.issuer)
         self._admission = admission
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._later = 0
+        self._said_s = float("-inf")
 
     async def serve(self, bus: Bus) -> None:
         """Begin to answer; a queue group lets several hubs share the work."""
         await bus.client.subscribe(SUBJECT, queue="callout", cb=self._on_request)
         await bus.client.flush()
 
+    def stop(self) -> None:
+        """Forget those who wait; the broker gives them up by itself."""
+        for task in self._waiting:
+            task.cancel()
+
     async def _on_request(self, message: Msg) -> None:
         try:
             claims = claims_of(message.data.decode())
             if claims.get("aud") != AUDIENCE:
                 raise ValueError("not an authorization request")
-            await message.respond(self.answer(claims["nats"], at=int(time.time())).encode())
+            request = claims["nats"]
+            try:
+                peer = self._check(request)
+            except Refuse as refused:
+                await message.respond(self._refusal(request, str(refused)).encode())
+                return
+            user = (request.get("connect_opts") or {}).get("user")
+            wait_s = self._gate.wait_s(peer.device, self._mono(), urgent=user == URGENT)
+            if wait_s == 0.0:
+                await message.respond(self._admit(request, peer).encode())
+            else:
+                self._soon(
+                    self._come_later(message, request, peer)
+                    if wait_s is None
+                    else self._in_turn(message, request, wait_s)
+                )
         except Exception:
+            metrics.WORKER_FAILURES.labels("callout").inc()
             log.exception("an authorization request could not be answered; the device is not let in")
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        """The gate bounds how many wait: rate times MOST_WAIT_S."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._waiting.add(task)
+        metrics.ADMISSION_WAITING.set(len(self._waiting))
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._waiting.discard(task)
+        metrics.ADMISSION_WAITING.set(len(self._waiting))
+        if not task.cancelled() and (error := task.exception()):
+            metrics.WORKER_FAILURES.labels("callout").inc()
+            log.error("an authorization request could not be answered: %s", error)
+
+    async def _in_turn(self, message: Msg, request: dict[str, Any], wait_s: float) -> None:
+        """Answer when its turn has come; what it may do is looked up then."""
+        await asyncio.sleep(wait_s)
+        await message.respond(self.answer(request, at=int(time.time())).encode())
+
+    async def _come_later(self, message: Msg, request: dict[str, Any], peer: Peer) -> None:
+        """Cut the connection before the broker could say that the device is not authorized."""
+        metrics.ADMISSIONS.labels("later").inc()
+        self._later += 1
+        if self._mono() - self._said_s > SAY_EVERY_S:
+            log.warning(
+                "more devices connect than the hub lets in at once: %d were asked to come later, %s last",
+                self._later,
+                peer.device,
+            )
+            self._said_s, self._later = self._mono(), 0
+        await self.cut(_connection(request))
+        await message.respond(self._refusal(request, "the hub is busy", counted=False).encode())
 
     def answer(self, request: dict[str, Any], *, at: int) -> str:
         """The response JWT to one request, granting or refusing."""
-        user, server = request["user_nkey"], request["server_id"]["id"]
         try:
             peer = self._check(request)
         except Refuse as refused:
-            reason = str(refused)
+            return self._refusal(request, str(refused), at=at)
+        return self._admit(request, peer, at=at)
+
+    def _refusal(
+        self, request: dict[str, Any], reason: str, *, at: int | None = None, counted: bool = True
+    ) -> str:
+        if counted:
             self.refusals[reason] += 1
+            metrics.ADMISSIONS.labels("refused").inc()
             log.info("refused %s: %s", request["client_info"].get("mqtt_id", "a client")[:40], reason)
-            return self._signer.sign(
-                "authorization_response", subject=user, audience=server, at=at, nats={"error": reason}
-            )
-        grant = self._grant(peer, user, at)
-        self.connections[peer.device] = Connection(server, int(request["client_info"]["id"]))
+        return self._response(request, {"error": reason}, at)
+
+    def _admit(self, request: dict[str, Any], peer: Peer, *, at: int | None = None) -> str:
+        now = int(time.time()) if at is None else at
+        grant = self._grant(peer, request["user_nkey"], now)
+        self.connections[peer.device] = _connection(request)
         self._admission.connected(peer)
+        metrics.ADMISSIONS.labels("granted").inc()
+        return self._response(request, {"jwt": grant}, now)
+
+    def _response(self, request: dict[str, Any], said: dict[str, Any], at: int | None) -> str:
         return self._signer.sign(
-            "authorization_response", subject=user, audience=server, at=at, nats={"jwt": grant}
+            "authorization_response",
+            subject=request["user_nkey"],
+            audience=request["server_id"]["id"],
+            at=int(time.time()) if at is None else at,
+            nats=said,
         )
 
     def _check(self, request: dict[str, Any]) -> Peer:
@@ -125,7 +230,10 @@ class Callout:
 
     def _grant(self, peer: Peer, user: str, at: int) -> str:
         """A user JWT with this device's own subjects alone; the broker drops the device when its certificate ends."""
-        publish, subscribe = device_permissions(peer.device)
+        if self._bench and peer.device.startswith(BENCH_PREFIX):
+            publish, subscribe = bench_permissions()
+        else:
+            publish, subscribe = device_permissions(peer.device)
         rights = {
             "pub": {"allow": publish},
             "sub": {"allow": subscribe},
@@ -138,3 +246,7 @@ class Callout:
         return self._signer.sign(
             "user", subject=user, audience="DEVICES", at=at, nats=rights, exp=until, name=peer.device
         )
+
+
+def _connection(request: dict[str, Any]) -> Connection:
+    return Connection(request["server_id"]["id"], int(request["client_info"]["id"]))

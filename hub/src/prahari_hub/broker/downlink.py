@@ -18,7 +18,9 @@ class Downlink:
         self._bus = bus
 
     async def send(self, device: str, channel: Down, message: DownMessage) -> None:
-        """Publish at most once; Unavailable while the broker is out of reach. Whoever needs certainty sends again."""
-        await self._bus.publish(
-            down_subject(device, channel), message.model_dump_json(by_alias=True).encode()
-        )
+        """Publish at most once; Unavailable while the broker is out of reach. Whoever needs certainty sends again.
+
+        An ack leaves out what it does not say: a device that is older than a field of it refuses the field, not the ack without it.
+        """
+        text = message.model_dump_json(by_alias=True, exclude_none=isinstance(message, Ack))
+        await self._bus.publish(down_subject(device, channel), text.encode())

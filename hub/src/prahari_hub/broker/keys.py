@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
+import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import nkeys
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from prahari_hub.broker.files import private_folder, write_private
 from prahari_hub.errors import SetupError
@@ -55,7 +57,7 @@ class Signer:
     """Signs NATS JWTs (version 2, ``ed25519-nkey``) as one account."""
 
     def __init__(self, seed: str) -> None:
-        self._pair = nkeys.from_seed(seed.encode())
+        self._key = Ed25519PrivateKey.from_private_bytes(_raw_seed(seed))
         self.issuer = public(seed)
 
     def sign(
@@ -63,10 +65,15 @@ class Signer:
     ) -> str:
         body = {"iss": self.issuer, "iat": at, "sub": subject, "aud": audience, **claims}
         body["nats"] = {**nats, "type": kind, "version": 2}
-        digest = hashlib.sha256(json.dumps(body).encode()).digest()
-        body["jti"] = base64.b32encode(digest).decode().rstrip("=")
-        head = f"{_part({'typ': 'JWT', 'alg': 'ed25519-nkey'})}.{_part(body)}"
-        return f"{head}.{_encode(self._pair.sign(head.encode()))}"
+        body["jti"] = secrets.token_hex(16)
+        head = f"{_HEAD}.{_encode(msgspec.json.encode(body))}"
+        return f"{head}.{_encode(self._key.sign(head.encode()))}"
+
+
+def _raw_seed(seed: str) -> bytes:
+    """The 32 bytes of an nkey seed: base32 over two bytes of prefix, the seed and two of checksum."""
+    nkeys.from_seed(seed.encode())  # checks it
+    return base64.b32decode(seed + "=" * (-len(seed) % 8))[2:34]
 
 
 def claims_of(token: str) -> dict[str, Any]:
@@ -74,15 +81,14 @@ def claims_of(token: str) -> dict[str, Any]:
     parts = token.split(".")
     if len(parts) != 3:
         raise ValueError("not a JWT")
-    found = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    found = msgspec.json.decode(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     if not isinstance(found, dict):
         raise ValueError("not a JWT")
     return found
 
 
-def _part(value: dict[str, Any]) -> str:
-    return _encode(json.dumps(value, separators=(",", ":")).encode())
-
-
 def _encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+_HEAD = _encode(b'{"typ":"JWT","alg":"ed25519-nkey"}')

@@ -29,14 +29,15 @@ class Kicker:
         """Cut the device's connections and return how many were found. Mark the device as revoked before."""
         known = self._remembered.pop(device, None)
         if known:
-            await self._cut(known)
+            await self.cut(known)
         listed = [found for found in await self._list(device) if found != known]
         for found in listed:
-            await self._cut(found)
+            await self.cut(found)
         log.info("kicked %s: %d connections", device, len(listed) + (known is not None))
         return len(listed) + (known is not None)
 
-    async def _cut(self, at: Connection) -> None:
+    async def cut(self, at: Connection) -> None:
+        """Close one connection, also one that is still being let in."""
         request = json.dumps({"cid": at.client}).encode()
         try:
             await self._bus.request(f"$SYS.REQ.SERVER.{at.server}.KICK", request)

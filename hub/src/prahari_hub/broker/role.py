@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from prahari_hub.broker.callout import Admission, Callout
 from prahari_hub.broker.config import LOOPBACK, Plan, write
 from prahari_hub.broker.connection import Bus, Sight, unseen
 from prahari_hub.broker.downlink import Downlink
+from prahari_hub.broker.gate import Gate
 from prahari_hub.broker.keys import Keys, open_keys
 from prahari_hub.broker.kick import Kicker
 from prahari_hub.broker.server import EmbeddedServer
+from prahari_hub.errors import SetupError
 from prahari_hub.settings import Settings
+
+ON_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+log = logging.getLogger(__name__)
 
 
 class Broker:
@@ -31,16 +38,19 @@ class Broker:
         external_ca: Path | None = None,
         on_sight: Sight = unseen,
         embedded: bool = True,
+        gate: Gate | None = None,
+        bench: bool = False,
     ) -> None:
         url = external_url or plan.url
         self.server = None if external_url or not embedded else EmbeddedServer(plan, keys)
         self.bus = Bus("hub", url, keys.hub, ca=external_ca, on_sight=on_sight)
-        self.callout = Callout(keys, admission)
+        self.callout = Callout(keys, admission, gate=gate, bench=bench)
         self.downlink = Downlink(self.bus)
         self.between = Bus("relay", url, keys.hub, ca=external_ca, echo=False)
         self._system = Bus("system", url, keys.system, ca=external_ca)
         self._auth = Bus("callout", url, keys.callout, ca=external_ca)
         self._kicker = Kicker(self._system, self.callout.connections)
+        self.callout.cut = self._kicker.cut
 
     async def start(self) -> None:
         """Open and answer at once. SetupError says in one sentence what stands in the way; nothing is left running then."""
@@ -72,6 +82,7 @@ class Broker:
         return await self._kicker.kick(device)
 
     async def stop(self) -> None:
+        self.callout.stop()
         for bus in (self._auth, self._system, self.between, self.bus):
             await bus.close()
         if self.server:
@@ -97,7 +108,25 @@ def open_broker(
         external_ca=ca,
         on_sight=on_sight,
         embedded="broker" in settings.roles,
+        gate=Gate(settings.admission_rate),
+        bench=bench_allowed(settings),
     )
+
+
+def bench_allowed(settings: Settings) -> bool:
+    """Whether load generators may speak for every device. SetupError unless broker and hub can be reached from this machine alone."""
+    if not settings.bench:
+        return False
+    broker = settings.nats_urls or [f"nats://{LOOPBACK}"]
+    hosts = [settings.listen, *(urlsplit(url).hostname or "" for url in broker)]
+    if away := [host for host in hosts if host not in ON_LOOPBACK]:
+        raise SetupError(
+            f"bench is on and {away[0]} can be reached from other machines: set listen to 127.0.0.1, or take bench out"
+        )
+    log.warning(
+        "BENCH IS ON: a load generator may speak in the name of every device. Never set it where devices are real"
+    )
+    return True
 
 
 def write_configuration(settings: Settings, *, certificate: Path, key: Path, ca: Path) -> Path:

@@ -180,5 +180,6 @@ def ack_batch(batch: Batch, at: datetime) -> Ack:
     )
 
 
-def ack_birth(birth: Birth, at: datetime) -> Ack:
-    return Ack(id=ulid(), at=at, birth=birth.message.id)
+def ack_birth(birth: Birth, at: datetime, *, window_s: float = 0.0) -> Ack:
+    """``window_s``: over how long the device is to spread its next connection."""
+    return Ack(id=ulid(), at=at, birth=birth.message.id, reconnect_window_s=window_s or None)
