@@ -18,7 +18,6 @@ from prahari_hub.fleet.tables import devices
 from prahari_hub.ingest.handlers import table
 from prahari_hub.ingest.role import Ingest
 from prahari_hub.store import Store, Unit
-from prahari_hub.store.migrate import load_tables
 from prahari_wire.ack import Ack
 from prahari_wire.ids import ulid
 from prahari_wire.topics import Down, Up, gone_subject, mapped_subject
@@ -120,17 +119,16 @@ class Hub:
         subject = gone_subject(box.device) if channel is Up.GONE else mapped_subject(box.device, channel)
         for message in messages:
             payload = message if isinstance(message, bytes) else json.dumps(message).encode()
-            await self.ingest.on_message(subject, payload)
-        if len(self.ingest.queue):
-            await self.ingest.handle(await self.ingest.queue.take())
+            self.ingest.receive([(subject.encode(), payload)])
+        await self.ingest.settle()
         return [ack for _, ack in self.acks[before:]]
 
     async def flush(self) -> None:
-        await self.ingest._flusher.flush()
+        await self.ingest.flusher.flush()
 
     async def tick(self, seconds: float) -> None:
         """Let time pass; the hub sweeps each second."""
-        flusher = self.ingest._flusher
+        flusher = self.ingest.flusher
         for _ in range(int(seconds)):
             self.time.pass_s(1)
             await flusher.sweep()
@@ -175,9 +173,7 @@ def time() -> Time:
 
 @pytest.fixture
 def store(database_url: str, time: Time) -> Iterator[Store]:
-    load_tables()
     found = Store.open(database_url, clock=time.now)
-    found.create_all()
 
     def register(unit: Unit) -> None:
         for device in ("pune-ecb-01", "pune-cam-01"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from prahari_hub.fleet import journal
 from prahari_hub.fleet.tables import devices, events, journals, refusal_counts, refusals
 from prahari_hub.fleet.watermark import MOST_RANGES, Watermark
-from prahari_wire.topics import Up, gone_subject, mapped_subject, partition
+from prahari_wire.topics import Up, mapped_subject, partition
 
 COUNT = sa.select(sa.func.count()).select_from(events)
 
@@ -227,7 +228,7 @@ async def test_a_device_registered_later_is_heard_without_a_restart(
 async def test_a_message_on_a_foreign_partition_is_refused(hub: Any, box: Any) -> None:
     own = partition(box.device)
     payload = json.dumps(box.batch(box.press())).encode()
-    await hub.ingest.on_message(f"prahari.in.{(own + 1) % 16}.{box.device}.event", payload)
+    hub.ingest.receive([(f"prahari.in.{(own + 1) % 16}.{box.device}.event".encode(), payload)])
     assert len(hub.ingest.queue) == 0
     assert hub.ingest.refusals.counts["", "subject"] == 1
 
@@ -249,27 +250,26 @@ async def test_a_flood_is_held_back_and_loses_no_other_device_its_turn(
     subject = mapped_subject(box.device, Up.EVENT)
     payload = json.dumps(box.batch(box.press())).encode()
     for _ in range(500):
-        await hub.ingest.on_message(subject, payload)
+        hub.ingest.receive([(subject.encode(), payload)])
+    await asyncio.sleep(0)
     assert len(hub.ingest.queue) == 100
     assert [ack.retry_after_s for _, ack in hub.acks] == [1.0]
     other = new_box("pune-cam-01")
-    await hub.ingest.on_message(
-        mapped_subject(other.device, Up.EVENT), json.dumps(other.batch(other.press())).encode()
-    )
+    message = json.dumps(other.batch(other.press())).encode()
+    hub.ingest.receive([(mapped_subject(other.device, Up.EVENT).encode(), message)])
     assert len(hub.ingest.queue) == 101
 
 
-async def test_too_many_heartbeats_are_dropped(hub: Any, box: Any) -> None:
-    subject = mapped_subject(box.device, Up.HEALTH)
-    for _ in range(50):
-        await hub.ingest.on_message(subject, json.dumps(box.heartbeat()).encode())
-    assert len(hub.ingest.queue) == 10
+async def test_too_many_heartbeats_are_dropped_and_counted(hub: Any, box: Any) -> None:
+    before = hub.ingest.memory.shed
+    await hub.say(box, Up.HEALTH, *(box.heartbeat() for _ in range(50)))
+    assert hub.ingest.memory.shed - before == 40
 
 
 async def test_a_last_will_of_another_partition_is_left_to_its_own_process(hub: Any, box: Any) -> None:
-    hub.ingest._partitions = [(partition(box.device) + 1) % 16]
-    await hub.ingest.on_message(gone_subject(box.device), json.dumps(box.gone()).encode())
-    assert len(hub.ingest.queue) == 0
+    await hub.ingest.give_up({partition(box.device)})
+    await hub.say(box, Up.GONE, box.gone())
+    assert hub.ingest.refusals.counts.total() == 0
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

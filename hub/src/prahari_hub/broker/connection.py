@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error
 
+from prahari_hub.broker.batches import BatchClient, Sink
 from prahari_hub.errors import SetupError, Unavailable
 
 CONNECT_S = 10.0
@@ -34,19 +34,29 @@ async def unseen(_sees: bool) -> None:
 class Bus:
     """One connection as one role. ``sees`` is whether it stands now; ``on_sight(False | True)`` is told each change.
 
+    ``url`` may name several nodes of a cluster with commas between: when one is lost, the next is tried.
+
     ``problems`` counts asynchronous errors by type; a SlowConsumerError means that messages were dropped.
     """
 
     def __init__(
-        self, name: str, url: str, seed: str, *, ca: Path | None = None, on_sight: Sight = unseen
+        self,
+        name: str,
+        url: str,
+        seed: str,
+        *,
+        ca: Path | None = None,
+        on_sight: Sight = unseen,
+        echo: bool = True,
     ) -> None:
         self.name = name
         self.url = url
         self.problems: Counter[str] = Counter()
         self._seed = seed
         self._ca = ca
-        self._on_sight = on_sight
-        self._client: Client | None = None
+        self.on_sight = on_sight
+        self._echo = echo
+        self._client: BatchClient | None = None
         self._closing = False
         self._denied = asyncio.Event()
         self._said = "no answer"
@@ -54,6 +64,10 @@ class Bus:
     @property
     def client(self) -> Client:
         """The nats-py client, for what this class does not offer."""
+        return self._open
+
+    @property
+    def _open(self) -> BatchClient:
         if self._client is None:
             raise Unavailable(f"the hub's connection {self.name} to the broker is not open")
         return self._client
@@ -78,11 +92,13 @@ class Bus:
         finally:
             for task in (connect, denied):
                 task.cancel()
-        await self._on_sight(True)
+        await self.on_sight(True)
 
-    async def _connect(self, context: ssl.SSLContext | None) -> Client:
-        return await nats.connect(
-            self.url,
+    async def _connect(self, context: ssl.SSLContext | None) -> BatchClient:
+        client = BatchClient()
+        await client.connect(
+            _nodes(self.url),
+            no_echo=not self._echo,
             name=f"prahari-hub {self.name}",
             nkeys_seed_str=self._seed,
             tls=context,
@@ -96,6 +112,7 @@ class Bus:
             reconnected_cb=self._regained,
             error_cb=self._problem,
         )
+        return client
 
     async def close(self) -> None:
         self._closing = True
@@ -132,14 +149,24 @@ class Bus:
         await self.client.flush()
         return found
 
+    async def tap(self, subject: str, sink: Sink) -> Subscription:
+        """``sink`` is given all messages of one read of the socket at once; it bounds what it keeps."""
+        found = await self._open.tap(subject, sink)
+        await self._open.flush()
+        return found
+
+    async def untap(self, subscription: Subscription) -> None:
+        """End a tap; while the connection is lost the broker has forgotten it already."""
+        await self._open.untap(subscription)
+
     async def _lost(self) -> None:
         if not self._closing:
             log.warning("the hub's connection %s to the broker is lost", self.name)
-            await self._on_sight(False)
+            await self.on_sight(False)
 
     async def _regained(self) -> None:
         log.warning("the hub's connection %s to the broker stands again", self.name)
-        await self._on_sight(True)
+        await self.on_sight(True)
 
     async def _problem(self, error: Exception) -> None:
         self.problems[type(error).__name__] += 1
@@ -152,14 +179,21 @@ class Bus:
 
 def _tls(url: str, ca: Path | None) -> ssl.SSLContext | None:
     """Off loopback only TLS: the seeds prove who we are, but without it anyone on the way reads and alters everything."""
-    parts = urlsplit(url)
-    if parts.scheme == "tls":
+    parts = [urlsplit(node) for node in _nodes(url)]
+    if parts and all(each.scheme == "tls" for each in parts):
         return ssl.create_default_context(cafile=str(ca) if ca else None)
-    if parts.hostname not in ("127.0.0.1", "::1", "localhost"):
-        raise SetupError(f"NATS at {_shown(url)} is not on this machine: its address must begin with tls://")
+    for each in parts:
+        if each.scheme == "tls" or each.hostname not in ("127.0.0.1", "::1", "localhost"):
+            raise SetupError(
+                f"NATS at {_shown(url)} is not on this machine: the address of each node must begin with tls://"
+            )
     return None
 
 
+def _nodes(url: str) -> list[str]:
+    return [node.strip() for node in url.split(",") if node.strip()]
+
+
 def _shown(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or 4222}"
+    parts = [urlsplit(node) for node in _nodes(url)]
+    return ", ".join(f"{each.scheme}://{each.hostname}:{each.port or 4222}" for each in parts)

@@ -16,3 +16,8 @@ def cell_of(device: str) -> int:
     """0 to CELLS - 1; ``cell // CELLS_A_PARTITION`` is the device's partition."""
     value = fnv1a(device)
     return value % PARTITIONS * CELLS_A_PARTITION + (value >> 16) % CELLS_A_PARTITION
+
+
+def cells_of(partition: int) -> range:
+    """The cells of a partition."""
+    return range(partition * CELLS_A_PARTITION, (partition + 1) * CELLS_A_PARTITION)

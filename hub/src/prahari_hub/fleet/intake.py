@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from prahari_wire.presence import BirthMessage
+from prahari_wire.topics import PARTITIONS, partition
 from sqlalchemy import Connection, bindparam
 
 from prahari_hub.fleet import commands, twins
 from prahari_hub.fleet.presence import Step
 from prahari_hub.fleet.served import serve
-from prahari_hub.fleet.tables import devices, peripherals, transitions
+from prahari_hub.fleet.tables import blind_spells, devices, peripherals, transitions
 from prahari_hub.store import Unit
 
 IN_CLAUSE = 500
+ALL = range(PARTITIONS)
 
 
 class Known(NamedTuple):
@@ -29,6 +30,7 @@ class Known(NamedTuple):
     boot: str | None
     conn: int | None
     heartbeat_s: int | None
+    health_state: str = "unknown"
 
 
 class Place(NamedTuple):
@@ -38,22 +40,19 @@ class Place(NamedTuple):
     peripherals: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """What a flush writes of one device. ``health`` is None when it spoke without a heartbeat."""
+class Health(NamedTuple):
+    """What changed in the health of a device. ``peripherals`` are (id, state, faults, note)."""
 
     device: str
-    seen_at: datetime
-    health_state: str | None = None
-    health: dict[str, Any] | None = None
-    clock: str | None = None
-    clock_offset_ms: float | None = None
-    peripherals: Sequence[dict[str, Any]] = ()
-    changed: bool = False
+    state: str
+    clock: str
+    peripherals: Sequence[tuple[str, str, list[str], str | None]]
 
 
-def known_devices(conn: Connection, ids: Sequence[str] | None = None) -> list[Known]:
-    """Every device that is in service, or those of ``ids``."""
+def known_devices(
+    conn: Connection, ids: Sequence[str] | None = None, *, partitions: Container[int] = ALL
+) -> list[Known]:
+    """Every device that is in service, or those of ``ids``; of these partitions."""
     query = sa.select(
         devices.c.id,
         devices.c.presence,
@@ -61,9 +60,11 @@ def known_devices(conn: Connection, ids: Sequence[str] | None = None) -> list[Kn
         devices.c.boot,
         devices.c.conn,
         devices.c.heartbeat_s,
+        devices.c.health_state,
     ).where(devices.c.service != "retired")
     if ids is None:
-        return [Known(*row) for row in conn.execute(query)]
+        rows = conn.execute(query)
+        return [Known(*row) for row in rows if partitions is ALL or partition(row[0]) in partitions]
     found: list[Known] = []
     for start in range(0, len(ids), IN_CLAUSE):
         part = ids[start : start + IN_CLAUSE]
@@ -108,71 +109,98 @@ def offset_ms(device_at: datetime, received_at: datetime) -> float:
     return round((device_at - received_at).total_seconds() * 1000, 1)
 
 
-def flush(unit: Unit, beats: Iterable[Beat]) -> None:
-    """Write last seen and current values of many devices."""
-    all_beats = list(beats)
-    seen = [{"b_id": beat.device, "last_seen": beat.seen_at} for beat in all_beats if beat.health is None]
-    full = [
-        {
-            "b_id": beat.device,
-            "last_seen": beat.seen_at,
-            "health_state": beat.health_state,
-            "health": beat.health,
-            "clock": beat.clock,
-            "clock_offset_ms": beat.clock_offset_ms,
-        }
-        for beat in all_beats
-        if beat.health is not None
+def write_health(unit: Unit, changed: Sequence[Health]) -> None:
+    """Write what is found by SQL: the state of devices and of their peripherals."""
+    rows = [
+        {"b_id": health.device, "health_state": health.state, "clock": health.clock} for health in changed
     ]
-    where = devices.c.id == bindparam("b_id")
-    for rows in (seen, full):
-        if rows:
-            unit.conn.execute(devices.update().where(where), rows)
+    if rows:
+        unit.conn.execute(devices.update().where(devices.c.id == bindparam("b_id")), rows)
     served = [
-        {"b_device": beat.device, "b_id": item["id"], "updated_at": unit.now}
-        | {name: item[name] for name in ("state", "faults", "note")}
-        for beat in all_beats
-        for item in beat.peripherals
+        {"b_device": health.device, "b_id": peripheral, "updated_at": unit.now}
+        | {"state": state, "faults": faults, "note": note}
+        for health in changed
+        for peripheral, state, faults, note in health.peripherals
     ]
     if served:
         both = (peripherals.c.device_id == bindparam("b_device")) & (peripherals.c.id == bindparam("b_id"))
         unit.conn.execute(peripherals.update().where(both), served)
-    for beat in all_beats:
-        if beat.changed:
-            unit.tell("devices", id=beat.device, health_state=beat.health_state)
+    for health in changed:
+        unit.tell("devices", id=health.device, health_state=health.state)
 
 
-def record_steps(unit: Unit, steps: Sequence[tuple[str, Step, datetime]]) -> None:
-    """Write transitions (device, step, when); the scheduler and browsers are told once they are on disk."""
+class Moved(NamedTuple):
+    """A transition, when it was, and when the device had been heard last."""
+
+    device: str
+    step: Step
+    at: datetime
+    seen_at: datetime | None = None
+
+
+def record_steps(unit: Unit, moves: Sequence[Moved | tuple[str, Step, datetime]]) -> None:
+    """Write transitions; the scheduler and browsers are told once they are on disk."""
+    steps = [Moved(*move) for move in moves]
     if not steps:
         return
     rows = [
         {
-            "device_id": device,
-            "kind": step.kind,
-            "before": step.before,
-            "after": step.after,
-            "at": at,
-            "detail": step.detail,
+            "device_id": moved.device,
+            "kind": moved.step.kind,
+            "before": moved.step.before,
+            "after": moved.step.after,
+            "at": moved.at,
+            "detail": moved.step.detail,
         }
-        for device, step, at in steps
+        for moved in steps
     ]
     unit.conn.execute(transitions.insert(), rows)
-    moved = [
-        {"b_id": device, "presence": step.after, "presence_since": at}
-        for device, step, at in steps
-        if step.kind == "presence"
-    ]
-    if moved:
-        here = (devices.c.id == bindparam("b_id")) & (devices.c.service != "retired")
-        unit.conn.execute(devices.update().where(here), moved)
-    for device, step, at in steps:
-        if step.kind == "presence":
-            unit.tell("devices", id=device, presence=step.after, presence_since=at.isoformat())
+    found: dict[bool, list[dict[str, object]]] = {False: [], True: []}
+    for moved in steps:
+        if moved.step.kind == "presence":
+            seen_at = moved.seen_at or (moved.at if moved.step.after == "online" else None)
+            row = {"b_id": moved.device, "presence": moved.step.after, "presence_since": moved.at}
+            found[seen_at is not None].append(row | ({"last_seen": seen_at} if seen_at else {}))
+    here = (devices.c.id == bindparam("b_id")) & (devices.c.service != "retired")
+    for same in found.values():
+        if same:
+            unit.conn.execute(devices.update().where(here), same)
+    for moved in steps:
+        if moved.step.kind == "presence":
+            at = moved.at.isoformat()
+            unit.tell("devices", id=moved.device, presence=moved.step.after, presence_since=at)
     unit.tell("transitions", count=len(steps))
+
+
+def put_presence(unit: Unit, presence: str, ids: Sequence[str]) -> None:
+    """The hub went blind, or finds these devices as they were: no transition of theirs, many rows at once."""
+    for start in range(0, len(ids), IN_CLAUSE):
+        part = ids[start : start + IN_CLAUSE]
+        here = devices.c.id.in_(part) & (devices.c.service != "retired")
+        unit.conn.execute(devices.update().where(here).values(presence=presence, presence_since=unit.now))
+        for device in part:
+            unit.tell("devices", id=device, presence=presence, presence_since=unit.now.isoformat())
+
+
+def open_spells(unit: Unit, spells: Mapping[int, datetime]) -> None:
+    """The hub is blind to partitions: {partition: since}. A spell that is open already goes on."""
+    still = set(unit.conn.scalars(sa.select(blind_spells.c.partition).where(blind_spells.c.until.is_(None))))
+    rows = [
+        {"partition": partition, "since": since}
+        for partition, since in spells.items()
+        if partition not in still
+    ]
+    if rows:
+        unit.conn.execute(blind_spells.insert(), rows)
+
+
+def close_spells(unit: Unit, partitions: Sequence[int], until: datetime) -> None:
+    """Every device of these partitions has been judged again."""
+    here = blind_spells.c.partition.in_(partitions) & blind_spells.c.until.is_(None)
+    unit.conn.execute(blind_spells.update().where(here).values(until=until))
 
 
 def alarm(unit: Unit, kind: str, device: str, detail: str) -> None:
     """Identity found something wrong with a registered device: a transition that the scheduler makes an incident of."""
     if unit.conn.scalar(sa.select(devices.c.id).where(devices.c.id == device)) is not None:
-        record_steps(unit, [(device, Step(kind, "quiet", "alarm", detail), unit.now)])
+        record_steps(unit, [Moved(device, Step(kind, "quiet", "alarm", detail), unit.now)])

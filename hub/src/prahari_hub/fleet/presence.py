@@ -12,13 +12,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from prahari_wire.health import HEARTBEAT_S
 
 SUPERSEDED = 4
 """How many earlier boot ids are remembered: a box never returns to one, a clone does."""
 STILL_OFFLINE = "still offline after the hub was blind"
+Mask = NDArray[np.bool_]
+Seconds = NDArray[np.floating[Any]]
 CLONE_QUIET_S = 3600.0
 """A clone alarm ends when no earlier boot id has spoken for so long."""
 
@@ -51,17 +55,24 @@ class Limits(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One transition. ``kind`` is presence or clone."""
+    """One transition. ``kind`` is presence or clone.
+
+    A ``quiet`` one is the hub's blindness and no news of the device: it went out of sight, or is found as it was before.
+    """
 
     kind: str
     before: str
     after: str
     detail: str
+    quiet: bool = False
 
 
 @dataclass(slots=True)
 class Link:
-    """What the hub knows of one device's link. ``heard_s`` is None until the device has spoken, ever."""
+    """What the hub knows of one device's link. ``heard_s`` is None until the device has spoken, ever.
+
+    ``before`` is how it was when the hub went blind, while it is UNKNOWN for that reason.
+    """
 
     state: Presence = Presence.UNKNOWN
     session: Session | None = None
@@ -69,7 +80,7 @@ class Link:
     dead: bool = False
     superseded: tuple[str, ...] = ()
     clone_s: float | None = None
-    was_offline: bool = False
+    before: Presence | None = None
 
     def born(self, session: Session, now_s: float) -> list[Step]:
         """A birth: begins a session unless it is a late repeat of an earlier connection."""
@@ -113,11 +124,10 @@ class Link:
         """The hub lost sight of the broker: nobody can tell how this device is."""
         if self.state is Presence.UNKNOWN:
             return []
-        self.was_offline = self.state is Presence.OFFLINE
         return [self._move(Presence.UNKNOWN, "the hub lost sight of the broker")]
 
     def _why_offline(self) -> str:
-        if self.state is Presence.UNKNOWN and self.was_offline:
+        if self.before is Presence.OFFLINE:
             return STILL_OFFLINE
         return "gone" if self.dead else "silent"
 
@@ -137,7 +147,7 @@ class Link:
 
     def _alive(self, now_s: float, detail: str) -> list[Step]:
         self.heard_s = now_s
-        self.dead = self.was_offline = False
+        self.dead = False
         return [] if self.state is Presence.ONLINE else [self._move(Presence.ONLINE, detail)]
 
     def _clone(self, now_s: float) -> list[Step]:
@@ -155,4 +165,20 @@ class Link:
 
     def _move(self, after: Presence, detail: str) -> Step:
         before, self.state = self.state, after
-        return Step("presence", str(before), str(after), detail)
+        if after is Presence.UNKNOWN:
+            self.before, quiet = before, True
+        else:
+            quiet = self.before is after
+            self.before = None
+        return Step("presence", str(before), str(after), detail, quiet)
+
+
+def may_move(
+    online: Mask, wavering: Mask, silent_s: Seconds, suspect_s: Seconds, offline_s: Seconds
+) -> NDArray[np.bool_]:
+    """``Link.swept`` for a whole fleet, as far as it can be told in columns: which links move.
+
+    ``wavering`` are SUSPECT or UNKNOWN. ``silent_s`` counts from when the device was heard or the hub saw it, whichever is later; NaN
+    if it was never heard or the hub does not see it now.
+    """
+    return (online & (silent_s >= suspect_s)) | (wavering & (silent_s >= offline_s))

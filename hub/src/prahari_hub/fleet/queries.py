@@ -11,11 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from prahari_hub.errors import Invalid, NotFound
-from prahari_hub.fleet import commands, journal, registry, twins
+from prahari_hub.fleet import commands, journal, registry, twins, vitals
 from prahari_hub.fleet import tables as t
 from prahari_hub.fleet.presence import Presence
 from prahari_hub.fleet.twins import Twin
 from prahari_hub.fleet.verdict import Situation, Verdict, verdict
+from prahari_hub.fleet.vitals import Vitals
 from prahari_hub.http import paging
 from prahari_hub.http.paging import Page
 
@@ -64,9 +65,9 @@ class Device:
     id: str
     name: str | None
     service: str
-    site: Site | None
     vendor: str | None
     model: str | None
+    site: Site | None
     presence: Presence
     presence_since: datetime | None
     last_seen: datetime | None
@@ -130,7 +131,8 @@ def list_devices(
     rows = conn.execute(query).all()
     page, more = rows[:limit], len(rows) > limit
     served = _peripherals(conn, [row.id for row in page])
-    items = [Device(**_common(row, served.get(row.id, []), 0)) for row in page]
+    said = vitals.of_devices(conn, [row.id for row in page])
+    items = [Device(**_common(row, said.get(row.id), served.get(row.id, []), 0)) for row in page]
     end = paging.encode(sort, _sortable(page[-1].sort_value), page[-1].id) if more else None
     return Page(items, end)
 
@@ -165,8 +167,11 @@ def device(conn: Connection, wanted: str) -> Detail:
     served = _peripherals(conn, [wanted]).get(wanted, [])
     refused, quarantine = journal.refused(conn, wanted)
     more = {column.name: getattr(row, column.name) for column in _DETAIL}
+    said = vitals.of_devices(conn, [wanted]).get(wanted)
+    if said is not None and said.clock is not None:
+        more |= {"clock": said.clock, "clock_offset_ms": said.clock_offset_ms}
     return Detail(
-        **_common(row, served, open_commands),
+        **_common(row, said, served, open_commands),
         **more,
         twin=twins.get(conn, wanted),
         open_commands=open_commands,
@@ -196,13 +201,13 @@ def _devices(conn: Connection, wanted: Filter) -> sa.Select[Any]:
             t.devices.c.id,
             t.devices.c.name,
             t.devices.c.service,
+            t.devices.c.vendor,
+            t.devices.c.model,
             t.devices.c.presence,
             t.devices.c.presence_since,
             t.devices.c.last_seen,
             t.devices.c.health_state,
             t.devices.c.health,
-            t.devices.c.vendor,
-            t.devices.c.model,
             t.devices.c.site_id,
             t.sites.c.name.label("site_name"),
             t.sites.c.zone_id,
@@ -246,33 +251,37 @@ def _conditions(conn: Connection, wanted: Filter) -> list[sa.ColumnElement[bool]
     return found
 
 
-def _common(row: Any, served: list[Peripheral], open_commands: int) -> dict[str, Any]:
+def _common(row: Any, said: Vitals | None, served: list[Peripheral], open_commands: int) -> dict[str, Any]:
+    health = said.health if said is not None and said.health is not None else row.health
+    last_seen = max(filter(None, (said and said.last_seen, row.last_seen)), default=None)
     site = Site(row.site_id, row.site_name, row.zone_id, row.lat, row.lon) if row.site_id else None
     return {
         "id": row.id,
         "name": row.name,
         "service": row.service,
+        "vendor": row.vendor,
+        "model": row.model,
         "site": site,
         "presence": Presence(row.presence),
         "presence_since": row.presence_since,
-        "last_seen": row.last_seen,
+        "last_seen": last_seen,
         "health_state": row.health_state,
-        "health": row.health,
+        "health": health,
         "twin_version": row.twin_version,
-        "vendor": row.vendor,
-        "model": row.model,
         "applied_version": row.applied_version,
         "peripherals": served,
-        "verdict": verdict(_situation(row, served, open_commands)),
+        "verdict": verdict(_situation(row, health, last_seen is not None, served, open_commands)),
     }
 
 
-def _situation(row: Any, served: list[Peripheral], open_commands: int) -> Situation:
-    checks = (row.health or {}).get("checks", [])
+def _situation(
+    row: Any, health: dict[str, Any] | None, ever_seen: bool, served: list[Peripheral], open_commands: int
+) -> Situation:
+    checks = (health or {}).get("checks", [])
     return Situation(
         service=row.service,
         presence=Presence(row.presence),
-        ever_seen=row.last_seen is not None,
+        ever_seen=ever_seen,
         faults=[(item.name or item.id, fault) for item in served for fault in item.faults],
         checks=[(c["name"], c["state"], c.get("text")) for c in checks if c["state"] in ("warn", "fail")],
         twin_version=row.twin_version,

@@ -1,35 +1,53 @@
-"""From memory to the store, in small transactions so that an event never waits behind a whole fleet's heartbeats."""
+"""From memory to the store, in small transactions so that an event never waits behind a whole fleet's heartbeats.
+
+What must be found by SQL is written when it changes: transitions, health, presence. The rest is written by cell, now and then.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TypeVar
 
+import numpy as np
+
 from prahari_hub import metrics
 from prahari_hub.errors import Unavailable
-from prahari_hub.fleet import history, intake
-from prahari_hub.fleet.history import Sums
-from prahari_hub.ingest.memory import Memory
-from prahari_hub.ingest.queue import Queue
+from prahari_hub.fleet import history, intake, vitals
+from prahari_hub.fleet.cells import CELLS, cells_of
+from prahari_hub.fleet.history import Rollup
+from prahari_hub.fleet.intake import Health, Moved
+from prahari_hub.ingest.bucket import Bucket
+from prahari_hub.ingest.columns import PRESENCES
+from prahari_hub.ingest.heartbeat import STATES
+from prahari_hub.ingest.memory import Memory, Told
+from prahari_hub.ingest.packing import cell_of_columns
+from prahari_hub.ingest.queue import Beats, Queue
 from prahari_hub.ingest.refused import Refusals
 from prahari_hub.store import Store, Unit
 
-ROWS = 100
+ROWS = 500
+"""Rows of devices that one transaction changes: some 10 ms."""
+CELLS_AT_ONCE = 16
 STALL_SWEEPS = 5
-SWEEP_AT_ONCE = 20_000
-HISTORY_S = (15.0, 240.0)
-DEVICES_A_SECOND = 100
-"""A small fleet's charts grow every 15 s, a large one's every 4 min: each block is read, merged and written again."""
+SMALL_FLEET = 5000
+VITALS_S = 30.0
+"""How old the vitals of a device may be in the store: of a small fleet as old as ``flush_s``."""
+HISTORY_S = 15.0
+"""How often a small fleet's charts grow; those of a larger one do at the end of five minutes."""
+HISTORY_SPREAD_S = 60.0
+PRESENCE_A_TURN = 4000
+MOST_CLOSED = 3
+"""Buckets that wait for a database that takes no writes; the oldest is given up."""
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 class Flusher:
-    """Sweeps presence; beside it, writes transitions, last seen, current values, history and refusals.
+    """Sweeps presence; beside it, writes transitions, health, vitals, history and refusals.
 
     The sweep waits for no write: it has to tell a silent fleet from a hub that does not listen.
     """
@@ -38,7 +56,7 @@ class Flusher:
         self,
         store: Store,
         memory: Memory,
-        queue: Queue,
+        lanes: tuple[Beats, Queue],
         refusals: Refusals,
         *,
         mono: Callable[[], float],
@@ -46,16 +64,18 @@ class Flusher:
     ) -> None:
         self._store = store
         self._memory = memory
-        self._queue = queue
+        self._lanes = lanes
         self._dropped = 0
         self._swept_s: float | None = None
         self._refusals = refusals
         self._mono = mono
         self._flush_s = flush_s
         self._sweep_s = max(0.2, min(1.0, flush_s, memory.limits.suspect_s / 5))
-        self._flushed_s = mono()
-        self._history_s = mono()
-        self._measured_at = store.clock()
+        self._flushed_s = self._history_s = mono()
+        self._spells: dict[int, datetime] = {}
+        self._open: set[int] = set()
+        self._rollups: list[Rollup] = []
+        self._turn = asyncio.Lock()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -73,80 +93,209 @@ class Flusher:
                 log.exception("writing heartbeats failed")
 
     async def write_due(self) -> None:
-        await self.write_steps()
-        if self._mono() - self._flushed_s >= self._flush_s:
-            self._flushed_s = self._mono()
-            await self.write_beats()
-            await self.write_refusals()
-        if self._history_due():
+        async with self._turn:
+            await self.write_steps()
+            await self.write_presence()
+            await self.write_spells()
+            if self._mono() - self._flushed_s >= self._flush_s:
+                self._flushed_s = self._mono()
+                await self.write_health()
+                await self.write_refusals()
+            await self.write_vitals()
             await self.write_history()
 
-    async def flush(self) -> None:
-        """Everything, now."""
-        await self.write_steps()
-        await self.write_beats()
-        await self.write_refusals()
-        await self.write_history()
+    async def flush(self, partitions: Iterable[int] = range(16)) -> None:
+        """Everything of these partitions, now."""
+        async with self._turn:
+            await self.write_steps()
+            await self.write_presence(most=len(self._memory.columns.ids))
+            await self.write_spells()
+            await self.write_health()
+            await self.write_refusals()
+            cells = [cell for partition in partitions for cell in cells_of(partition)]
+            dirty = self._memory.columns.dirty
+            await self._write_cells([cell for cell in cells if dirty[cell]])
+            self._memory.close_bucket()
+            for bucket in self._memory.closed:
+                await self._write_rollups(bucket, cells)
+
+    # -- presence
 
     async def sweep(self) -> None:
         """Judge every device's silence, with breath for the event loop in between."""
         now_s = self._mono()
         if self._deaf(now_s):
             self._memory.hard_of_hearing(now_s)
-        self._swept_s, self._dropped = now_s, self._queue.dropped
-        entries = iter(list(self._memory.entries.values()))
-        while part := list(islice(entries, SWEEP_AT_ONCE)):
-            self._memory.sweep(part, self._mono(), self._store.clock())
+        self._swept_s, self._dropped = now_s, self._drops()
+        for _ in self._memory.sweep(self._mono(), self._store.clock()):
             await asyncio.sleep(0)
+
+    def _drops(self) -> int:
+        return sum(lane.dropped for lane in self._lanes)
 
     def _deaf(self, now_s: float) -> bool:
         """Whether the hub itself stood still, lags behind what came in, or had to leave something out of it."""
         stood_still = self._swept_s is not None and now_s - self._swept_s > STALL_SWEEPS * self._sweep_s
-        oldest_s = self._queue.oldest_s
-        lags = oldest_s is not None and now_s - oldest_s > self._memory.limits.suspect_s / 2
-        return stood_still or lags or self._queue.dropped > self._dropped
+        oldest_s = min((lane.oldest_s for lane in self._lanes if lane.oldest_s is not None), default=now_s)
+        lags = now_s - oldest_s > self._memory.limits.suspect_s / 2
+        return stood_still or lags or self._drops() > self._dropped
 
     async def write_steps(self) -> None:
         """Transitions, oldest first; what the database does not take now stays for the next time."""
         taken = self._memory.take_pending()
         while taken:
-            rows = [(told.device, told.step, told.at) for told in taken[:ROWS]]
             try:
-                await self._write_part(intake.record_steps, rows)
+                await self._write_part(self.record, taken[:ROWS])
             except Unavailable:
                 self._memory.pending[:0] = taken
                 raise
             del taken[:ROWS]
 
-    async def write_beats(self) -> None:
-        for part in _parts(self._memory.take_beats(), ROWS):
-            await self._write_part(intake.flush, part)
+    def record(self, unit: Unit, steps: Sequence[Told]) -> None:
+        """Write transitions in a caller's transaction."""
+        intake.record_steps(
+            unit, [Moved(told.device, told.step, told.at, _time(told.seen_at)) for told in steps]
+        )
+        last = {told.device: told.step.after for told in steps if told.step.kind == "presence"}
+        unit.after(lambda: self._memory.wrote_presence(last))
+
+    async def write_presence(self, *, most: int = PRESENCE_A_TURN) -> None:
+        """Where the store says something else of a device than memory does, because the hub was blind: many rows at once."""
+        columns = self._memory.columns
+        count = len(columns.ids)
+        pending = {told.device for told in self._memory.pending}
+        differs = np.flatnonzero(
+            (columns.state[:count] != columns.written[:count]) & (columns.used[:count] == 1)
+        )[:most]
+        for code, presence in enumerate(PRESENCES):
+            rows = [row for row in differs[columns.state[differs] == code] if columns.ids[row] not in pending]
+            for start in range(0, len(rows), ROWS):
+                ids = [columns.ids[row] for row in rows[start : start + ROWS]]
+
+                def write(unit: Unit, ids: Sequence[str], presence: str = str(presence)) -> None:
+                    intake.put_presence(unit, presence, ids)
+                    unit.after(lambda: self._memory.wrote_presence(dict.fromkeys(ids, presence)))
+
+                await self._write_part(write, ids)
+
+    def blinded(self, since: Mapping[int, datetime]) -> None:
+        """Spells begin, or go on, in which nobody can tell how the devices of these partitions are: {partition: since}."""
+        self._spells = {**since, **self._spells}
+        self._open |= set(since)
+
+    def forget(self, partitions: Iterable[int]) -> None:
+        """Another worker judges these partitions; a spell that is open is its own."""
+        self._open -= set(partitions)
+        for partition in partitions:
+            self._spells.pop(partition, None)
+
+    async def write_first(self) -> None:
+        """After devices were taken up: that they are UNKNOWN now."""
+        async with self._turn:
+            await self.write_presence()
+            await self.write_spells()
+
+    async def write_spells(self) -> None:
+        """Spells that began, and those that are over because every device that was ONLINE before has been judged."""
+        if self._spells:
+            spells, self._spells = self._spells, {}
+            try:
+                await self._store.write(lambda unit: intake.open_spells(unit, spells))
+            except Unavailable:
+                self._spells = spells | self._spells
+                raise
+        seen = {partition for partition in self._open if self._memory.sighted_s[partition] is not None}
+        over = sorted(seen - self._memory.in_doubt()) if seen else []
+        if over:
+            await self._store.write(lambda unit: intake.close_spells(unit, over, unit.now))
+            self._open -= set(over)
+
+    # -- what heartbeats say
+
+    async def write_health(self) -> None:
+        """State and peripherals of the devices in which they changed."""
+        while self._memory.changed:
+            rows = self._memory.take_changed(ROWS)
+            try:
+                await self._write_part(intake.write_health, self._health(rows))
+            except Unavailable:
+                self._memory.changed.update(rows)
+                raise
+
+    def _health(self, rows: Sequence[int]) -> list[Health]:
+        columns = self._memory.columns
+        found = []
+        for row in rows:
+            served = columns.served[row]
+            items = served.items if served else ()
+            peripherals = [(item.id, str(item.state), list(item.faults), item.note) for item in items]
+            state, clock = STATES[columns.rank[row]], columns.clocks.get(row, "synced")
+            if columns.used[row]:
+                found.append(Health(columns.ids[row], state, clock, peripherals))
+        return found
+
+    async def write_vitals(self) -> None:
+        """Cells in which something was said, each at most every so often."""
+        columns, now_s = self._memory.columns, self._mono()
+        every_s = self._flush_s if len(columns) <= SMALL_FLEET else max(self._flush_s, VITALS_S)
+        due = np.flatnonzero(columns.dirty & (now_s - columns.written_s >= every_s))
+        await self._write_cells(due[np.argsort(columns.written_s[due], kind="stable")].tolist())
+
+    async def _write_cells(self, cells: Sequence[int]) -> None:
+        """Changes of health go before, so that a restart finds what was written of peripherals to be what their cell says."""
+        columns = self._memory.columns
+        for start in range(0, len(cells), CELLS_AT_ONCE):
+            part = cells[start : start + CELLS_AT_ONCE]
+            await self.write_health()
+            packed = [(cell, cell_of_columns(columns, cell)) for cell in part]
+            columns.dirty[part] = False
+            columns.written_s[part] = self._mono()
+            try:
+                await self._write_part(vitals.write, packed)
+            except Unavailable:
+                columns.dirty[part] = True
+                raise
 
     async def write_refusals(self) -> None:
         counts, kept = self._refusals.take()
         if counts or kept:
             await self._store.write(lambda unit: self._refusals.write(unit, counts, kept))
 
-    def _history_due(self) -> bool:
-        least, most = HISTORY_S
-        every_s = min(most, max(least, len(self._memory.entries) / DEVICES_A_SECOND))
-        return self._mono() - self._history_s >= every_s or _bucket(self._store.clock()) != _bucket(
-            self._measured_at
-        )
+    # -- history
 
     async def write_history(self) -> None:
-        """What was measured since the last time, into the bucket in which it was measured."""
-        at, self._measured_at = self._measured_at, self._store.clock()
-        self._history_s = self._mono()
-        measured: list[tuple[str, Sums]] = []
-        for entry in self._memory.entries.values():
-            if entry.sums:
-                measured.append((entry.device, entry.sums))
-                entry.sums = {}
-        for part in _parts(iter(measured), ROWS):
-            await self._write_part(
-                lambda unit, rows: history.add(unit, history.from_sums(at, dict(rows))), part
-            )
+        """Buckets that are over, spread over a minute; of a small fleet also what there is of the present one."""
+        memory = self._memory
+        memory.turn_bucket(self._store.clock().timestamp())
+        if len(memory) <= SMALL_FLEET and self._mono() - self._history_s >= HISTORY_S:
+            self._history_s = self._mono()
+            memory.close_bucket()
+        while len(memory.closed) > MOST_CLOSED:
+            metrics.WORKER_FAILURES.labels("history").inc()
+            log.error("five minutes of health history are lost: the database took none of it")
+            memory.closed.pop(0)
+        share = 1.0 if len(memory) <= SMALL_FLEET else self._sweep_s / HISTORY_SPREAD_S
+        left = int(CELLS * share) + 1
+        while memory.closed and left > 0:
+            bucket = memory.closed[0]
+            stop = min(CELLS, bucket.next_cell + left)
+            left -= stop - bucket.next_cell
+            await self._write_rollups(bucket, range(bucket.next_cell, stop))
+            bucket.next_cell = stop
+            if stop == CELLS:
+                memory.closed.pop(0)
+
+    async def _write_rollups(self, bucket: Bucket, cells: Iterable[int]) -> None:
+        """What was taken out of a bucket and could not be written is the first thing to be written next time."""
+        columns = self._memory.columns
+        checks = list(columns.checks)
+        filled = iter([cell for cell in cells if columns.cells[cell]])
+        while part := list(islice(filled, CELLS_AT_ONCE)):
+            found = (bucket.rollup(cell, columns.cells[cell], columns.ids, checks) for cell in part)
+            self._rollups += [rollup for rollup in found if rollup is not None]
+            if self._rollups:
+                await self._write_part(history.add, self._rollups)
+                self._rollups = []
 
     async def _write_part(self, write: Callable[[Unit, Sequence[T]], None], rows: Sequence[T]) -> None:
         """All rows in one transaction; if it fails, half by half, so that only the row at fault is lost."""
@@ -164,10 +313,5 @@ class Flusher:
             await self._write_part(write, rows[half:])
 
 
-def _bucket(at: datetime) -> datetime:
-    return history.bucket_start(at)
-
-
-def _parts(items: Iterator[T], size: int) -> Iterator[Sequence[T]]:
-    while part := list(islice(items, size)):
-        yield part
+def _time(at: float) -> datetime | None:
+    return None if np.isnan(at) else datetime.fromtimestamp(at, UTC)

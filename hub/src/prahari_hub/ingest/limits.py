@@ -32,8 +32,10 @@ class Bucket:
         return max(0.0, (cost - self.tokens) / self.rate)
 
 
-HEARTBEATS = (2.0, 10.0)
-"""Two a second and ten at once: the fastest heartbeat is one a second."""
+HEARTBEAT_EVERY_S = 0.5
+"""Two heartbeats a second: the fastest setting is one a second."""
+HEARTBEAT_BURST_S = 4.5
+"""Ten at once: a heartbeat finds its device at most nine steps ahead of its rate."""
 BATCHES = (20.0, 100.0)
 """Event batches and births: a backlog of 2000 small batches drains in 95 s."""
 BYTES = (512 * 1024.0, 4 * 1024 * 1024.0)
@@ -41,22 +43,25 @@ BYTES = (512 * 1024.0, 4 * 1024 * 1024.0)
 
 @dataclass(slots=True)
 class Allowance:
-    """What one device may still send now."""
+    """How many births and batches of events one device may still send now. Heartbeats are limited in the fold: one number each."""
 
-    heartbeats: Bucket
     batches: Bucket
     bytes: Bucket
     told_s: float = float("-inf")
 
     @classmethod
     def full(cls, now_s: float) -> Allowance:
-        return cls(Bucket.full(*HEARTBEATS, now_s), Bucket.full(*BATCHES, now_s), Bucket.full(*BYTES, now_s))
-
-    def heartbeat(self, now_s: float) -> bool:
-        return self.heartbeats.take(now_s)
+        return cls(Bucket.full(*BATCHES, now_s), Bucket.full(*BYTES, now_s))
 
     def batch(self, now_s: float, size: int) -> bool:
         return self.batches.take(now_s) and self.bytes.take(now_s, size)
+
+    def is_full(self, now_s: float) -> bool:
+        """Whether it can be forgotten: a new one would say the same."""
+        return all(
+            bucket.tokens + (now_s - bucket.at_s) * bucket.rate >= bucket.burst
+            for bucket in (self.batches, self.bytes)
+        )
 
     def hold_back_s(self, now_s: float) -> float | None:
         """How long to ask the device to wait, at most once a second; None when it has just been asked."""

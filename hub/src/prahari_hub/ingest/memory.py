@@ -1,175 +1,440 @@
-"""What ingest keeps of each device between flushes: its link, its newest heartbeat, and the sums of the present minutes."""
+"""What ingest knows of every device in service: folds heartbeats into columns, and moves presence by the machine in fleet/presence.py.
+
+Lives on the event loop; times are given. A heartbeat of a device that is ONLINE in the same session touches columns alone; whatever
+changes presence goes through ``Link``, one device at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from prahari_wire.base import Refused
 from prahari_wire.envelope import Session as WireSession
-from prahari_wire.health import Health, HealthMessage, State
+from prahari_wire.topics import PARTITIONS
 
-from prahari_hub.fleet.history import Sums
-from prahari_hub.fleet.intake import Beat, Known, offset_ms
-from prahari_hub.fleet.presence import Limits, Link, Presence, Session, Step
-from prahari_hub.ingest.limits import Allowance
+from prahari_hub.fleet.cells import CELLS_A_PARTITION
+from prahari_hub.fleet.intake import Known
+from prahari_hub.fleet.presence import Limits, Link, Session, Step, may_move
+from prahari_hub.ingest.bucket import Bucket, start_of
+from prahari_hub.ingest.columns import (
+    ALL_PARTITIONS,
+    CODE,
+    NO_STATE,
+    OFFLINE,
+    ONLINE,
+    PRESENCES,
+    UNKNOWN,
+    Columns,
+)
+from prahari_hub.ingest.heartbeat import Heartbeat, Served, Shape, rank_of, read, said, shape, values
+from prahari_hub.ingest.limits import HEARTBEAT_BURST_S, HEARTBEAT_EVERY_S
 
-LARGEST_VALUE = 1e15
-"""Beyond it a check's value is nonsense and would spoil the sums."""
-_WORST = {State.FAIL: 3, State.WARN: 2, State.UNKNOWN: 1, State.OK: 0}
-
-
-@dataclass(slots=True)
-class Entry:
-    """One device."""
-
-    device: str
-    link: Link
-    allowance: Allowance
-    limits: Limits
-    seen_at: datetime | None = None
-    fresh: bool = False  # spoke since the last flush
-    health: HealthMessage | None = None
-    health_at: datetime | None = None
-    sums: Sums = field(default_factory=dict)
-    written: object = None  # states and faults of the last flush
+Arrived = tuple[bytes, bytes]
+PREFIX, SUFFIX = len(b"prahari.in."), -len(b".health")
+KEPT_SHAPES = 65_536
+Rows = NDArray[np.intp]
 
 
 @dataclass(slots=True)
 class Told:
-    """A transition that is not on disk yet."""
+    """A transition that is not on disk yet. ``seen_at`` is when the device had been heard last."""
 
     device: str
     step: Step
     at: datetime
+    seen_at: float
+
+
+class Group:
+    """Heartbeats of one fold whose checks have the same names: their rows, and their values one after the other."""
+
+    __slots__ = ("columns", "names", "rows", "take", "values")
+
+    def __init__(self, names: tuple[str, ...], columns: Sequence[int | None]) -> None:
+        self.names = names
+        self.take = np.array([at for at, column in enumerate(columns) if column is not None], np.intp)
+        self.columns = np.array([column for column in columns if column is not None], np.intp)
+        self.rows: list[int] = []
+        self.values: list[float | None] = []
 
 
 class Memory:
-    """Every device in service, by id. Lives on the event loop; times are given."""
+    """Every device of the partitions that are owned.
 
-    def __init__(self, limits: Limits) -> None:
+    ``refuse(subject, payload, why)`` is told of each heartbeat that is not accepted. ``changed`` are rows whose health or peripherals are
+    to be written, ``pending`` the transitions.
+    """
+
+    def __init__(self, limits: Limits, *, refuse: Callable[[bytes, bytes, Refused], None]) -> None:
         self.limits = limits
-        self.sighted_s: float | None = None
-        self.entries: dict[str, Entry] = {}
+        self.columns = Columns()
+        self.sighted_s: list[float | None] = [None] * PARTITIONS
         self.pending: list[Told] = []
+        self.changed: set[int] = set()
+        self.rare: dict[int, Link] = {}
+        self.bucket = Bucket(0.0, 0, 0)
+        self.closed: list[Bucket] = []
+        self.shed = 0
+        self.shapes: dict[tuple[tuple[str, str, str | None], ...], tuple[Shape, Group]] = {}
+        self._groups: dict[tuple[str, ...], Group] = {}
+        self._refuse = refuse
 
-    def load(self, known: Iterable[Known], now_s: float) -> None:
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    # -- devices
+
+    def load(self, known: Iterable[Known]) -> None:
         """Take up devices: new ones, or new facts on those already here."""
+        columns = self.columns
         for device in known:
+            row = columns.row(device.id)
+            if row is None:
+                row = columns.add(device.id)
+                columns.before[row] = columns.written[row] = CODE[device.presence]
+                columns.before[row] = NO_STATE if device.presence == "unknown" else columns.written[row]
+                columns.heard_s[row] = -np.inf if device.seen else np.nan
+                columns.boots[row] = device.boot
+                columns.conn[row] = -1 if device.conn is None else device.conn
+                columns.rank[row] = _RANK.get(device.health_state, 1)
             limits = self.limits.for_heartbeat(device.heartbeat_s)
-            entry = self.entries.get(device.id)
-            if entry is not None:
-                entry.limits = limits
-                continue
-            session = Session(device.boot, device.conn or 0) if device.boot else None
-            heard_s = float("-inf") if device.seen else None
-            link = Link(Presence(device.presence), session, heard_s)
-            self.entries[device.id] = Entry(device.id, link, Allowance.full(now_s), limits)
+            columns.suspect_s[row], columns.offline_s[row] = limits.suspect_s, limits.offline_s
 
     def drop(self, device: str) -> None:
-        self.entries.pop(device, None)
+        row = self.columns.row(device)
+        if row is None:
+            return
+        self.columns.drop(device)
+        self.changed.discard(row)
+        self.rare.pop(row, None)
+        for bucket in (self.bucket, *self.closed):
+            bucket.forget(row)
         self.pending = [told for told in self.pending if told.device != device]
 
-    def sees(self, sighted: bool, now_s: float, now: datetime) -> None:
-        """The hub lost or regained sight of the broker."""
-        self.sighted_s = now_s if sighted else None
+    # -- heartbeats
+
+    def fold(self, beats: Sequence[Arrived], now_s: float, now: datetime) -> list[Arrived]:
+        """Fold heartbeats in, those of earlier sessions ignored; gives back those of devices that are not known here."""
+        at = now.timestamp()
+        self.turn_bucket(at)
+        columns, shapes = self.columns, self.shapes
+        rows_of, boots = columns.rows.get, columns.boots
+        due_s: Any = columns.due_s.data
+        conn, state = columns.conn.data, columns.state.data
+        taken, ranks = columns.taken.data, columns.rank.data
+        strangers: list[Arrived] = []
+        rows: list[int] = []
+        sent_at: list[float] = []
+        uptimes: list[int] = []
+        busy: list[Group] = []
+        latest = now_s + HEARTBEAT_BURST_S
+        for beat_of in beats:
+            subject, payload = beat_of
+            row = rows_of(subject[PREFIX:SUFFIX])
+            if row is None:
+                strangers.append(beat_of)
+                continue
+            due = due_s[row]
+            if due > latest:
+                self.shed += 1
+                continue
+            due_s[row] = (due if due > now_s else now_s) + HEARTBEAT_EVERY_S
+            try:
+                beat, served = read(payload, boots[row])
+            except Refused as refused:
+                self._refuse(subject, payload, refused)
+                continue
+            if (
+                state[row] != ONLINE or conn[row] != beat.conn or boots[row] != beat.boot
+            ) and not self._speaks(row, beat.boot, beat.conn, now_s, now):
+                continue
+            if taken[row]:
+                self._write(rows, sent_at, uptimes, busy, now_s, at)
+            taken[row] = 1
+            what = said(beat)
+            found = shapes.get(what) or self._learn(what)
+            if found[0] is not columns.shapes[row] or served is not columns.served[row]:
+                self._note(row, found[0], served, ranks[row])
+            group = found[1]
+            if not group.rows:
+                busy.append(group)
+            group.rows.append(row)
+            group.values += values(beat)
+            rows.append(row)
+            sent_at.append(beat.at.timestamp())
+            uptimes.append(beat.body.uptime_s)
+            if beat.clock != "synced" or row in columns.clocks:
+                self._clock(row, beat)
+        self._write(rows, sent_at, uptimes, busy, now_s, at)
+        return strangers
+
+    def _clock(self, row: int, beat: Heartbeat) -> None:
+        clocks = self.columns.clocks
+        if clocks.get(row, "synced") != beat.clock:
+            self.changed.add(row)
+        if beat.clock == "synced":
+            del clocks[row]
+        else:
+            clocks[row] = beat.clock
+
+    def _learn(self, what: tuple[tuple[str, str, str | None], ...]) -> tuple[Shape, Group]:
+        """A shape that was not seen yet; shapes of the same names share their group."""
+        if len(self.shapes) >= KEPT_SHAPES:
+            self.shapes.clear()
+        names = tuple(name for name, _, _ in what)
+        group = self._groups.get(names)
+        if group is None:
+            if len(self._groups) >= KEPT_SHAPES:
+                self._groups.clear()
+            group = self._groups[names] = Group(names, [self.columns.column(name) for name in names])
+        found = self.shapes[what] = shape(what), group
+        return found
+
+    def shape_of(self, what: tuple[tuple[str, str, str | None], ...]) -> Shape:
+        """The one object for all devices whose checks say this."""
+        return (self.shapes.get(what) or self._learn(what))[0]
+
+    def _note(self, row: int, new: Shape, served: Served, rank: int) -> None:
+        """The checks say something else than before, or the peripherals."""
+        columns = self.columns
+        before = columns.served[row]
+        columns.shapes[row], columns.served[row] = new, served
+        now_rank = rank_of(new, served)
+        if now_rank != rank or before is None or before.items != served.items:
+            columns.rank[row] = now_rank
+            self.changed.add(row)
+
+    def _write(
+        self,
+        rows: list[int],
+        sent_at: list[float],
+        uptimes: list[int],
+        busy: list[Group],
+        now_s: float,
+        at: float,
+    ) -> None:
+        """What a fold has gathered goes into the columns at once; each row stands at most once in it."""
+        if not rows:
+            return
+        columns = self.columns
+        here = np.array(rows, np.intp)
+        columns.heard_s[here] = now_s
+        columns.seen_at[here] = columns.beat_at[here] = at
+        columns.offset_ms[here] = (np.array(sent_at) - at) * 1000
+        columns.uptime_s[here] = uptimes
+        columns.taken[here] = 0
+        columns.dirty[columns.cell[here]] = True
+        self.bucket.fit(columns.room, columns.values.shape[1])
+        for group in busy:
+            if group.names:
+                found = np.array(group.values, np.float64).reshape(len(group.rows), len(group.names))
+                self._beyond(group, found)
+                found = found[:, group.take]
+                which = np.array(group.rows, np.intp)
+                columns.values[which[:, None], group.columns] = found
+                self.bucket.fold(which, group.columns, found)
+            group.rows.clear()
+            group.values.clear()
+        busy.clear()
+        rows.clear()
+        sent_at.clear()
+        uptimes.clear()
+
+    def _beyond(self, group: Group, found: NDArray[np.float64]) -> None:
+        """Values of checks that have no column are kept beside, for the device's page alone."""
+        if len(group.take) == len(group.names):
+            return
+        beside = [at for at in range(len(group.names)) if at not in set(group.take.tolist())]
+        for number, row in enumerate(group.rows):
+            self.columns.extra[row] = {group.names[at]: float(found[number, at]) for at in beside}
+
+    def turn_bucket(self, at: float) -> None:
+        """At the end of five minutes the sums stand closed, and others begin."""
+        if start_of(at) != self.bucket.start_s:
+            self.close_bucket(start_of(at))
+
+    def close_bucket(self, start_s: float | None = None) -> None:
+        """Let the sums so far be written; what comes is added to them there, or begins another bucket."""
+        if not self.bucket.empty:
+            self.closed.append(self.bucket)
+        start_s = self.bucket.start_s if start_s is None else start_s
+        self.bucket = Bucket(start_s, self.columns.room, self.columns.values.shape[1])
+
+    # -- presence
+
+    def _speaks(self, row: int, boot: str, conn: int, now_s: float, now: datetime) -> bool:
+        """A message of a session that is not the known one, or of a device that is not ONLINE; False if it is of an earlier one."""
+        session = Session(boot, conn)
+        link = self.link(row)
+        if link.is_stale(session):
+            return False
+        self._moved(row, link, link.heard(session, now_s), now)
+        return True
+
+    def heard(self, device: str, message: WireSession, now_s: float, now: datetime) -> None:
+        """Any message but birth and heartbeat."""
+        self._heard(device, session_of(message), now_s, now)
+
+    def _heard(self, device: str, session: Session, now_s: float, now: datetime) -> None:
+        row = self.columns.row(device)
+        if row is not None and self._speaks(row, session.boot, session.conn, now_s, now):
+            self._seen(row, now_s, now)
+
+    def born(self, device: str, message: WireSession, now_s: float, now: datetime) -> bool:
+        """A birth; False if it is a late repeat of an earlier connection."""
+        row = self.columns.row(device)
+        if row is None:
+            return False
+        link, session = self.link(row), session_of(message)
+        stale = link.is_stale(session)
+        self._moved(row, link, link.born(session, now_s), now)
+        if not stale:
+            self._seen(row, now_s, now)
+        return not stale
+
+    def died(self, device: str, message: WireSession, reason: str, now: datetime) -> None:
+        """A last will or a goodbye."""
+        row = self.columns.row(device)
+        if row is not None:
+            link = self.link(row)
+            self._moved(row, link, link.died(session_of(message), reason), now)
+
+    def _seen(self, row: int, now_s: float, now: datetime) -> None:
+        columns = self.columns
+        columns.heard_s[row] = now_s
+        columns.seen_at[row] = now.timestamp()
+        columns.dirty[columns.cell[row]] = True
+
+    def link(self, row: int) -> Link:
+        """The machine of one device, as the columns have it."""
+        columns = self.columns
+        boot, heard_s, before = columns.boots[row], float(columns.heard_s[row]), int(columns.before[row])
+        rare = self.rare.get(row)
+        return Link(
+            state=PRESENCES[columns.state[row]],
+            session=None if boot is None else Session(boot, int(columns.conn[row])),
+            heard_s=None if np.isnan(heard_s) else heard_s,
+            dead=bool(columns.dead[row]),
+            superseded=rare.superseded if rare else (),
+            clone_s=rare.clone_s if rare else None,
+            before=None if before == NO_STATE else PRESENCES[before],
+        )
+
+    def _moved(self, row: int, link: Link, steps: Iterable[Step], now: datetime) -> None:
+        """Put a machine back into the columns and keep its transitions until they are written."""
+        columns = self.columns
+        device, seen_at = columns.ids[row], float(columns.seen_at[row])
+        for step in steps:
+            if not step.quiet:
+                self.pending.append(Told(device, step, now, seen_at))
+        columns.state[row] = CODE[link.state]
+        columns.before[row] = NO_STATE if link.before is None else CODE[link.before]
+        columns.dead[row] = link.dead
+        columns.heard_s[row] = np.nan if link.heard_s is None else link.heard_s
+        if link.session is not None:
+            columns.boots[row], columns.conn[row] = link.session
+        if link.superseded or link.clone_s is not None:
+            self.rare[row] = link
+        else:
+            self.rare.pop(row, None)
+
+    # -- sight
+
+    def sees(self, sighted: bool, now_s: float, partitions: Iterable[int] = ALL_PARTITIONS) -> None:
+        """The hub regained sight of the broker, or lost it."""
+        partitions = list(partitions)
+        for partition in partitions:
+            self.sighted_s[partition] = now_s if sighted else None
         if not sighted:
-            self.blind(now)
+            self.blind(partitions)
 
     def hard_of_hearing(self, now_s: float) -> None:
         """Devices may have spoken unheard until now: silence counts for nothing until a full grace has passed again."""
-        if self.sighted_s is not None:
-            self.sighted_s = now_s
+        self.sighted_s = [None if since is None else now_s for since in self.sighted_s]
 
-    def blind(self, now: datetime) -> None:
-        for entry in self.entries.values():
-            self.note(entry, entry.link.blinded(), now)
+    def blind(self, partitions: Iterable[int]) -> None:
+        """Nobody can tell how the devices of these partitions are: all at once, as ``Link.blinded`` has it for one."""
+        columns = self.columns
+        count = len(columns.ids)
+        state = columns.state[:count]
+        here = np.isin(columns.partitions(), list(partitions)) & (state != UNKNOWN)
+        columns.before[:count][here] = state[here]
+        state[here] = UNKNOWN
 
-    def heartbeat(self, entry: Entry, message: HealthMessage, now_s: float, now: datetime) -> None:
-        """Fold a heartbeat in; one of an earlier session is ignored."""
-        session = session_of(message)
-        if entry.link.is_stale(session):
-            return
-        self.note(entry, entry.link.heard(session, now_s), now)
-        entry.health, entry.health_at = message, now
-        entry.seen_at, entry.fresh = now, True
-        for check in message.body.checks:
-            if check.value is not None and abs(check.value) <= LARGEST_VALUE:
-                total = entry.sums.get(check.name)
-                entry.sums[check.name] = _added(total, check.value)
+    def sweep(self, now_s: float, now: datetime) -> Iterator[int]:
+        """Judge the silence of every device; yields now and then, for the event loop's breath."""
+        columns = self.columns
+        count = len(columns.ids)
+        sighted = np.array([np.nan if since is None else since for since in self.sighted_s])
+        since = sighted[columns.partitions()]
+        due = may_move(
+            columns.state[:count] == ONLINE,
+            (columns.state[:count] != OFFLINE) & (columns.state[:count] != ONLINE),
+            now_s - np.maximum(columns.heard_s[:count], since),
+            columns.suspect_s[:count],
+            columns.offline_s[:count],
+        )
+        rows = set(np.flatnonzero(due & (columns.used[:count] == 1)).tolist())
+        rows.update(row for row, link in self.rare.items() if link.clone_s is not None)
+        for number, row in enumerate(sorted(rows)):
+            if columns.used[row]:
+                self._judge(row, now_s, now)
+            if number % 500 == 499:
+                yield number
 
-    def heard(self, entry: Entry, session: Session, now_s: float, now: datetime) -> None:
-        """Any message but birth and heartbeat."""
-        if entry.link.is_stale(session):
-            return
-        self.note(entry, entry.link.heard(session, now_s), now)
-        entry.seen_at, entry.fresh = now, True
+    def _judge(self, row: int, now_s: float, now: datetime) -> None:
+        link = self.link(row)
+        limits = Limits(float(self.columns.suspect_s[row]), float(self.columns.offline_s[row]))
+        sighted_s = self.sighted_s[int(self.columns.cell[row]) // CELLS_A_PARTITION]
+        self._moved(row, link, link.swept(now_s, sighted_s=sighted_s, limits=limits), now)
 
-    def note(self, entry: Entry, steps: Iterable[Step], now: datetime) -> None:
-        """Keep transitions until they are written."""
-        self.pending += [Told(entry.device, step, now) for step in steps]
+    def last_heard(self, partitions: Iterable[int], now: datetime) -> dict[int, datetime]:
+        """When any device of each partition was heard last, not after ``now``; without partitions that nobody ever spoke in."""
+        columns = self.columns
+        count = len(columns.ids)
+        seen_at, of = columns.seen_at[:count], columns.partitions()
+        known = ~np.isnan(columns.heard_s[:count])
+        found: dict[int, datetime] = {}
+        for partition in partitions:
+            here = known & (of == partition)
+            if here.any():
+                last = np.nanmax(seen_at[here], initial=0.0)
+                found[partition] = datetime.fromtimestamp(last, UTC) if 0 < last < now.timestamp() else now
+        return found
 
-    def sweep(self, entries: Iterable[Entry], now_s: float, now: datetime) -> None:
-        for entry in entries:
-            steps = entry.link.swept(now_s, sighted_s=self.sighted_s, limits=entry.limits)
-            if steps:
-                self.note(entry, steps, now)
+    def in_doubt(self) -> set[int]:
+        """Partitions that have devices which were ONLINE before the hub was blind and have not been judged since."""
+        columns = self.columns
+        count = len(columns.ids)
+        waits = (columns.state[:count] == UNKNOWN) & (columns.before[:count] == ONLINE)
+        return set(np.unique(columns.partitions()[waits]).tolist())
 
     def take_pending(self) -> list[Told]:
         taken, self.pending = self.pending, []
         return taken
 
-    def take_beats(self) -> Iterator[Beat]:
-        """What every device that spoke since the last flush has to be written."""
-        for entry in self.entries.values():
-            if entry.fresh and entry.seen_at is not None:
-                entry.fresh = False
-                yield _beat(entry, entry.seen_at)
+    def wrote_presence(self, presences: Mapping[str, str]) -> None:
+        """{device: what its row says now}."""
+        for device, presence in presences.items():
+            row = self.columns.row(device)
+            if row is not None:
+                self.columns.written[row] = CODE[presence]
+
+    def take_changed(self, most: int) -> list[int]:
+        """Rows whose health is to be written."""
+        if len(self.changed) <= most:
+            taken, self.changed = list(self.changed), set()
+            return taken
+        return [self.changed.pop() for _ in range(most)]
+
+
+_RANK = {"ok": 0, "unknown": 1, "warn": 2, "fail": 3}
 
 
 def session_of(message: WireSession) -> Session:
     return Session(str(message.boot), message.conn)
-
-
-def worst(health: Health) -> State:
-    """The state of a device: the worst of its checks and peripherals, unknown if it has none."""
-    states = [check.state for check in health.checks] + [item.state for item in health.peripherals]
-    return max(states, key=_WORST.__getitem__, default=State.UNKNOWN)
-
-
-def _added(total: list[float] | None, value: float) -> list[float]:
-    """[least, sum, most, count] with one more value."""
-    if total is None:
-        return [value, value, value, 1]
-    return [min(total[0], value), total[1] + value, max(total[2], value), total[3] + 1]
-
-
-def _beat(entry: Entry, seen_at: datetime) -> Beat:
-    message, at = entry.health, entry.health_at
-    if message is None or at is None:
-        return Beat(entry.device, seen_at)
-    entry.health = None
-    body = message.body
-    served = [item.model_dump(mode="json") for item in body.peripherals]
-    state = str(worst(body))
-    summary = (state, [(item["id"], item["state"], item["faults"], item["note"]) for item in served])
-    changed, entry.written = summary != entry.written, summary
-    return Beat(
-        entry.device,
-        seen_at,
-        health_state=state,
-        health=_health_json(body, at),
-        clock=str(message.clock),
-        clock_offset_ms=offset_ms(message.at, at),
-        peripherals=served,
-        changed=changed,
-    )
-
-
-def _health_json(body: Health, at: datetime) -> dict[str, Any]:
-    return {
-        "at": at.astimezone(UTC).isoformat(),
-        "uptime_s": body.uptime_s,
-        "checks": [check.model_dump(mode="json", exclude_none=True) for check in body.checks],
-    }

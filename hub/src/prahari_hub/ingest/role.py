@@ -1,7 +1,7 @@
 """Ingest: subject → envelope → one handler an event kind → a slice; batch, commit, ack.
 
-broker ─▶ admit ─▶ queue ─▶ read ─┬▶ memory ─▶ flush every few seconds        heartbeats, last words
-                                  └▶ one transaction ─▶ acks ─▶ downlinks     births, events
+broker ─▶ receive ─┬▶ beats ─▶ memory (columns) ─▶ flush, cell by cell         heartbeats, last words
+                   └▶ queue ─▶ one transaction ─▶ acks ─▶ downlinks            births, events
 """
 
 from __future__ import annotations
@@ -9,25 +9,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from datetime import datetime
+from functools import partial
 
+from nats.aio.subscription import Subscription
 from prahari_wire.ack import Ack
 from prahari_wire.base import Refused
 from prahari_wire.events import TWIN_REPORT
 from prahari_wire.ids import ulid
-from prahari_wire.topics import Down, Up, gone_subject, inbound_subject, partition
+from prahari_wire.topics import PARTITIONS, Down, Up, gone_subject, inbound_subject, mapped_subject, partition
+from sqlalchemy import Connection
 
 from prahari_hub import metrics
+from prahari_hub.broker.batches import Arrived, Sink
 from prahari_hub.broker.connection import Bus
 from prahari_hub.errors import Unavailable
-from prahari_hub.fleet import intake
+from prahari_hub.fleet import intake, vitals
+from prahari_hub.fleet.cells import cells_of
 from prahari_hub.fleet.presence import Limits
 from prahari_hub.ingest import read
+from prahari_hub.ingest.columns import ALL_PARTITIONS
 from prahari_hub.ingest.commit import Batch, Birth, ack_batch, ack_birth, commit, retry_poison
 from prahari_hub.ingest.flush import Flusher
 from prahari_hub.ingest.handlers import BIRTH_HOOKS, BirthHook, Handlers
-from prahari_hub.ingest.memory import Entry, Memory, Told, session_of
-from prahari_hub.ingest.queue import Queue
+from prahari_hub.ingest.limits import Allowance
+from prahari_hub.ingest.memory import Memory, Told
+from prahari_hub.ingest.packing import restore
+from prahari_hub.ingest.queue import Beats, Queue
 from prahari_hub.ingest.read import Raw, address, batch_id
 from prahari_hub.ingest.refused import Refusals
 from prahari_hub.store import Change, Store, Unit
@@ -39,7 +48,7 @@ Send = Callable[[str, Down, Ack], Awaitable[None]]
 
 
 class Ingest:
-    """``handlers`` is ``handlers.table(…)``. ``partitions`` are those of this process, None for all."""
+    """``handlers`` is ``handlers.table(…)``. ``partitions`` are those that ``start`` takes, None for all."""
 
     def __init__(
         self,
@@ -50,34 +59,51 @@ class Ingest:
         limits: Limits,
         flush_s: float = 5.0,
         birth_hooks: Sequence[BirthHook] = BIRTH_HOOKS,
-        partitions: Sequence[int] | None = None,
+        partitions: Iterable[int] | None = None,
         mono: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.memory = Memory(limits)
+        self.memory = Memory(limits, refuse=self._refuse_beat)
         self.refusals = Refusals()
+        self.beats = Beats()
         self.queue = Queue()
+        self.window_s: Callable[[], float] = lambda: 0.0
+        """Over how long devices are to spread their return when the broker is lost; the composition root knows."""
+        self.owned: set[int] = set()
+        """Partitions whose devices this process hears and judges."""
         self._store = store
         self._send = send
         self._handlers = handlers
         self._hooks = tuple(birth_hooks)
-        self._partitions = partitions
+        self._first = set(ALL_PARTITIONS if partitions is None else partitions)
         self._mono = mono
         self._unknown: dict[str, float] = {}
-        self._flusher = Flusher(store, self.memory, self.queue, self.refusals, mono=mono, flush_s=flush_s)
+        self._allowances: dict[str, Allowance] = {}
+        lanes = self.beats, self.queue
+        self.flusher = Flusher(store, self.memory, lanes, self.refusals, mono=mono, flush_s=flush_s)
+        self._bus: Bus | None = None
+        self._sees = False
+        self._sink = Sink(self.receive)
+        self._taps: dict[int | None, Subscription] = {}
+        self._handing_over = asyncio.Lock()
+        self._told: set[asyncio.Task[None]] = set()
+        self._refused = 0
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def fleet_size(self) -> int:
+        """Devices of all partitions, as those of this process's own let it guess."""
+        return len(self.memory) * PARTITIONS // max(1, len(self.owned))
+
     async def start(self, bus: Bus) -> None:
-        """Take up every device as UNKNOWN, then listen. The composition root tells ``on_sight`` of each change."""
-        await self.load()
+        """Take up the first partitions, then listen. The composition root tells ``on_sight`` of each change."""
+        self._bus = bus
+        self._taps[None] = await bus.tap(gone_subject(), self._sink)
+        await self.take(self._first)
         await self.on_sight(bus.sees)
-        if self._partitions is None:
-            await bus.subscribe(inbound_subject(), self.on_message)
-        for number in self._partitions or ():
-            await bus.subscribe(inbound_subject(number), self.on_message)
-        await bus.subscribe(gone_subject(), self.on_message)
         self._tasks = [
-            asyncio.create_task(self._work(), name="ingest.work"),
-            asyncio.create_task(self._flusher.run(), name="ingest.flush"),
+            asyncio.create_task(self._work(), name="ingest.events"),
+            asyncio.create_task(self._fold(), name="ingest.heartbeats"),
+            asyncio.create_task(self.flusher.run(), name="ingest.flush"),
         ]
 
     async def stop(self) -> None:
@@ -86,20 +112,67 @@ class Ingest:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        while len(self.queue):
-            await self.handle(await self.queue.take())
-        await self._flusher.flush()
+        await self.settle()
+        await self.flusher.flush()
+
+    async def settle(self) -> None:
+        """Work off everything that has been received."""
+        while len(self.queue) or self.beats.count:
+            await self.handle(self.queue.take_now())
+            await self.fold(*self.beats.take())
+
+    # -- partitions
+
+    async def take(self, partitions: Iterable[int]) -> None:
+        """Take partitions over from nobody or from a worker that gave them up or died: their devices are UNKNOWN until they are heard.
+
+        Returns when they are listened to. A partition that is owned already stays as it is.
+        """
+        async with self._handing_over:
+            new = set(partitions) - self.owned
+            if not new:
+                return
+            now_s, now = self._mono(), self._store.clock()
+            known = await self._store.read(lambda conn: intake.known_devices(conn, partitions=new))
+            self.memory.load(known)
+            for number in new:
+                restore(self.memory, await self._store.read(partial(_stored, number)))
+            self.owned |= new
+            self.flusher.blinded(self.memory.last_heard(new, now))
+            if self._bus is not None:
+                for number in sorted(new):
+                    self._taps[number] = await self._bus.tap(inbound_subject(number), self._sink)
+            if self._sees:
+                self.memory.sees(True, now_s, new)
+            await self.flusher.write_first()
+
+    async def give_up(self, partitions: Iterable[int]) -> None:
+        """Hear these partitions no more, write what is known of their devices, forget them. Returns when another may take them."""
+        async with self._handing_over:
+            old = set(partitions) & self.owned
+            for number in sorted(old):
+                if self._bus is not None and (tap := self._taps.pop(number, None)) is not None:
+                    await self._bus.untap(tap)
+            self.owned -= old
+            await self.settle()
+            await self.flusher.flush(old)
+            for number in old:
+                self.memory.sighted_s[number] = None
+                for device in self.memory.columns.partition(number):
+                    self.memory.drop(device)
+            self.flusher.forget(old)
 
     async def load(self) -> None:
-        """The hub was blind until now: what the store says of presence is the past."""
-        known = await self._store.read(intake.known_devices)
-        self.memory.load(known, self._mono())
-        self.memory.blind(self._store.clock())
-        await self._flusher.write_steps()
+        """Take up the first partitions without a broker: for tests."""
+        await self.take(self._first)
 
     async def on_sight(self, sighted: bool) -> None:
         """The connection to the broker was lost or stands again."""
-        self.memory.sees(sighted, self._mono(), self._store.clock())
+        self._sees = sighted
+        self.memory.sees(sighted, self._mono(), self.owned)
+        if not sighted:
+            now = self._store.clock()
+            self.flusher.blinded(dict.fromkeys(self.memory.last_heard(self.owned, now), now))
 
     def on_changes(self, changes: Iterable[Change]) -> None:
         """A device was registered, retired or taken back elsewhere in the hub."""
@@ -109,34 +182,108 @@ class Ingest:
                 self._unknown.pop(device, None)
                 if change.data["service"] == "retired":
                     self.memory.drop(device)
+                    self._allowances.pop(device, None)
 
-    async def on_message(self, subject: str, payload: bytes) -> None:
-        """Take a message in, or refuse it: what is none of ours, and what is more than one device may send."""
+    # -- receiving
+
+    def receive(self, batch: list[Arrived]) -> None:
+        """Take in what one read of the socket brought: each message goes to its lane, or is dropped and counted."""
+        at_s = self._mono()
+        beats = [message for message in batch if message[0].endswith((b".health", b".gone"))]
+        if len(beats) != len(batch):
+            for subject, payload in batch:
+                if not subject.endswith((b".health", b".gone")):
+                    self._admit(subject.decode(errors="replace"), payload, at_s)
+        if beats and (dropped := self.beats.put(beats, at_s)):
+            metrics.MESSAGES.labels(Up.HEALTH, "dropped").inc(dropped)
+
+    def _admit(self, subject: str, payload: bytes, at_s: float) -> None:
+        """Queue a birth or a batch of events, or refuse it: what is none of ours, and what is more than one device may send."""
         try:
-            at = address(subject)
+            raw = Raw(address(subject), payload, at_s)
         except Refused as refused:
             self.refusals.count("", refused)
             return
-        if (
-            self._partitions is not None
-            and at.partition is None
-            and partition(at.device) not in self._partitions
-        ):
-            return
-        raw = Raw(at, payload, self._mono())
-        entry = self.memory.entries.get(at.device)
-        if (entry is not None and not _allowed(entry, raw)) or not self.queue.put(raw):
-            metrics.MESSAGES.labels(at.channel, "dropped").inc()
-            await self._hold_back(entry, raw)
+        device = raw.at.device
+        allowance = self._allowances.get(device)
+        if allowance is None:
+            allowance = self._allowances[device] = Allowance.full(at_s)
+        if not allowance.batch(at_s, len(payload)) or not self.queue.put(raw):
+            metrics.MESSAGES.labels(raw.at.channel, "dropped").inc()
+            if device in self.memory.columns:
+                self._hold_back(raw, allowance)
 
-    async def _hold_back(self, entry: Entry | None, raw: Raw) -> None:
+    def _hold_back(self, raw: Raw, allowance: Allowance) -> None:
         """Ask a device that sends too much, or everyone when the hub is pressed, to wait; events stay in its outbox."""
-        if entry is None or raw.at.channel not in (Up.EVENT, Up.BIRTH):
-            return
-        wait_s = entry.allowance.hold_back_s(raw.at_s)
+        wait_s = allowance.hold_back_s(raw.at_s)
         if wait_s is not None:
-            now = self._store.clock()
-            await self._tell(entry.device, Ack(id=ulid(), at=now, retry_after_s=min(wait_s, 60.0)))
+            ack = Ack(id=ulid(), at=self._store.clock(), retry_after_s=min(wait_s, 60.0))
+            self._soon(self._tell(raw.at.device, ack))
+
+    def _soon(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._told.add(task)
+        task.add_done_callback(self._told.discard)
+
+    # -- heartbeats
+
+    async def _fold(self) -> None:
+        while True:
+            await self.beats.wait()
+            try:
+                await self.fold(*self.beats.take())
+            except Exception:
+                metrics.WORKER_FAILURES.labels("ingest").inc()
+                log.exception("heartbeats could not be folded in")
+            await asyncio.sleep(0)
+
+    async def fold(self, at_s: float, beats: Sequence[Arrived]) -> None:
+        """Heartbeats into memory; last words, and devices that are not known here, one by one."""
+        if not beats:
+            return
+        shed, refused = self.memory.shed, self._refused
+        strangers = self.memory.fold(beats, at_s, self._store.clock())
+        shed, refused = self.memory.shed - shed, self._refused - refused
+        taken = len(beats) - len(strangers) - shed - refused
+        for outcome, count in (("taken", taken), ("shed", shed), ("refused", refused)):
+            if count:
+                metrics.MESSAGES.labels(Up.HEALTH, outcome).inc(count)
+        if strangers:
+            await self._strange(strangers, at_s)
+
+    async def _strange(self, messages: Sequence[Arrived], at_s: float) -> None:
+        raws: list[Raw] = []
+        for subject, payload in messages:
+            try:
+                raws.append(Raw(address(subject.decode(errors="replace")), payload, at_s))
+            except Refused as refused:
+                self.refusals.count("", refused)
+        await self._learn({raw.at.device for raw in raws if raw.at.channel is Up.HEALTH})
+        now = self._store.clock()
+        for raw in raws:
+            if raw.at.device not in self.memory.columns:
+                if raw.at.partition is not None:
+                    self.refusals.count_unknown()
+            elif raw.at.channel is Up.HEALTH:
+                self.memory.fold([(_subject(raw), raw.payload)], at_s, now)
+            else:
+                self._last_word(raw, now)
+
+    def _last_word(self, raw: Raw, now: datetime) -> None:
+        try:
+            gone = read.gone(raw.payload)
+        except Refused as refused:
+            self.refusals.keep(raw, refused)
+            metrics.MESSAGES.labels(raw.at.channel, "refused").inc()
+            return
+        self.memory.died(raw.at.device, gone, str(gone.body.reason), now)
+        metrics.MESSAGES.labels(raw.at.channel, "taken").inc()
+
+    def _refuse_beat(self, subject: bytes, payload: bytes, refused: Refused) -> None:
+        self._refused += 1
+        self.refusals.keep(Raw(address(subject.decode()), payload, self._mono()), refused)
+
+    # -- births and events
 
     async def _work(self) -> None:
         while True:
@@ -148,45 +295,37 @@ class Ingest:
                 log.exception("a batch of %d messages failed", len(raws))
 
     async def handle(self, raws: Sequence[Raw]) -> None:
-        """Read each message, fold or commit it, answer."""
+        """Read each birth and batch, commit them, answer."""
+        if not raws:
+            return
         await self._learn({raw.at.device for raw in raws})
         births: list[Birth] = []
         batches: list[Batch] = []
         for raw in raws:
-            entry = self.memory.entries.get(raw.at.device)
-            if entry is None:
+            if raw.at.device not in self.memory.columns:
                 self.refusals.count_unknown()
                 continue
             try:
-                self._sort(entry, raw, births, batches)
+                self._sort(raw, births, batches)
             except Refused as refused:
                 await self._refuse(raw, refused)
             else:
                 metrics.MESSAGES.labels(raw.at.channel, "taken").inc()
         if births or batches:
             await self._commit(births, batches)
-            first_s = min(raw.at_s for raw in raws)
-            metrics.COMMIT_S.observe(self._mono() - first_s)
+            metrics.COMMIT_S.observe(self._mono() - min(raw.at_s for raw in raws))
 
-    def _sort(self, entry: Entry, raw: Raw, births: list[Birth], batches: list[Batch]) -> None:
-        now = self._store.clock()
-        match raw.at.channel:
-            case Up.HEALTH:
-                self.memory.heartbeat(entry, read.health(raw.payload), raw.at_s, now)
-            case Up.GONE:
-                gone = read.gone(raw.payload)
-                self.memory.note(entry, entry.link.died(session_of(gone), str(gone.body.reason)), now)
-            case Up.BIRTH:
-                birth = read.birth(raw.payload)
-                stale = entry.link.is_stale(session_of(birth))
-                self.memory.note(entry, entry.link.born(session_of(birth), raw.at_s), now)
-                if not stale:
-                    births.append(Birth(entry.device, birth, now))
-            case Up.EVENT:
-                batch = read.batch(raw.payload)
-                newest = max(batch.events, key=lambda event: event.conn)
-                self.memory.heard(entry, session_of(newest), raw.at_s, now)
-                batches.append(Batch(entry.device, batch))
+    def _sort(self, raw: Raw, births: list[Birth], batches: list[Batch]) -> None:
+        device, now = raw.at.device, self._store.clock()
+        if raw.at.channel is Up.BIRTH:
+            birth = read.birth(raw.payload)
+            if self.memory.born(device, birth, raw.at_s, now):
+                births.append(Birth(device, birth, now))
+        elif raw.at.channel is Up.EVENT:
+            batch = read.batch(raw.payload)
+            newest = max(batch.events, key=lambda event: event.conn)
+            self.memory.heard(device, newest, raw.at_s, now)
+            batches.append(Batch(device, batch))
 
     async def _commit(self, births: list[Birth], batches: list[Batch]) -> None:
         """One transaction for all; if it fails for other reasons than the database, each device alone."""
@@ -197,7 +336,7 @@ class Ingest:
                 await self._settle(batch, event.seq)
         now = self._store.clock()
         for birth in births:
-            await self._tell(birth.device, ack_birth(birth, now))
+            await self._tell(birth.device, ack_birth(birth, now, window_s=self.window_s()))
         for batch in batches:
             self._count(batch)
             await self._tell(batch.device, ack_batch(batch, now))
@@ -228,7 +367,7 @@ class Ingest:
     def _write(
         self, unit: Unit, steps: Sequence[Told], births: Sequence[Birth], batches: Sequence[Batch]
     ) -> None:
-        intake.record_steps(unit, [(told.device, told.step, told.at) for told in steps])
+        self.flusher.record(unit, steps)
         commit(unit, births, batches, handlers=self._handlers, birth_hooks=self._hooks)
 
     async def _settle(self, batch: Batch, seq: int) -> None:
@@ -259,7 +398,7 @@ class Ingest:
         }
         if told:
             found = await self._store.read(lambda conn: intake.known_devices(conn, sorted(told)))
-            self.memory.load(found, self._mono())
+            self.memory.load(found)
 
     async def _learn(self, devices: set[str]) -> None:
         """Look up devices that are not in memory; what is not registered is asked for again after some seconds."""
@@ -267,15 +406,16 @@ class Ingest:
         new = [
             device
             for device in devices
-            if device not in self.memory.entries and self._unknown.get(device, 0.0) <= now_s
+            if device not in self.memory.columns and self._unknown.get(device, 0.0) <= now_s
         ]
         if not new:
             return
+        new = [device for device in new if partition(device) in self.owned]
         found = await self._store.read(lambda conn: intake.known_devices(conn, new))
-        self.memory.load(found, now_s)
+        self.memory.load(found)
         self._unknown = {device: until for device, until in self._unknown.items() if until > now_s}
         for device in new:
-            if device not in self.memory.entries:
+            if device not in self.memory.columns:
                 self._unknown[device] = now_s + FORGET_UNKNOWN_S
 
     async def _refuse(self, raw: Raw, refused: Refused) -> None:
@@ -295,7 +435,9 @@ class Ingest:
             log.info("an ack for %s is not sent, the device asks again: %s", device, error)
 
 
-def _allowed(entry: Entry, raw: Raw) -> bool:
-    if raw.at.channel is Up.HEALTH:
-        return entry.allowance.heartbeat(raw.at_s)
-    return entry.allowance.batch(raw.at_s, len(raw.payload))
+def _stored(number: int, conn: Connection) -> list[vitals.Cell]:
+    return list(vitals.stored(conn, cells_of(number)))
+
+
+def _subject(raw: Raw) -> bytes:
+    return mapped_subject(raw.at.device, raw.at.channel).encode()

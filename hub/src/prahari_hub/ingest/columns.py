@@ -1,0 +1,178 @@
+"""What ingest keeps of each device, as columns: a row is a device, and takes about a kilobyte less than an object would.
+
+Numbers stand in numpy arrays, which the sweep and the flush read whole; the loop over heartbeats reads and writes single ones
+through memoryviews, which is faster than indexing numpy. Rows of retired devices are used again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from prahari_wire.topics import PARTITIONS
+
+from prahari_hub.fleet.cells import CELLS, CELLS_A_PARTITION, cell_of
+from prahari_hub.fleet.presence import Presence
+from prahari_hub.ingest.heartbeat import Served, Shape
+
+PRESENCES = (Presence.UNKNOWN, Presence.ONLINE, Presence.SUSPECT, Presence.OFFLINE)
+UNKNOWN, ONLINE, SUSPECT, OFFLINE = range(4)
+CODE = {str(presence): code for code, presence in enumerate(PRESENCES)}
+NO_STATE = 255
+ROOM = 1024
+CHECKS = 64
+"""Check names that have a column; the values of others are shown and do not enter history."""
+FIRST_CHECKS = 8
+
+COLUMNS: dict[str, tuple[Any, Any]] = {
+    "heard_s": (np.float64, np.nan),  # monotonic; -inf: before this process, nan: never
+    "seen_at": (np.float64, np.nan),  # Unix time
+    "beat_at": (np.float64, np.nan),
+    "suspect_s": (np.float32, 0),
+    "offline_s": (np.float32, 0),
+    "conn": (np.int64, -1),
+    "uptime_s": (np.int64, 0),
+    "offset_ms": (np.float64, np.nan),
+    "due_s": (np.float64, -np.inf),  # when the device's heartbeats would be at rest: see limits.py
+    "cell": (np.uint16, 0),
+    "state": (np.uint8, UNKNOWN),
+    "before": (np.uint8, NO_STATE),
+    "written": (np.uint8, UNKNOWN),  # what the store says
+    "rank": (np.uint8, 1),
+    "dead": (np.uint8, 0),
+    "taken": (np.uint8, 0),  # within one fold
+    "used": (np.uint8, 0),
+}
+
+
+class Columns:
+    """``rows`` is {``partition.device``: row} in the bytes of the subject. ``checks`` is {name: column of ``values``}."""
+
+    heard_s: NDArray[np.float64]
+    seen_at: NDArray[np.float64]
+    beat_at: NDArray[np.float64]
+    suspect_s: NDArray[np.float32]
+    offline_s: NDArray[np.float32]
+    conn: NDArray[np.int64]
+    uptime_s: NDArray[np.int64]
+    offset_ms: NDArray[np.float64]
+    due_s: NDArray[np.float64]
+    cell: NDArray[np.uint16]
+    state: NDArray[np.uint8]
+    before: NDArray[np.uint8]
+    written: NDArray[np.uint8]
+    rank: NDArray[np.uint8]
+    dead: NDArray[np.uint8]
+    taken: NDArray[np.uint8]
+    used: NDArray[np.uint8]
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, int] = {}
+        self.ids: list[str] = []
+        self.boots: list[str | None] = []
+        self.shapes: list[Shape | None] = []
+        self.served: list[Served | None] = []
+        self.extra: dict[int, dict[str, float]] = {}
+        self.clocks: dict[int, str] = {}  # those that are not synced
+        self.cells: list[list[int]] = [[] for _ in range(CELLS)]
+        self.dirty = np.zeros(CELLS, np.bool_)
+        self.written_s = np.full(CELLS, -np.inf)
+        self.checks: dict[str, int] = {}
+        self.values = np.full((0, FIRST_CHECKS), np.nan)
+        self._free: list[int] = []
+        self._room = 0
+        for name, (kind, nothing) in COLUMNS.items():
+            setattr(self, name, np.full(0, nothing, kind))
+        self._grow(ROOM)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __contains__(self, device: str) -> bool:
+        return key_of(device) in self.rows
+
+    @property
+    def room(self) -> int:
+        return self._room
+
+    def row(self, device: str) -> int | None:
+        return self.rows.get(key_of(device))
+
+    def add(self, device: str) -> int:
+        """A row for a device that has none."""
+        row = self._free.pop() if self._free else len(self.ids)
+        if row == len(self.ids):
+            if row == self._room:
+                self._grow(self._room * 3 // 2)
+            self.ids.append(device)
+            self.boots.append(None)
+            self.shapes.append(None)
+            self.served.append(None)
+        cell = cell_of(device)
+        self.ids[row] = device
+        self.rows[b"%d.%s" % (cell // CELLS_A_PARTITION, device.encode())] = row
+        self.cells[cell].append(row)
+        self.cell[row] = cell
+        self.used[row] = 1
+        return row
+
+    def drop(self, device: str) -> None:
+        """Forget a device; its row is free for another."""
+        row = self.rows.pop(key_of(device), None)
+        if row is None:
+            return
+        cell = int(self.cell[row])
+        self.cells[cell].remove(row)
+        self.dirty[cell] = True
+        self.extra.pop(row, None)
+        self.clocks.pop(row, None)
+        self.ids[row] = ""
+        self.boots[row] = self.shapes[row] = self.served[row] = None
+        for name, (_, nothing) in COLUMNS.items():
+            getattr(self, name)[row] = nothing
+        self.values[row] = np.nan
+        self._free.append(row)
+
+    def partition(self, wanted: int) -> list[str]:
+        """The devices of a partition."""
+        cells = self.cells[wanted * CELLS_A_PARTITION : (wanted + 1) * CELLS_A_PARTITION]
+        return [self.ids[row] for rows in cells for row in rows]
+
+    def partitions(self) -> NDArray[np.intp]:
+        """Of each row."""
+        return (self.cell[: len(self.ids)] // CELLS_A_PARTITION).astype(np.intp)
+
+    def column(self, check: str) -> int | None:
+        """Of ``values``; None when there is no room for another name."""
+        found = self.checks.get(check)
+        if found is None and len(self.checks) < CHECKS:
+            found = self.checks[check] = len(self.checks)
+            if found == self.values.shape[1]:
+                wider = np.full((self._room, found * 2), np.nan)
+                wider[:, :found] = self.values
+                self.values = wider
+        return found
+
+    def size(self) -> int:
+        """Bytes of the columns and, estimated, of the texts that belong to one device alone."""
+        numbers: int = sum(getattr(self, name).nbytes for name in COLUMNS) + self.values.nbytes
+        return numbers + len(self.rows) * 420 + 120 * len(self.extra)
+
+    def _grow(self, room: int) -> None:
+        for name, (kind, nothing) in COLUMNS.items():
+            longer = np.full(room, nothing, kind)
+            longer[: self._room] = getattr(self, name)
+            setattr(self, name, longer)
+        taller = np.full((room, self.values.shape[1]), np.nan)
+        taller[: self._room] = self.values
+        self.values = taller
+        self._room = room
+
+
+def key_of(device: str) -> bytes:
+    """``partition.device``, as it stands in the subject of the device's messages."""
+    return b"%d.%s" % (cell_of(device) // CELLS_A_PARTITION, device.encode())
+
+
+ALL_PARTITIONS = frozenset(range(PARTITIONS))
