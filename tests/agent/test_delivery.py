@@ -32,6 +32,12 @@ class Wire:
         self.welcomed = True
         self.hurried = 0
         self.sent: list[EventBatch] = []
+        self.doubts = 0
+
+    def doubt(self) -> None:
+        self.doubts += 1
+        assert self.epoch is not None
+        self.epoch += 1
 
     def hurry(self) -> None:
         self.hurried += 1
@@ -118,7 +124,7 @@ def test_an_event_is_sent_once_and_forgotten_when_acked(rig: Rig) -> None:
 
 
 def test_without_an_ack_it_is_repeated_with_growing_pauses(rig: Rig) -> None:
-    rig.press()
+    rig.test()
     [first] = rig.step()
     sent_s = []
     for _ in range(400):
@@ -253,3 +259,28 @@ def test_a_press_hurries_a_lost_connection_and_nothing_else_does(rig: Rig) -> No
     rig.outbox.emit(PRESS, Press(press=ulid(), count=1))
     rig.delivery.step()
     assert (rig.wire.hurried, rig.outbox.urgent()) == (1, True)
+
+
+def test_a_press_that_nobody_answers_leaves_its_connection_and_waits_longer_each_time(rig: Rig) -> None:
+    rig.press()
+    for seconds, doubts in ((9.0, 0), (1.1, 1), (19.0, 1), (1.1, 2), (39.0, 2), (1.1, 3)):
+        rig.step()
+        rig.now_s += seconds
+        rig.step()
+        assert rig.wire.doubts == doubts
+
+
+def test_a_connection_that_answers_anything_is_kept(rig: Rig) -> None:
+    rig.press()
+    for _ in range(10):
+        rig.step(Ack(id=ulid(), at=datetime.now(UTC), birth=ulid()))
+        rig.now_s += 6
+    assert rig.wire.doubts == 0
+
+
+def test_events_without_a_press_wait_in_patience(rig: Rig) -> None:
+    rig.test()
+    for _ in range(20):
+        rig.step()
+        rig.now_s += 10
+    assert rig.wire.doubts == 0

@@ -29,6 +29,10 @@ LONGEST_REPEAT_S = 60.0
 MAX_EVENTS = 500
 FRAME = 200
 """Bytes of a batch around its events."""
+DOUBT_S, LONGEST_DOUBT_S = 10.0, 80.0
+"""A press that waits so long over a connection by which nothing comes back is sent over a new one: a router may have forgotten
+the old one and told nobody. Twice as long after each try that did not help.
+"""
 TICK_S = 1.0
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -38,6 +42,10 @@ class Sender(Protocol):
 
     def publish_events(self, payload: bytes) -> bool:
         """Hand a batch to the connection; False without one."""
+        ...
+
+    def doubt(self) -> None:
+        """Leave the present connection for a new one."""
         ...
 
     @property
@@ -62,16 +70,23 @@ class Batch:
     entries: list[Entry]
     due_s: float = 0.0
     attempts: int = 0
+    first_s: float = 0.0
+
+    @property
+    def urgent(self) -> bool:
+        return any(entry.cls == 0 for entry in self.entries)
 
 
 @dataclass
 class _Progress:
-    """``alone``: events that are sent one by one, for the hub could not read a batch with them."""
+    """``alone``: events that are sent one by one, for the hub could not read a batch with them. ``heard_s``: when the last ack came."""
 
     epoch: int | None = None
     batches: dict[str, Batch] = field(default_factory=dict)
     alone: dict[UUID, set[int]] = field(default_factory=dict)
     hold_until_s: float = 0.0
+    heard_s: float = 0.0
+    doubt_s: float = DOUBT_S
 
 
 class Delivery:
@@ -141,10 +156,23 @@ class Delivery:
         for journal in self._outbox.journals():
             while self._fill(journal):
                 pass
+        self._doubt()
+
+    def _doubt(self) -> None:
+        """Ask for another connection where a press waits and nothing at all has come back meanwhile."""
+        now_s, state = self._now_s(), self._state
+        silent = [b for b in state.batches.values() if b.urgent and b.first_s > state.heard_s]
+        if any(now_s - batch.first_s >= state.doubt_s for batch in silent):
+            log.warning(
+                "nothing comes back over this connection, another one is tried", after_s=state.doubt_s
+            )
+            state.doubt_s = min(LONGEST_DOUBT_S, 2 * state.doubt_s)
+            self._sender.doubt()
 
     # Acks
 
     def _settle(self, ack: Ack) -> None:
+        self._state.heard_s, self._state.doubt_s = self._now_s(), DOUBT_S
         if ack.retry_after_s:
             self._state.hold_until_s = self._now_s() + ack.retry_after_s
         batch = self._state.batches.pop(ack.batch, None) if ack.batch else None
@@ -224,6 +252,7 @@ class Delivery:
         if not self._sender.publish_events(payload):
             self._state.batches.pop(batch.id, None)
             return False
+        batch.first_s = batch.first_s or self._now_s()
         delay_s = min(LONGEST_REPEAT_S, FIRST_REPEAT_S * 2**batch.attempts)
         batch.attempts += 1
         batch.due_s = self._now_s() + delay_s * self._rng.uniform(0.75, 1.25)

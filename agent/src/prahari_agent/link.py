@@ -137,6 +137,12 @@ class Link:
             self._hurried = True
             self._woken.set()
 
+    def doubt(self) -> None:
+        """Leave a connection over which nothing comes back; unlike ``reconnect`` this waits its turn."""
+        if (connection := self._connection) is not None:
+            connection.reason = "nothing came back over the connection"
+            connection.down.set()
+
     def announce(self) -> None:
         """Say birth again within this session: what it tells has changed."""
         if (connection := self._connection) is not None:
