@@ -13,6 +13,8 @@ from prahari_hub.fleet.tables import commands, devices
 from prahari_hub.http.actor import Actor, Role, system
 from prahari_hub.incidents import actions, lamp, queries
 from prahari_hub.incidents.queries import Filter, Incident
+from prahari_hub.incidents.rootcause import Bars, Flapping
+from prahari_hub.scheduler.silence import Silence
 from prahari_hub.scheduler.transitions import tell_incidents
 from prahari_hub.store import Store
 from prahari_wire.base import Severity
@@ -307,7 +309,7 @@ def test_an_alarm_of_identity_raises_also_for_a_retired_device(
     store.write_sync(lambda unit: unit.conn.execute(devices.update().values(service="retired")))
     store.write_sync(lambda unit: intake.alarm(unit, kind, "pune-cam-01", "certificate 1f"))
     store.write_sync(lambda unit: intake.alarm(unit, kind, "pune-no-such", "certificate 1f"))
-    store.write_sync(tell_incidents)
+    store.write_sync(lambda unit: tell_incidents(unit, Silence(Bars(), Flapping())))
     found = only(store)
     assert (found.kind, found.severity, found.device) == (kind, severity, "pune-cam-01")
     assert found.detail["note"] == "certificate 1f" and found.active

@@ -201,12 +201,12 @@ def changed(unit: Unit) -> None:
 def load(conn: Connection) -> Tree:
     """The whole tree: every zone, asset and site with what stands above it."""
     parent: dict[str, str] = {}
-    for row in conn.execute(sa.select(zones.c.id, zones.c.parent_id)):
-        parent[zone_node(row.id)] = zone_node(row.parent_id) if row.parent_id else ROOT
-    for row in conn.execute(sa.select(assets.c.id, assets.c.parent_id, assets.c.zone_id)):
-        parent[asset_node(row.id)] = _above(row.parent_id, row.zone_id)
-    for row in conn.execute(sa.select(sites.c.id, sites.c.asset_id, sites.c.zone_id)):
-        parent[site_node(row.id)] = _above(row.asset_id, row.zone_id)
+    for zone, above in conn.execute(sa.select(zones.c.id, zones.c.parent_id)):
+        parent[zone_node(zone)] = zone_node(above) if above else ROOT
+    for asset, above, zone in conn.execute(sa.select(assets.c.id, assets.c.parent_id, assets.c.zone_id)):
+        parent[asset_node(asset)] = _above(above, zone)
+    for site, asset, zone in conn.execute(sa.select(sites.c.id, sites.c.asset_id, sites.c.zone_id)):
+        parent[site_node(site)] = _above(asset, zone)
     return Tree(parent)
 
 

@@ -169,13 +169,14 @@ def followed(unit: Unit, window: str) -> None:
     unit.conn.execute(windows.update().where(windows.c.id == window).values(followed_at=unit.now))
 
 
-def covering(conn: Connection, device: str, now: datetime) -> Window | None:
-    """The window that covers one device now."""
+def covering(conn: Connection, device: str, now: datetime) -> list[Window]:
+    """The windows that cover one device now."""
     running = holding(conn, now)
     if not running:
-        return None
+        return []
     site = conn.scalar(sa.select(devices.c.site_id).where(devices.c.id == device))
-    return first_of(running, [f"device/{device}", *topology.chain_of(conn, site)])
+    places = {f"device/{device}", *topology.chain_of(conn, site)}
+    return [window for window in running if window.node in places]
 
 
 def first_of(running: Sequence[Window], nodes: Iterable[str]) -> Window | None:

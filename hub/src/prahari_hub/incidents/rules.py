@@ -15,11 +15,13 @@ from prahari_wire.system import AgentFault, JournalSetAside, Shed
 from prahari_wire.twin import Desired, PeripheralConfig
 
 from prahari_hub.fleet.facts import Fact, Transition
+from prahari_hub.fleet.windows import PLANNED_POWER
 
 RANK = {severity: rank for rank, severity in enumerate(Severity)}
 """0 is the highest."""
 
-OFFLINE, CLONE = "device.offline", "device.clone"
+OFFLINE, CLONE, FLAPPING = "device.offline", "device.clone", "device.flapping"
+OUTAGE, FLEET_OUTAGE = "place.outage", "fleet.outage"
 STRANGER, SECOND_KEY = "device.stranger", "claim.second_key"
 SELF_CLOSING = frozenset(
     {
@@ -29,12 +31,21 @@ SELF_CLOSING = frozenset(
         events.SELF_TEST,
         events.AGENT_FAULT,
         OFFLINE,
+        FLAPPING,
+        OUTAGE,
+        FLEET_OUTAGE,
     }
 )
 """Faults: once cleared and acknowledged they are over, and once cleared nobody is called. A call or a person stays until resolved."""
 
 ALWAYS = frozenset({events.PRESS, STRANGER, SECOND_KEY})
 """Raised also for a device in maintenance or out of service."""
+
+
+def suppresses(window: str, kind: str) -> bool:
+    """Whether a window of this kind keeps an incident from being raised and told. A power cut explains faults and silence, not a person in
+    a forbidden place; maintenance explains all but a press."""
+    return kind in SELF_CLOSING if window == PLANNED_POWER else kind not in ALWAYS
 
 
 @dataclass(frozen=True)
@@ -189,11 +200,11 @@ def silence(desired: Desired | None) -> Severity:
 
 def _offline(transition: Transition, desired: Desired | None) -> Verdict:
     detail = {"note": transition.detail}
-    return Raise(f"{transition.device}//offline", OFFLINE, silence(desired), "Device offline", detail)
+    return Raise(offline_key(transition.device), OFFLINE, silence(desired), "Device offline", detail)
 
 
 def _online(transition: Transition, _desired: Desired | None) -> Verdict:
-    return Clear(f"{transition.device}//offline")
+    return Clear(offline_key(transition.device))
 
 
 def _clone(transition: Transition, _desired: Desired | None) -> Verdict:
@@ -217,6 +228,23 @@ def _second_key(transition: Transition, _desired: Desired | None) -> Verdict:
     title = "Another box tried to use a claim that is taken"
     detail = {"note": transition.detail}
     return Raise(f"{transition.device}//second-key", SECOND_KEY, Severity.MAJOR, title, detail)
+
+
+def flapping(device: str, falls: int, desired: Desired | None) -> Raise:
+    """A device that comes and goes: one incident with a count instead of one a fall."""
+    return Raise(flapping_key(device), FLAPPING, silence(desired), flapping_title(falls), {"falls": falls})
+
+
+def flapping_title(falls: int) -> str:
+    return f"Comes and goes: offline {falls} times in an hour"
+
+
+def offline_key(device: str) -> str:
+    return f"{device}//offline"
+
+
+def flapping_key(device: str) -> str:
+    return f"{device}//flapping"
 
 
 TRANSITIONS: dict[tuple[str, str], Callable[[Transition, Desired | None], Verdict]] = {

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Row
 
 from prahari_hub import metrics
+from prahari_hub.fleet import windows
 from prahari_hub.fleet.facts import Fact, Transition
 from prahari_hub.fleet.tables import devices, twins
 from prahari_hub.incidents import lamp
@@ -35,6 +36,7 @@ from prahari_hub.incidents.rules import (
     Verdict,
     judge,
     judge_transition,
+    suppresses,
 )
 from prahari_hub.incidents.tables import incident_log, incidents, notifications
 from prahari_hub.store import Unit
@@ -63,24 +65,28 @@ def on_event(unit: Unit, fact: Fact) -> None:
     """One committed event of a device."""
     config = _config(unit.conn, fact) if fact.kind in NEEDS_CONFIG else None
     cause = Cause(fact.device, fact.peripheral, fact.site_id, fact.at, fact.late, fact.ulid)
-    _apply(unit, cause, judge(fact, config))
+    apply(unit, cause, judge(fact, config))
 
 
 def on_transition(unit: Unit, transition: Transition) -> None:
     """Something that the hub found by itself."""
-    cause = Cause(transition.device, transition.peripheral, transition.site_id, transition.at)
-    _apply(unit, cause, judge_transition(transition, _desired(unit.conn, transition.device)))
+    apply(unit, cause_of(transition), judge_transition(transition, desired_of(unit.conn, transition.device)))
+
+
+def cause_of(transition: Transition) -> Cause:
+    return Cause(transition.device, transition.peripheral, transition.site_id, transition.at)
 
 
 def _config(conn: Connection, fact: Fact) -> Config:
     """What the twin says of the event's peripheral; None if it says nothing that can be read."""
     if fact.peripheral is None:
         return None
-    desired = _desired(conn, fact.device)
+    desired = desired_of(conn, fact.device)
     return desired.peripherals.get(fact.peripheral) if desired else None
 
 
-def _desired(conn: Connection, device: str) -> Desired | None:
+def desired_of(conn: Connection, device: str) -> Desired | None:
+    """The device's twin; None if it has none that can be read."""
     document = conn.execute(sa.select(twins.c.document).where(twins.c.device_id == device)).scalar()
     if document is None:
         return None
@@ -91,7 +97,8 @@ def _desired(conn: Connection, device: str) -> Desired | None:
         return None
 
 
-def _apply(unit: Unit, cause: Cause, verdicts: list[Verdict]) -> None:
+def apply(unit: Unit, cause: Cause, verdicts: list[Verdict]) -> None:
+    """Open, join and clear what the verdicts say."""
     for verdict in verdicts:
         row = _open_row(unit.conn, verdict.key)
         match verdict:
@@ -127,7 +134,7 @@ def _open_row(conn: Connection, key: str) -> Row[Any] | None:
 
 
 def _open(unit: Unit, cause: Cause, verdict: Raise) -> None:
-    if verdict.kind not in ALWAYS and _in_maintenance(unit.conn, cause.device):
+    if _is_planned(unit, cause.device, verdict.kind):
         return
     incident = ulid(int(unit.now.timestamp() * 1000))
     detail = verdict.detail | {"caused_at": cause.at.isoformat()}
@@ -156,9 +163,14 @@ def _open(unit: Unit, cause: Cause, verdict: Raise) -> None:
     tell(unit, incident, "opened")
 
 
-def _in_maintenance(conn: Connection, device: str) -> bool:
-    found = conn.execute(sa.select(devices.c.service).where(devices.c.id == device)).scalar()
-    return found in ("maintenance", "retired")
+def _is_planned(unit: Unit, device: str, kind: str) -> bool:
+    """Whether the device is out of service or under a window that explains it."""
+    if kind in ALWAYS:
+        return False
+    service = unit.conn.execute(sa.select(devices.c.service).where(devices.c.id == device)).scalar()
+    if service in ("maintenance", "retired"):
+        return True
+    return any(suppresses(one.kind, kind) for one in windows.covering(unit.conn, device, unit.now))
 
 
 def _join(unit: Unit, cause: Cause, verdict: Raise, row: Row[Any]) -> None:
@@ -244,7 +256,7 @@ def write_log(
 ) -> None:
     unit.conn.execute(
         incident_log.insert().values(
-            incident_id=incident, at=unit.now, actor=actor, action=action, text=text, event_ulid=event
+            incident_id=incident, at=unit.now, actor=actor, action=action, text=text, event_ulid=event or None
         )
     )
 

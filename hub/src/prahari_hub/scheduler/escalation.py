@@ -1,7 +1,7 @@
 """Tell people of incidents that nobody acknowledges, step by step by a table of delays, until somebody does.
 
 What is to be told is a row first: it survives a restart, is sent again with back-off, and is dropped once somebody has the
-incident. A fault that cleared by itself before its time is not told.
+incident. A fault that cleared by itself before its time is not told. While work is planned, what it explains waits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from prahari_hub import metrics
 from prahari_hub.errors import Unavailable
-from prahari_hub.incidents import queries
+from prahari_hub.incidents import holds, queries
 from prahari_hub.incidents.rules import SELF_CLOSING
 from prahari_hub.incidents.service import tell, write_log
 from prahari_hub.incidents.tables import incidents, notifications
@@ -95,7 +95,7 @@ class Escalation:
 
     def _plan(self, unit: Unit, found: list[Due]) -> None:
         for due in found:
-            if not _still_waits(unit.conn, due):
+            if not _still_waits(unit.conn, due) or holds.is_held(unit.conn, due.incident, unit.now):
                 continue
             for step in range(due.first, due.last + 1):
                 for name, channel in self.channels.items():
@@ -119,9 +119,14 @@ _SINCE = sa.func.coalesce(incidents.c.waits_since, incidents.c.opened_at, type_=
 
 
 def _nobody_has_it() -> sa.ColumnElement[bool]:
-    """Open, unacknowledged, and not a fault that is over."""
+    """Open, unacknowledged, not a fault that is over, and not on hold."""
     over = sa.and_(incidents.c.cleared_at.is_not(None), incidents.c.kind.in_(SELF_CLOSING))
-    return sa.and_(incidents.c.acked_at.is_(None), incidents.c.resolved_at.is_(None), sa.not_(over))
+    return sa.and_(
+        incidents.c.acked_at.is_(None),
+        incidents.c.resolved_at.is_(None),
+        incidents.c.hold.is_(None),
+        sa.not_(over),
+    )
 
 
 def steps_due(conn: Connection, now: datetime, delays: Delays) -> list[Due]:
@@ -168,10 +173,12 @@ def _add(unit: Unit, incident: str, step: int, channel: str, target: str) -> Non
 def waiting(conn: Connection, channel: str, now: datetime) -> list[int]:
     query = (
         sa.select(notifications.c.id)
+        .join(incidents, incidents.c.id == notifications.c.incident_id)
         .where(
             notifications.c.state == "waiting",
             notifications.c.channel == channel,
             notifications.c.due_at <= now,
+            incidents.c.hold.is_(None),
         )
         .order_by(notifications.c.due_at, notifications.c.id)
         .limit(AT_ONCE)
@@ -180,10 +187,10 @@ def waiting(conn: Connection, channel: str, now: datetime) -> list[int]:
 
 
 def call_of(conn: Connection, number: int, now: datetime) -> tuple[Call, str] | None:
-    """What to send and to whom; None if it was dropped meanwhile."""
+    """What to send and to whom; None if it was dropped meanwhile, or if its incident is on hold: then it is sent afterwards."""
     query = sa.select(notifications).where(notifications.c.id == number, notifications.c.state == "waiting")
     row = conn.execute(query).one_or_none()
-    if row is None:
+    if row is None or holds.is_held(conn, row.incident_id, now):
         return None
     return Call(row.id, row.step, queries.get(conn, row.incident_id), now), row.target
 

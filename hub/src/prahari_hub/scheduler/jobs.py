@@ -14,6 +14,7 @@ from prahari_hub.fleet.availability import closing
 from prahari_hub.incidents import holds
 from prahari_hub.incidents.rootcause import Flapping
 from prahari_hub.scheduler import retention
+from prahari_hub.scheduler.silence import Silence, bars_of
 from prahari_hub.scheduler.transitions import tell_incidents
 from prahari_hub.settings import Settings
 from prahari_hub.signage import overrides
@@ -35,8 +36,13 @@ class Job(NamedTuple):
 
 
 def jobs(settings: Settings) -> list[Job]:
+    flaps = Flapping(settings.flapping_per_hour, timedelta(seconds=settings.flapping_quiet_s))
+    silence = Silence(bars_of(settings), flaps)
     return [
-        Job("transitions", 1.0, tell_incidents, frozenset({"transitions"})),
+        Job("transitions", 1.0, partial(tell_incidents, silence=silence), frozenset({"transitions"})),
+        Job("incidents.hold", 1.0, _once(holds.refresh), frozenset({"windows"})),
+        Job("outages.settle", 5.0, _once(silence.settle)),
+        Job("windows.follow", 5.0, _once(silence.follow)),
         Job("commands.overdue", 2.0, _once(commands.conclude_overdue), ends=True),
         Job("overrides.expire", 0.5, _once(overrides.expire), ends=True),
         Job("overrides.renew", 1.0, _once(overrides.renew)),
@@ -44,13 +50,13 @@ def jobs(settings: Settings) -> list[Job]:
         Job("refusals.forget", HOUR_S, _once(lambda unit: journal.forget_refusals(unit, before=unit.now - KEEP_REFUSALS)), ends=True),
         Job("history.hours", 1.0, _once(history.compact_hours)),
         Job("history.days", 1.0, _once(history.compact_days)),
+        Job("availability.close", 1.0, _once(partial(closing.close_days, zone=ZoneInfo(settings.timezone))), ends=True),
         Job("history.forget", HOUR_S, retention.health(settings), ends=True),
         Job("grants.forget", HOUR_S, _once(uploads.forget_grants), ends=True),
         Job("access.sweep", HOUR_S, _once(retention.sweep), ends=True),
         Job("commands.forget", HOUR_S, retention.commands(settings), ends=True),
         Job("events.forget", HOUR_S, retention.events(settings), ends=True),
         Job("files.forget", HOUR_S, retention.files(settings), ends=True),
-        Job("availability.close", 1.0, _once(partial(closing.close_days, zone=ZoneInfo(settings.timezone))), ends=True),
     ]  # fmt: skip
 
 

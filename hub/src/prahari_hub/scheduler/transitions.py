@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from sqlalchemy.exc import OperationalError
 
@@ -11,30 +11,43 @@ from prahari_hub import metrics
 from prahari_hub.fleet import transitions
 from prahari_hub.fleet.facts import Transition
 from prahari_hub.fleet.presence import STILL_OFFLINE
-from prahari_hub.incidents import service as incidents
+from prahari_hub.scheduler.silence import Silence, alone_
 from prahari_hub.store import Unit
 
 READER = "scheduler.incidents"
-AT_ONCE = 500
+AT_ONCE = 2000
 log = logging.getLogger(__name__)
 
 
-def tell_incidents(unit: Unit, act: Callable[[Unit, Transition], None] = incidents.on_transition) -> bool:
+def tell_incidents(unit: Unit, silence: Silence) -> bool:
     """Act on the next transitions; whether there may be more."""
     found = transitions.unread(unit, READER, limit=AT_ONCE)
+    presence = [one for one in found if one.kind == "presence" and one.detail != STILL_OFFLINE]
+    last = {one.device: one for one in presence if one.after in ("online", "offline")}
+    _together(unit, silence, [one for one in last.values() if one.after == "online"])
+    _together(unit, silence, [one for one in last.values() if one.after == "offline"])
     for transition in found:
-        if transition.detail == STILL_OFFLINE:
-            continue  # no news: somebody may have closed its incident since
-        told, after = len(unit.changes), len(unit.callbacks)
-        try:
-            with unit.conn.begin_nested():
-                act(unit, transition)
-        except OperationalError:
-            raise
-        except Exception:
-            del unit.changes[told:], unit.callbacks[after:]
-            metrics.WORKER_FAILURES.labels("transitions").inc()
-            log.exception("transition %d of %s could not be handled", transition.id, transition.device)
+        if transition.kind != "presence":
+            alone_(unit, transition)
     if found:
         transitions.have_read(unit, READER, found[-1].id)
     return len(found) == AT_ONCE
+
+
+def _together(unit: Unit, silence: Silence, told: Sequence[Transition]) -> None:
+    """In bulk; one by one, without looking for a common cause, if that cannot be done."""
+    if not told:
+        return
+    changes, after = len(unit.changes), len(unit.callbacks)
+    act = silence.back if told[0].after == "online" else silence.fell
+    try:
+        with unit.conn.begin_nested():
+            act(unit, told)
+    except OperationalError:
+        raise
+    except Exception:
+        del unit.changes[changes:], unit.callbacks[after:]
+        metrics.WORKER_FAILURES.labels("transitions").inc()
+        log.exception("%d transitions could not be handled together", len(told))
+        for transition in told:
+            alone_(unit, transition)
