@@ -6,16 +6,13 @@ import json
 import random
 import socket
 import ssl
-import time
-from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
 
-from prahari_wire.command import CommandName
-from prahari_wire.events import COMMAND_STATE, OVERRIDE_STATE, TWIN_REPORT
 from prahari_wire.topics import Up, down_filter, fnv1a, up
 
 from bench.swarm import packets, payloads
+from bench.swarm.answers import Answers
 from bench.swarm.identities import Identity
 from bench.swarm.ledger import Ledger
 from bench.swarm.outbox import Outbox
@@ -54,7 +51,7 @@ class Device:
     """Times are the swarm's monotonic clock in seconds."""
 
     __slots__ = (
-        "answered",
+        "answers",
         "attempt",
         "beat_at",
         "birth_at",
@@ -84,7 +81,7 @@ class Device:
         "window_s",
     )  # fmt: skip
 
-    def __init__(self, identity: Identity, host: Host, *, epoch: int, heartbeat_s: float) -> None:
+    def __init__(self, identity: Identity, host: Host, *, heartbeat_s: float) -> None:
         self.identity, self.host, self.id = identity, host, identity.device
         self.boot, self.conn = str(uuid4()), 0
         self.outbox = Outbox(self.id, str(uuid4()), host.ledger)
@@ -95,12 +92,10 @@ class Device:
         self.heartbeat_s = heartbeat_s
         self.connect_at = self.beat_at = self.birth_at = self.ping_at = NEVER
         self.birth_id, self.birth_attempts, self.welcomed = "", 0, False
-        self.pinged = self.urgent_shown = False
+        self.pinged = False
         self.attempt, self.since_s, self.window_s = 0, 0.0, 0.0
         self.head = b""
-        self.twin_version: int | None = None
-        self.epochs: dict[str, int] = {}
-        self.answered: dict[str, str] = {}
+        self.answers = Answers(host.ledger.counts)
 
     # Timers
 
@@ -134,7 +129,7 @@ class Device:
 
     def _beat(self, now_s: float) -> None:
         self.outgoing += self.head
-        self.outgoing += self.host.tail(now_s) % (payloads.next_count(), *self.host.beats.values())
+        self.outgoing += self.host.tail(now_s) % (payloads.take(), *self.host.beats.values())
         self.beat_at += self.heartbeat_s
         if self.beat_at < now_s:
             self.beat_at = now_s + self.heartbeat_s
@@ -290,7 +285,7 @@ class Device:
         self.birth_attempts += 1
         self.birth_at = now_s + wait_s * random.uniform(0.75, 1.25)
         body = payloads.birth_body(
-            self.outbox.journal, self.outbox.low, self.twin_version, callbox=self.identity.callbox
+            self.outbox.journal, self.outbox.low, self.answers.twin_version, callbox=self.identity.callbox
         )
         up_s = self.host.up_s(now_s)
         self._publish(Up.BIRTH, payloads.envelope(self.boot, self.conn, up_s, body, message_id=self.birth_id))
@@ -302,15 +297,13 @@ class Device:
     # What the hub says
 
     def heard(self, channel: str, message: dict[str, Any], now_s: float) -> None:
-        match channel:
-            case "ack":
-                self._acked(message, now_s)
-            case "twin":
-                self._twin(message, now_s)
-            case "command":
-                self._command(message, now_s)
-            case "override":
-                self._override(message, now_s)
+        if channel == "ack":
+            self._acked(message, now_s)
+        elif (answer := self.answers.to(channel, message)) is not None:
+            if self.answers.heartbeat_s:
+                self.heartbeat_s = float(self.answers.heartbeat_s)
+                self.beat_at = min(self.beat_at, self.phase_of_beat(now_s))
+            self.emit(answer.kind, answer.body, answer.peripheral, now_s)
 
     def _acked(self, ack: dict[str, Any], now_s: float) -> None:
         if ack.get("retry_after_s"):
@@ -327,46 +320,3 @@ class Device:
         if self.phase == "down" and self.outbox.urgent:
             self.connect_at = min(self.connect_at, now_s + random.uniform(0, FIRST_DELAY_S))
         return seq
-
-    def _twin(self, twin: dict[str, Any], now_s: float) -> None:
-        version, document = int(twin["version"]), twin.get("document")
-        if document is None:
-            errors = [{"path": "(document)", "message": "simulated devices fetch no documents over HTTPS"}]
-            body = {
-                "version": version,
-                "outcome": "rejected",
-                "applied_version": self.twin_version,
-                "errors": errors,
-            }
-        else:
-            self.twin_version = version
-            self.heartbeat_s = float(document.get("heartbeat_s", self.heartbeat_s))
-            self.beat_at = min(self.beat_at, self.phase_of_beat(now_s))
-            body = {"version": version, "outcome": "applied", "applied_version": version, "errors": []}
-        self.host.ledger.counts["twins"] += 1
-        self.emit(TWIN_REPORT, body, None, now_s)
-
-    def _command(self, command: dict[str, Any], now_s: float) -> None:
-        """Answer once; a repeat is answered from memory."""
-        name, known = str(command["id"]), self.answered.get(str(command["id"]))
-        state = known
-        if state is None:
-            expired = datetime.fromisoformat(command["expires_at"]).timestamp() < time.time()
-            state = "EXPIRED" if expired else "SUCCEEDED"
-            self.answered[name] = state
-            self.host.ledger.counts["commands"] += 1
-        else:
-            self.host.ledger.counts["commands_again"] += 1
-        body: dict[str, Any] = {"command": name, "state": state}
-        if state == "SUCCEEDED" and command["name"] == CommandName.LAMP:
-            body["result"] = {"state": command["args"].get("state")}
-        self.emit(COMMAND_STATE, body, None, now_s)
-
-    def _override(self, given: dict[str, Any], now_s: float) -> None:
-        display, epoch = str(given["display"]), int(given["epoch"])
-        if epoch <= self.epochs.get(display, -1):
-            return
-        self.epochs[display] = epoch
-        active = [item["id"] for item in given["overrides"]]
-        self.host.ledger.counts["overrides"] += 1
-        self.emit(OVERRIDE_STATE, {"epoch": epoch, "outcome": "applied", "active": active}, display, now_s)

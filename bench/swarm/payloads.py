@@ -6,7 +6,6 @@ that the MQTT header of a device's heartbeat can be made once.
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
 import time
@@ -22,7 +21,7 @@ from bench.swarm import packets
 MONO_BASE_MS = 1_000_000_000
 """A box that has been up for eleven days: its counters keep their width."""
 CAMERA, CALLBOX = ("cam1", "camera"), ("box1", "callbox")
-_count = itertools.count(random.SystemRandom().randrange(10**14))
+_next = [random.SystemRandom().randrange(10**14)]
 
 
 def stamp_of(now_s: float) -> str:
@@ -40,11 +39,14 @@ def ulid_head(now_s: float) -> str:
 
 def quick_ulid(now_s: float | None = None) -> str:
     """Unique within this machine, sorted by time; its last 16 characters count instead of being random."""
-    return f"{ulid_head(time.time() if now_s is None else now_s)}{next(_count):016d}"
+    return f"{ulid_head(time.time() if now_s is None else now_s)}{take():016d}"
 
 
-def next_count() -> int:
-    return next(_count)
+def take(count: int = 1) -> int:
+    """The first of ``count`` numbers that nobody else in this process gets: they make ids unique."""
+    first = _next[0]
+    _next[0] = first + count
+    return first
 
 
 def boot_of(index: int, epoch: int) -> str:

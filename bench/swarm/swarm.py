@@ -61,9 +61,7 @@ class Swarm:
         self._started_s = time.monotonic()
         self._context = ssl.create_default_context(cafile=str(ca))
         self._context.options |= ssl.OP_NO_TICKET
-        self.devices = {
-            item.device: Device(item, self, epoch=0, heartbeat_s=heartbeat_s) for item in identities
-        }
+        self.devices = {item.device: Device(item, self, heartbeat_s=heartbeat_s) for item in identities}
         self._connect_over_s = connect_over_s
         self._by_fd: dict[int, Device] = {}
         self._timers: list[tuple[float, int, Device]] = []

@@ -27,7 +27,7 @@ def test_a_heartbeat_is_one_of_the_contract_and_fills_its_packet(full: bool) -> 
     for number in range(3):
         tail = beats.tail(12.5 * number, time.time())
         stream += beats.head("swarm-000077", BOOT, 1)
-        stream += tail % (payloads.next_count(), *beats.values())
+        stream += tail % (payloads.take(), *beats.values())
     bodies = [packets.message(body) for kind, body in packets.packets(stream) if kind == packets.PUBLISH]
     assert not stream
     said = [parse(HealthMessage, payload, strict_scan=True) for _, payload in bodies]
@@ -41,8 +41,7 @@ def test_a_heartbeat_costs_no_more_than_a_few_microseconds() -> None:
     beats = payloads.Heartbeats()
     tail = beats.tail(0, time.time())
     once_s = (
-        min(timeit.repeat(lambda: tail % (payloads.next_count(), *beats.values()), number=2000, repeat=5))
-        / 2000
+        min(timeit.repeat(lambda: tail % (payloads.take(), *beats.values()), number=2000, repeat=5)) / 2000
     )
     assert once_s < 50e-6
 
