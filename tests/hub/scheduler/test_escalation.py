@@ -17,10 +17,11 @@ import sqlalchemy as sa
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
 from prahari_hub.errors import SetupError
+from prahari_hub.fleet import registry, windows
 from prahari_hub.fleet.facts import Fact, Transition
 from prahari_hub.fleet.tables import devices
 from prahari_hub.http.actor import Actor, Role
-from prahari_hub.incidents import actions, queries, service
+from prahari_hub.incidents import actions, holds, queries, service
 from prahari_hub.incidents.queries import Filter
 from prahari_hub.incidents.tables import notifications
 from prahari_hub.scheduler.escalation import ATTEMPTS, Escalation
@@ -319,3 +320,114 @@ async def test_each_step_mails_its_own_people(store: Store, tmp_path: Path, cloc
 def test_settings_that_cannot_work_are_refused_at_start(store: Store, tmp_path: Path, given, said) -> None:
     with pytest.raises(SetupError, match=said):
         Escalation(store, Settings(home=tmp_path, **given))
+
+
+def plan(store: Store, clock: Clock, *, kind: str = "planned_power", minutes: float = 60) -> str:
+    """A window over the device that begins now."""
+    return store.write_sync(
+        lambda unit: windows.plan(
+            unit,
+            ASHA,
+            kind=kind,
+            scope=("device", "pune-ecb-01"),
+            starts_at=clock.now,
+            ends_at=clock.now + timedelta(minutes=minutes),
+            reason="transformer works",
+        )
+    ).id
+
+
+def steps(receiver: Receiver) -> list[int]:
+    return [json.loads(body)["step"] for _, _, body in receiver.got]
+
+
+async def tick(store: Store, hook: Escalation) -> None:
+    """The scheduler's part of holding, then a round."""
+    await store.write(holds.refresh)
+    await round_(hook)
+
+
+async def test_an_incident_waits_while_a_window_runs_and_its_time_goes_on_afterwards(
+    store: Store, hook, receiver, clock
+) -> None:
+    offline(store, "suspect", "offline")
+    clock.pass_(200)
+    plan(store, clock, minutes=60)
+    for _ in range(6):
+        await tick(store, hook)
+        clock.pass_(600)
+    assert steps(receiver) == [] and listed(store).hold is not None
+    clock.pass_(301)
+    await tick(store, hook)
+    assert steps(receiver) == [] and listed(store).hold is None
+    clock.pass_(90)
+    await tick(store, hook)
+    assert steps(receiver) == []
+    clock.pass_(20)
+    await tick(store, hook)
+    assert steps(receiver) == [1]
+
+
+async def test_later_steps_wait_too(store: Store, hook, receiver, clock) -> None:
+    offline(store, "suspect", "offline")
+    clock.pass_(301)
+    await tick(store, hook)
+    assert steps(receiver) == [1]
+    plan(store, clock, minutes=60)
+    clock.pass_(3000)
+    await tick(store, hook)
+    assert steps(receiver) == [1]
+
+
+async def test_a_step_is_not_planned_although_the_window_has_not_been_noted_yet(
+    store: Store, hook, receiver, clock
+) -> None:
+    offline(store, "suspect", "offline")
+    clock.pass_(301)
+    plan(store, clock)
+    await round_(hook)
+    assert rows(store) == []
+
+
+async def test_a_call_that_is_planned_already_waits_and_is_sent_afterwards(
+    store: Store, hook, receiver, clock
+) -> None:
+    receiver.status = 503
+    offline(store, "suspect", "offline")
+    clock.pass_(301)
+    await round_(hook)
+    assert len(receiver.got) == 1
+    receiver.status = 200
+    plan(store, clock, minutes=60)
+    clock.pass_(60)
+    await round_(hook)
+    await tick(store, hook)
+    assert len(receiver.got) == 1
+    clock.pass_(3600 + 301)
+    await tick(store, hook)
+    assert len(receiver.got) == 2 and [row.state for row in rows(store)] == ["sent"]
+
+
+async def test_a_device_in_maintenance_is_on_hold(store: Store, hook, receiver, clock) -> None:
+    offline(store, "suspect", "offline")
+    store.write_sync(
+        lambda unit: registry.change_device(unit, ASHA, "pune-ecb-01", {"service": "maintenance"})
+    )
+    clock.pass_(3600)
+    await round_(hook)
+    await tick(store, hook)
+    assert steps(receiver) == [] and listed(store).hold == "maintenance"
+
+
+@pytest.mark.parametrize("kind", ["planned_power", "maintenance"])
+async def test_a_call_from_a_call_box_waits_for_no_window(store: Store, hook, receiver, clock, kind) -> None:
+    plan(store, clock, kind=kind)
+    press(store)
+    clock.pass_(61)
+    await tick(store, hook)
+    assert steps(receiver) == [1]
+
+
+def listed(store: Store) -> queries.Incident:
+    (found,) = store.read_sync(lambda conn: queries.page(conn, Filter())).items
+    return found
