@@ -170,7 +170,8 @@ async def test_a_worker_that_lost_a_lease_forgets_it_and_writes_on_for_the_other
 @pytest.mark.parametrize("which_store", ["postgresql"], indirect=True)
 async def test_a_take_over_waits_for_the_old_holders_transaction(database_url: str, store: Store) -> None:
     """What the old holder is committing is seen by the new one, or is refused: never in between."""
-    old, new = Store.open(database_url), Store.open(database_url)
+    old = Store.open(database_url)
+    new = old.aside()
     held = await old.write(lambda unit: statements.claim(unit, "old", ["partition/0"]))
     await old.write(_expire)
     inside, go_on = asyncio.Event(), asyncio.Event()

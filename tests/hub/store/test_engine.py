@@ -15,14 +15,11 @@ from prahari_hub.errors import SetupError
 from prahari_hub.fleet.tables import zones
 from prahari_hub.http.actor import system
 from prahari_hub.store import Change, Store, Unit
-from prahari_hub.store.migrate import load_tables, migrate
-from prahari_hub.store.schema import metadata
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    found = Store.open(f"sqlite:///{tmp_path / 'hub.db'}")
-    migrate(found.engine)
+def store(database_url: str) -> Iterator[Store]:
+    found = Store.open(database_url)
     yield found
     found.close()
 
@@ -31,6 +28,7 @@ def add_zone(unit: Unit) -> None:
     unit.conn.execute(zones.insert().values(id="kothrud", name="कोथरूड"))
 
 
+@pytest.mark.parametrize("which_store", ["sqlite"], indirect=True)
 def test_a_commit_is_on_disk_when_it_returns(store: Store) -> None:
     with store.engine.connect() as conn:
         assert conn.exec_driver_sql("PRAGMA synchronous").scalar() == 2
@@ -72,13 +70,13 @@ async def test_changes_and_callbacks_run_after_the_commit_in_the_callers_thread(
 
 
 async def test_writers_do_not_fail_each_other(store: Store) -> None:
-    """A unit that reads first and then writes holds the write lock from its beginning."""
+    """On SQLite a unit that reads first and then writes holds the write lock from its beginning."""
 
     def bump(unit: Unit) -> None:
         count = unit.conn.execute(sa.select(sa.func.count()).select_from(zones)).scalar_one()
         unit.conn.execute(zones.insert().values(id=f"zone-{count}", name="z"))
 
-    other = Store.open(str(store.engine.url))
+    other = Store.open(store.engine.url.render_as_string(hide_password=False))
     threads = [
         threading.Thread(target=lambda s=s: [s.write_sync(bump) for _ in range(20)]) for s in (store, other)
     ]
@@ -103,17 +101,8 @@ def test_times_come_back_aware_and_in_utc(store: Store) -> None:
 @pytest.mark.parametrize("statement", ["UPDATE audit SET actor = 'nobody'", "DELETE FROM audit"])
 def test_the_audit_log_cannot_be_rewritten(store: Store, statement: str) -> None:
     store.write_sync(lambda unit: record(unit, system("test"), "zone.create", "zone:kothrud"))
-    with pytest.raises(sa.exc.IntegrityError, match="append-only"):
+    with pytest.raises(sa.exc.DBAPIError, match="append-only"):
         store.write_sync(lambda unit: unit.conn.exec_driver_sql(statement))
-
-
-def test_the_newest_migration_gives_the_tables_that_the_slices_declare(store: Store) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    load_tables()
-    with store.engine.connect() as conn:
-        assert compare_metadata(MigrationContext.configure(conn), metadata) == []
 
 
 def test_a_database_that_cannot_be_opened_is_named(tmp_path: Path) -> None:

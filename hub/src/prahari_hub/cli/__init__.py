@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from prahari_hub.cli import audit, devices, keeping, keys, people, places, run
+from prahari_hub.cli import audit, devices, health, keeping, keys, people, places, run
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 HELP = "prahari-hub: set up and run the hub, and do from a shell what the console does. Safe beside a running hub."
@@ -16,6 +16,7 @@ HELP = "prahari-hub: set up and run the hub, and do from a shell what the consol
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings=CONTEXT, help=HELP)
 run.add_to(app)
 keeping.add_to(app)
+health.add_to(app)
 app.add_typer(people.user_app, name="user")
 app.add_typer(people.token_app, name="token")
 app.add_typer(audit.app, name="audit")

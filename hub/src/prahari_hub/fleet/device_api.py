@@ -44,16 +44,16 @@ async def put_blob(request: Request, device: Device, sha256: Sha256) -> Response
     known = stored is not None and stored == (row["size"] or stored)
     if not known:
         said = request.headers.get("content-length")
-        _within_quota(request, device, row["size"] or int(said or MOST_BYTES))
+        await _within_quota(request, device, row["size"] or int(said or MOST_BYTES))
         await blobs.put(sha256, request.stream(), size=row["size"])
     if row["stored_at"] is None:
         await store.write(lambda unit: uploads.stored(unit, device, sha256))
     return Response(status_code=200 if known else 201)
 
 
-def _within_quota(request: Request, device: str, size: int) -> None:
+async def _within_quota(request: Request, device: str, size: int) -> None:
     quota: Quota = request.app.state.quota
-    if not quota.take(device, size, store_of(request).clock()):
+    if not await store_of(request).write(lambda unit: quota.take(unit, device, size)):
         raise HTTPException(
             429,
             f"{device} has sent the {quota.most_bytes // MIB} MiB that a device may send in a day; "

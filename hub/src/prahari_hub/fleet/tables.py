@@ -346,6 +346,14 @@ granted_files = Table(
     Column("until", UtcDateTime, nullable=False),  # a device may fetch what its overrides and commands name
 )
 
+upload_days = Table(
+    "upload_days",
+    metadata,
+    Column("device_id", String, primary_key=True),
+    Column("day", Date, primary_key=True),  # UTC
+    Column("bytes", BigInteger, nullable=False),
+)
+
 map_layers = Table(
     "map_layers",
     metadata,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from cryptography import x509
@@ -132,3 +132,36 @@ def history(conn: Connection, device: str) -> list[Any]:
     """Every certificate of a device, the newest first."""
     query = sa.select(certificates).where(certificates.c.device_id == device)
     return list(conn.execute(query.order_by(certificates.c.issued_at.desc())))
+
+
+class Horizon(NamedTuple):
+    """Of the newest certificate of each device: expired, ending within the given time, all; and the first end to come."""
+
+    expired: int
+    soon: int
+    devices: int
+    next_end: datetime | None
+
+
+def horizon(conn: Connection, now: datetime, within: timedelta) -> Horizon:
+    """Devices whose certificates end; revoked ones and those of retired devices' past do not count."""
+    ends = (
+        sa.select(sa.func.max(certificates.c.not_after).label("end"))
+        .where(certificates.c.state.in_(ALLOWED))
+        .group_by(certificates.c.device_id)
+        .subquery()
+    )
+    end: sa.Column[datetime] = sa.type_coerce(ends.c.end, certificates.c.not_after.type)  # type: ignore[assignment]
+
+    def count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+        return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
+
+    row = conn.execute(
+        sa.select(
+            count(end <= now),
+            count(sa.and_(end > now, end <= now + within)),
+            sa.func.count(),
+            sa.type_coerce(sa.func.min(sa.case((end > now, end))), certificates.c.not_after.type),
+        ).select_from(ends)
+    ).one()
+    return Horizon(int(row[0]), int(row[1]), int(row[2]), row[3])

@@ -9,10 +9,11 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from prahari_hub.access import chain
-from prahari_hub.fleet import commands, history, journal, uploads
+from prahari_hub.fleet import commands, history, journal, quota, uploads
 from prahari_hub.fleet.availability import closing
 from prahari_hub.incidents import holds
 from prahari_hub.incidents.rootcause import Flapping
+from prahari_hub.operations import parts, sizes
 from prahari_hub.scheduler import retention
 from prahari_hub.scheduler.silence import Silence, bars_of
 from prahari_hub.scheduler.transitions import tell_incidents
@@ -56,6 +57,9 @@ def jobs(settings: Settings) -> list[Job]:
         Job("access.sweep", HOUR_S, _once(retention.sweep), ends=True),
         Job("commands.forget", HOUR_S, retention.commands(settings), ends=True),
         Job("events.forget", HOUR_S, retention.events(settings), ends=True),
+        Job("uploads.forget", HOUR_S, _once(quota.forget), ends=True),
+        Job("parts.sweep", parts.EVERY_S, _once(parts.sweeper(settings)), ends=True),
+        Job("sizes.note", HOUR_S, _once(partial(sizes.note, settings))),
         Job("files.forget", HOUR_S, retention.files(settings), ends=True),
     ]  # fmt: skip
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,13 +19,18 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from prahari_hub.errors import SetupError, Unavailable
+from prahari_hub.store import postgres
 from prahari_hub.store.schema import metadata
 
 T = TypeVar("T")
 READERS = 4
+TIMEOUT_S = 60.0
 BUSY_MS = 5000
+TRIES = 4
+"""Of a transaction that PostgreSQL undid because another one came first."""
 SQLITE_CORRUPT, SQLITE_NOTADB = 11, 26
 DAMAGED = (
     "the database {} is damaged ({}): stop the hub, keep the file, and restore a backup into an empty home with prahari-hub restore; "
@@ -64,21 +71,41 @@ class Unit:
 
 
 class Store:
-    """``on_changes`` is set by the composition root; it is called on the event loop after each commit that told something."""
+    """``on_changes`` is set by the composition root; it is called on the event loop after each commit that told something.
 
-    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    A unit is alone: no other one, of whatever process, runs between its first statement and its commit. So it may read, decide
+    and write. SQLite has one writer anyway; on PostgreSQL ``turn`` says which lock keeps the others out.
+    """
+
+    turn = postgres.Turn.ALONE
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        readers: int = READERS,
+    ) -> None:
         self.engine = engine
         self.clock = clock
         self.on_changes: Callable[[list[Change]], None] = lambda changes: None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="hub.store.write")
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="hub.store.read")
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="hub.store.read")
 
     @classmethod
-    def open(cls, url: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Store:
-        """Open the database and assert that a commit is on disk when it returns."""
-        engine = sa.create_engine(url, pool_size=READERS + 2, pool_pre_ping=not url.startswith("sqlite"))
-        if engine.dialect.name == "sqlite":
-            _configure_sqlite(engine)
+    def open(
+        cls,
+        url: str,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        readers: int = READERS,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Store:
+        """Open the database and assert that a commit is on disk when it returns.
+
+        ``readers`` read at once. ``timeout_s`` is the longest that one statement may take on PostgreSQL.
+        """
+        engine = _engine(url, readers, timeout_s)
         try:
             with engine.connect() as conn:
                 _assert_durable(conn)
@@ -88,7 +115,7 @@ class Store:
             raise SetupError(
                 f"the database {engine.url.render_as_string()} cannot be opened: {error.orig}"
             ) from error
-        return cls(engine, clock=clock)
+        return cls(engine, clock=clock, readers=readers)
 
     def aside(self) -> Store:
         """The same database with threads of its own, for what must not wait behind long writes; close it as well."""
@@ -99,7 +126,10 @@ class Store:
         metadata.create_all(self.engine)
 
     async def write(self, work: Callable[[Unit], T]) -> T:
-        """Run ``work`` in one transaction on the writer thread; its callbacks and changes run here after the commit."""
+        """Run ``work`` in one transaction on the writer thread; its callbacks and changes run here after the commit.
+
+        Unavailable: nothing was written, try again later. ``work`` runs again at once where PostgreSQL asks for that.
+        """
         loop = asyncio.get_running_loop()
         unit, result = await loop.run_in_executor(self._writer, self._transact, work)
         self._finish(unit)
@@ -115,21 +145,35 @@ class Store:
         return result
 
     def read_sync(self, work: Callable[[Connection], T]) -> T:
-        with self.engine.connect() as conn:
-            return work(conn)
+        """Run ``work`` on one state of the database. Unavailable: it does not answer now."""
+        try:
+            with self._reading() as conn:
+                return work(conn)
+        except (OperationalError, PoolTimeout) as error:
+            raise Unavailable(f"the database does not answer now: {_said(error)}") from error
+
+    def _reading(self) -> Connection:
+        conn = self.engine.connect()
+        if conn.dialect.name == "sqlite":
+            return conn  # a deferred transaction sees one state
+        return conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     def close(self) -> None:
         self._writer.shutdown()
         self._readers.shutdown()
         self.engine.dispose()
 
-    def _transact(self, work: Callable[[Unit], T]) -> tuple[Unit, T]:
+    def _transact(self, work: Callable[[Unit], T], tries: int = TRIES) -> tuple[Unit, T]:
         try:
             with self.engine.connect().execution_options(prahari_write=True) as conn, conn.begin():
+                postgres.take_turn(conn, self.turn)
                 unit = Unit(conn, self.clock())
                 result = work(unit)
-        except OperationalError as error:
-            raise Unavailable(f"the database does not take writes now: {error.orig}") from error
+        except (OperationalError, PoolTimeout) as error:
+            if tries > 1 and isinstance(error, OperationalError) and postgres.may_be_repeated(error):
+                time.sleep(random.uniform(0.01, 0.05))  # noqa: S311 - so that the two do not meet again
+                return self._transact(work, tries - 1)
+            raise Unavailable(f"the database does not take writes now: {_said(error)}") from error
         except DatabaseError as error:
             if is_damage(error):
                 raise Unavailable(DAMAGED.format(self.engine.url.database, error.orig)) from error
@@ -147,6 +191,8 @@ class Store:
 
 
 class _Aside(Store):
+    turn = postgres.Turn.ANY
+
     def close(self) -> None:
         self._writer.shutdown()
         self._readers.shutdown()
@@ -154,9 +200,14 @@ class _Aside(Store):
 
 class FencedStore(Store):
     """The same store, whose transactions are checked first: ``guard`` is asked on the event loop when a write is handed
-    over, and what it gives runs at the beginning of the transaction and raises where this process may not write any more."""
+    over, and what it gives runs at the beginning of the transaction and raises where this process may not write any more.
 
-    def __init__(self, store: Store, guard: Callable[[], Callable[[Unit], None]]) -> None:
+    With ``beside`` its units run beside those of other processes' such stores: the guard keeps them on different devices."""
+
+    def __init__(
+        self, store: Store, guard: Callable[[], Callable[[Unit], None]], *, beside: bool = False
+    ) -> None:
+        self.turn = postgres.Turn.BESIDE if beside else store.turn
         self.engine = store.engine
         self.clock = store.clock
         self._store = store
@@ -192,6 +243,27 @@ def damaged(engine: Engine, error: DatabaseError) -> SetupError:
         f"the database {engine.url.render_as_string()} is damaged ({error.orig}): put it aside and restore the newest backup "
         "with prahari-hub restore"
     )
+
+
+def _said(error: OperationalError | PoolTimeout) -> str:
+    said = str(error.orig if isinstance(error, OperationalError) else error)
+    return said.strip().splitlines()[0] if said.strip() else "it said nothing"
+
+
+def _engine(url: str, readers: int, timeout_s: float) -> Engine:
+    if sa.make_url(url).get_backend_name() == "sqlite":
+        engine = sa.create_engine(url, pool_size=readers + 2)
+        _configure_sqlite(engine)
+        return engine
+    engine = sa.create_engine(
+        url,
+        pool_size=readers + 2,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        connect_args=postgres.connect_args(timeout_s),
+    )
+    postgres.configure(engine)
+    return engine
 
 
 def _configure_sqlite(engine: Engine) -> None:

@@ -10,6 +10,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
+from prahari_hub.store.postgres import takes_no_limit
+
 SLICES = ("store", "access", "identity", "fleet", "incidents", "signage", "scheduler")
 MIGRATION_LOCK = 0x50726168  # any number that nobody else uses in this database
 
@@ -45,4 +47,5 @@ def knows(revision: str) -> bool:
 def _alone(conn: Connection) -> None:
     """Processes that start together migrate one after the other; the later ones find nothing left to do."""
     if conn.dialect.name == "postgresql":
+        takes_no_limit(conn)
         conn.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
