@@ -8,6 +8,7 @@ const ORDER = Object.keys(NAMES);
 const EVERY_MS = 60_000;
 const box = document.getElementById("charts");
 let hours = 24;
+const DAY_S = 86400;
 let charts = [];
 
 const colour = (name) => {
@@ -20,7 +21,7 @@ const colour = (name) => {
 };
 
 async function draw() {
-  const answer = await fetch(`/api/v1/devices/${box.dataset.device}/health?hours=${hours}`, { headers: { accept: "application/json" } }).catch(() => null);
+  const answer = await fetch(`/api/v1/devices/${box.dataset.device}/history?from=${new Date(Date.now() - hours * 3.6e6).toISOString()}`, { headers: { accept: "application/json" } }).catch(() => null);
   if (!answer?.ok) return;
   const { times, checks } = await answer.json();
   charts.forEach((chart) => chart.destroy());
@@ -56,15 +57,21 @@ function one(name, xs, { min, mean, max }) {
     tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Asia/Kolkata"),
     cursor: { y: false }, legend: { show: true, live: true },
     scales: { x: { time: true, range: [xs[0], xs.at(-1)] }, y: unit === "%" ? { range: [0, 100] } : {} },
-    axes: [{ ...axis, values: hours > 24 ? [[86400, "{D}.{M}."], [3600, "{HH}:{mm}"]].map(([step, text]) => [step, text, null, null, null, null, null, null, 1]) : [[3600, "{HH}:{mm}", null, null, null, null, null, null, 1], [60, "{HH}:{mm}", null, null, null, null, null, null, 1]] }, { ...axis, size: 44 }],
+    axes: [{ ...axis, values: ticks() }, { ...axis, size: 44 }],
     series: [
-      { label: t("Time"), value: "{DD}.{MM}. {HH}:{mm}" },
+      { label: t("Time"), value: hours > 800 ? "{DD}.{MM}.{YYYY}" : "{DD}.{MM}. {HH}:{mm}" },
       { label: t("Mean"), stroke: act, width: 1.6, spanGaps: false, points: { show: true, size: 5, fill: act, filter: alone } },
       { label: t("Least"), stroke: clear, spanGaps: false, points: { show: false } },
       { label: t("Most"), stroke: clear, spanGaps: false, points: { show: false } },
     ],
     bands: [{ series: [3, 2], fill: fade(act) }],
   }, [xs, mean, min, max], plot);
+}
+
+/** Labels of the time axis: clock within a day, dates within months, months beyond. */
+function ticks() {
+  const formats = hours > 800 ? [[28 * DAY_S, "{M}/{YY}"], [DAY_S, "{D}.{M}."]] : hours > 24 ? [[DAY_S, "{D}.{M}."], [3600, "{HH}:{mm}"]] : [[3600, "{HH}:{mm}"], [60, "{HH}:{mm}"]];
+  return formats.map(([step, text]) => [step, text, null, null, null, null, null, null, 1]);
 }
 
 /** Values between two gaps: a line cannot show them. */

@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 from prahari_hub.errors import Invalid
 from prahari_hub.fleet import registry
-from prahari_hub.fleet.availability.calculus import KINDS
+from prahari_hub.fleet.availability import figures
+from prahari_hub.fleet.availability.calculus import KINDS, Share
 from prahari_hub.fleet.availability.closing import close_days, reopen
 from prahari_hub.fleet.tables import (
     availability_closed,
@@ -217,3 +218,63 @@ def test_a_day_made_anew_counts_once_what_was_learned_since(days: Days) -> None:
 def test_a_day_that_runs_is_not_made_anew(days: Days) -> None:
     with pytest.raises(Invalid):
         days.do(lambda unit: reopen(unit, DAY))
+
+
+async def test_figures_of_a_month_by_zone_vendor_and_day(days: Days, api: Any) -> None:
+    days.step(CALLBOX, 6, "online", "offline")
+    days.step(CALLBOX, 9, "offline", "online")
+    days.close()
+    client = api()
+    found = (await client.get("/figures/availability", params={"month": "2026-03"})).json()
+    assert (found["until"], found["total"]["down_s"], found["total"]["up_s"]) == ("2026-03-01", 3 * H, 69 * H)
+    assert found["total"]["availability"] == round(69 / 72, 6)
+    assert [(row["key"], row["name"], row["devices"]) for row in found["items"]] == [("pune", "Pune", 3)]
+    below = (await client.get("/figures/availability", params={"month": "2026-03", "zone": "pune"})).json()
+    assert [row["key"] for row in below["items"]] == ["kasba"]
+    by_vendor = (
+        await client.get("/figures/availability", params={"month": "2026-03", "group": "vendor"})
+    ).json()
+    assert [(row["key"], row["devices"], row["down_s"]) for row in by_vendor["items"]] == [
+        ("", 2, 3 * H),
+        ("Acme", 1, 0),
+    ]
+    acme = (
+        await client.get(
+            "/figures/availability", params={"month": "2026-03", "group": "day", "vendor": "Acme"}
+        )
+    ).json()
+    assert [(row["key"], row["devices"], row["up_s"]) for row in acme["items"]] == [("2026-03-01", 1, 24 * H)]
+    worst = (
+        await client.get("/figures/availability/worst", params={"month": "2026-03", "zone": "pune"})
+    ).json()
+    assert [(row["key"], row["down_s"]) for row in worst["items"]] == [(CALLBOX, 3 * H)]
+    assert (await client.get("/figures/availability", params={"month": "2026-13"})).status_code == 422
+    empty = (await client.get("/figures/availability", params={"month": "2024-01"})).json()
+    assert (empty["until"], empty["items"]) == (None, [])
+
+
+def test_one_devices_month_includes_the_day_that_runs(days: Days) -> None:
+    days.step(CALLBOX, 6, "online", "offline")
+    days.close(25)
+    days.time.now = at(26)
+    found = days.store.read_sync(
+        lambda conn: figures.device_days(
+            conn, CALLBOX, DAY, date(2026, 4, 1), zone=KOLKATA, now=days.time.now
+        )
+    )
+    assert found == {DAY: Share(6 * H, 18 * H), DAY + timedelta(days=1): Share(0, 2 * H)}
+
+
+async def test_figures_are_a_page_and_a_table_for_a_spreadsheet(days: Days, api: Any) -> None:
+    days.step(CALLBOX, 6, "online", "offline")
+    days.close()
+    client = api()
+    client.base_url = "http://localhost"
+    page = await client.get("/figures", params={"month": "2026-03", "group": "vendor"})
+    assert page.status_code == 200
+    assert f"/devices/{CALLBOX}" in page.text
+    file = await client.get("/figures.csv", params={"month": "2026-03", "group": "device"})
+    assert file.headers["content-disposition"].endswith('"availability-2026-03-device.csv"')
+    rows = [line.split(",") for line in file.text.splitlines()]
+    assert rows[1][:4] == ["2026-03", "2026-03-01", "device", CALLBOX]
+    assert rows[1][7:9] == ["6.000", "18.000"]

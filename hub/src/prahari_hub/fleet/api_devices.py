@@ -47,6 +47,7 @@ Sort = Literal[
     "health_state", "-health_state", "last_seen", "-last_seen",
 ]  # fmt: skip
 Kind = Annotated[str, StringConstraints(max_length=60), Clean]
+POINTS_AT_MOST = 9000
 CheckName = Annotated[str, StringConstraints(max_length=120), Clean]
 
 
@@ -151,7 +152,40 @@ async def health_series(
 
     def work(conn: Connection) -> history.Series:
         registry.require_device(conn, device)
-        return history.series(conn, device, since=since, until=end, checks=check)
+        return history.series(conn, device, since=since, until=end, checks=check, step=history.BUCKET)
+
+    return HealthSeries.model_validate(await store_of(request).read(work))
+
+
+@router.get("/{device}/history")
+async def health_history(
+    request: Request,
+    device: DevicePath,
+    actor: Reader,
+    *,
+    since: Annotated[datetime | None, Query(alias="from", description="a day ago if left out")] = None,
+    until: Annotated[datetime | None, Query(alias="to", description="now if left out")] = None,
+    step: Annotated[
+        Literal["300", "3600", "86400"] | None,
+        Query(description="seconds; five minutes for a day, hours for a month, days beyond if left out"),
+    ] = None,
+    check: Annotated[list[CheckName], Query(max_length=20)] = [],  # noqa: B006
+) -> HealthSeries:
+    """Least, mean and most of each check; null where the device said nothing. 422 for more than 9,000 steps."""
+    end = _utc(until) if until else datetime.now(UTC)
+    start = _utc(since) if since else end - timedelta(days=1)
+    if start >= end:
+        raise Invalid("from is not before to", ("query.from", "a time before to"))
+    size = history.STEPS[int(step)] if step else history.step_for(end - start)
+    if (end - start) / size > POINTS_AT_MOST:
+        raise Invalid(
+            f"that is more than {POINTS_AT_MOST} steps; ask for larger steps or less time",
+            ("query.step", "300, 3600 or 86400"),
+        )
+
+    def work(conn: Connection) -> history.Series:
+        registry.require_device(conn, device)
+        return history.series(conn, device, since=start, until=end, checks=check, step=size)
 
     return HealthSeries.model_validate(await store_of(request).read(work))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
@@ -14,6 +15,9 @@ from sqlalchemy import Connection
 
 from prahari_hub.errors import Conflict, HubError, Invalid
 from prahari_hub.fleet import commands, journal, places, queries, registry, twins
+from prahari_hub.fleet.availability import figures
+from prahari_hub.fleet.availability.asked import zone_of
+from prahari_hub.fleet.availability.days import day_of, next_month
 from prahari_hub.fleet.presence import Presence
 from prahari_hub.fleet.queries import Device, Filter
 from prahari_hub.fleet.stand import Stand, stand
@@ -242,6 +246,9 @@ async def _device(
     version: int | None = None,
     command_error: str | None = None,
 ) -> HTMLResponse:
+    clock, now = zone_of(request), datetime.now(UTC)
+    first = day_of(now, clock).replace(day=1)
+
     def work(conn: Connection) -> dict[str, Any]:
         found = queries.device(conn, device)
         tracks = journal.list_events(conn, device, kinds=["camera.track"], limit=60)
@@ -250,6 +257,7 @@ async def _device(
             "commands": commands.list_commands(conn, device, limit=COMMANDS).items,
             "snapshots": _snapshots(tracks),
             "transitions": queries.transitions(conn, device, limit=10),
+            "availability": figures.device_days(conn, device, first, next_month(first), zone=clock, now=now),
             **_events(journal.list_events(conn, device, limit=EVENTS + 1)),
         }
 
@@ -262,6 +270,7 @@ async def _device(
         "fleet/device.html",
         status=422 if twin_error or command_error else 200,
         twin=twin,
+        available=figures.total_of(context["availability"].values()),
         device_id=device,
         draft=draft if draft is not None else desired,
         version=twin.version if version is None else version,

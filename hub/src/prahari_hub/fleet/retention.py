@@ -37,9 +37,14 @@ def forget_events(unit: Unit, *, before: datetime) -> bool:
 
 
 def forget_transitions(unit: Unit, *, before: datetime) -> bool:
-    """Transitions of before ``before`` that every reader has read."""
+    """Transitions of before ``before`` that every reader has read; those of service stay, figures of old months need them."""
     read = unit.conn.scalar(sa.select(sa.func.min(cursors.c.value))) or 0
-    oldest = sa.select(transitions.c.id, transitions.c.at).order_by(transitions.c.id).limit(PIECE)
+    oldest = (
+        sa.select(transitions.c.id, transitions.c.at)
+        .where(transitions.c.kind != "service")
+        .order_by(transitions.c.id)
+        .limit(PIECE)
+    )
     found = [row.id for row in unit.conn.execute(oldest) if row.at < before and row.id <= read]
     unit.conn.execute(transitions.delete().where(transitions.c.id.in_(found)))
     return len(found) == PIECE

@@ -35,6 +35,11 @@ WORDS: dict[str, dict[str, str]] = {
         "maintenance": N_("Maintenance"),
         "retired": N_("Retired"),
     },
+    "figure": {
+        "zone": N_("Zone"),
+        "vendor": N_("Vendor"),
+        "day": N_("Day"),
+    },
     "severity": {
         "critical": N_("Critical"),
         "major": N_("Major"),

@@ -18,6 +18,8 @@ from prahari_hub.access import pages as access_pages
 from prahari_hub.access.authenticator import StoreAuthenticator
 from prahari_hub.fleet import api as fleet_api
 from prahari_hub.fleet import pages as fleet_pages
+from prahari_hub.fleet.availability import api as availability_api
+from prahari_hub.fleet.availability import pages as availability_pages
 from prahari_hub.fleet.map import api as map_api
 from prahari_hub.fleet.map import pages as map_pages
 from prahari_hub.fleet.map.board import Board
@@ -43,6 +45,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     access_api.router,
     identity_api.router,
     fleet_api.router,
+    availability_api.router,
     map_api.router,
     incidents_api.router,
     signage_api.router,
@@ -52,6 +55,7 @@ PAGE_ROUTERS: tuple[APIRouter, ...] = (
     access_pages.router,
     identity_pages.router,
     fleet_pages.router,
+    availability_pages.router,
     map_pages.router,
     incidents_pages.router,
     signage_pages.router,

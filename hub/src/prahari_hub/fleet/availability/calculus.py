@@ -23,6 +23,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 Span = tuple[datetime, datetime]
+OUT = ("registered", "retired")
 KINDS = ("up_s", "down_s", "unknown_s", "planned_s", "maintenance_s")
 
 
@@ -95,13 +96,21 @@ def share(span: Span, past: Past, around: Around) -> Share:
     seconds = dict.fromkeys((*KINDS, "out"), 0)
     for begin, end in pairwise(edges):
         kind = _kind(
-            out=begin < counted or _level(service, begin) in ("registered", "retired"),
+            out=begin < counted or _level(service, begin) in OUT,
             maintenance=_level(service, begin) == "maintenance" or _within(maintenance, begin),
             presence="unknown" if _within(blind, begin) else _level(online, begin),
             planned=_within(planned, begin),
         )
         seconds[kind] += end - begin
     return Share(*(seconds[kind] for kind in KINDS))
+
+
+def in_service(past: Past, at: datetime) -> bool:
+    """Whether the device is counted at that instant."""
+    before = [step.after for step in past.service if step.at <= at]
+    service = before[-1] if before else past.service[0].before if past.service else past.service_now
+    began = past.counted_from is not None and past.counted_from <= at
+    return began and service not in OUT
 
 
 def _kind(*, out: bool, maintenance: bool, presence: str, planned: bool) -> str:

@@ -117,7 +117,9 @@ def plain_shares(surroundings: Surroundings, span: Span) -> list[Share]:
 
 def _open_day(unit: Unit, zone: ZoneInfo) -> date | None:
     closed = availability_closed
-    half = unit.conn.scalar(sa.select(sa.func.min(closed.c.day)).where(closed.c.closed_at.is_(None)))
+    half: date | None = unit.conn.scalar(
+        sa.select(sa.func.min(closed.c.day)).where(closed.c.closed_at.is_(None))
+    )
     if half is not None:
         return half
     last = unit.conn.scalar(sa.select(sa.func.max(closed.c.day)))
