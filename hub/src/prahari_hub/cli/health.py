@@ -33,8 +33,8 @@ def doctor(
     home: Home = None,
 ) -> None:
     """Look at everything that may be wrong with the hub, running or not, and say what to do; exit code 1 if something fails."""
-    from prahari_hub.operations.doctor import Level, examine, worst
-    from prahari_hub.operations.doctor.findings import Look
+    from prahari_hub.operations.doctor import examine, worst
+    from prahari_hub.operations.doctor.findings import Level, Look
 
     with told():
         settings = load(home)

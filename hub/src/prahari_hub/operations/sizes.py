@@ -71,5 +71,4 @@ def _a_day(conn: Connection) -> float | None:
     age = newest.at - oldest.at
     if age < LEAST:
         return None
-    taken: int = oldest.free_bytes - newest.free_bytes
-    return taken / age.total_seconds() * A_DAY_S
+    return float(oldest.free_bytes - newest.free_bytes) / age.total_seconds() * A_DAY_S

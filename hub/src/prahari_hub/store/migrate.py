@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from prahari_hub.store.postgres import takes_no_limit
 
-SLICES = ("store", "access", "identity", "fleet", "incidents", "signage", "scheduler")
+SLICES = ("store", "access", "identity", "fleet", "incidents", "signage", "operations", "scheduler")
 MIGRATION_LOCK = 0x50726168  # any number that nobody else uses in this database
 
 
@@ -35,6 +35,11 @@ def migrate(engine: Engine, revision: str = "head") -> None:
         _alone(conn)
         settings.attributes["connection"] = conn
         command.upgrade(settings, revision)
+
+
+def newest() -> str:
+    """The schema of this version of the hub."""
+    return str(ScriptDirectory.from_config(config()).get_current_head())
 
 
 def knows(revision: str) -> bool:
