@@ -1,7 +1,8 @@
 """Messages from NATS in batches: nats-py runs a coroutine and builds an object for each message, which costs 5 µs of every heartbeat.
 
 The parser here cuts what the socket gave into protocol items itself. Messages of a tapped subscription go to its tap, all of one
-read at once; every other item is given to nats-py's own parser, one by one and unchanged.
+read at once, without the headers that the broker adds to what came by MQTT; every other item is given to nats-py's own parser,
+one by one and unchanged.
 """
 
 from __future__ import annotations
@@ -70,8 +71,9 @@ class BatchParser(Parser):
                 stop = after + _size(parts)
                 if stop + 2 > end:
                     break
-                if parts[2] in sinks and parts[0] == b"MSG":
-                    sinks[parts[2]].waiting.append((parts[1], data[after:stop]))
+                if parts[2] in sinks:
+                    begin = after + int(parts[-2]) if parts[0] == b"HMSG" else after
+                    sinks[parts[2]].waiting.append((parts[1], data[begin:stop]))
                     at = stop + 2
                     continue
                 after = stop + 2
