@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from prahari_wire.topics import PARTITIONS
 from uvicorn import Config
 
 from prahari_hub import log as logs
 from prahari_hub.broker.connection import Sight
+from prahari_hub.broker.gate import reconnect_window_s
 from prahari_hub.broker.role import Broker, open_broker
 from prahari_hub.fleet import blobs, device_api, dispatch, intake, registry
 from prahari_hub.fleet.presence import Limits
@@ -68,10 +70,9 @@ async def run(settings: Settings) -> None:
         stack.enter_context(alone(settings))
         sockets = open_sockets(settings, stack)
         hub = await open_hub(settings, stack)
-        ingest = ingest_of(hub) if "ingest" in settings.roles else None
         await connect(hub, stack)
-        if ingest is not None:
-            await start_ingest(hub, ingest, stack)
+        if "ingest" in settings.roles:
+            await start_ingest(hub, stack)
         if "scheduler" in settings.roles:
             await start_scheduler(hub, stack)
         if "web" in settings.roles:
@@ -157,25 +158,36 @@ async def catch_up(hub: Hub) -> None:
     hub.feed.missed()
 
 
-def ingest_of(hub: Hub) -> Ingest:
-    """Not started yet; it hears from now on when sight of the broker is lost."""
+async def start_ingest(hub: Hub, stack: AsyncExitStack) -> None:
+    """Its share of the partitions: all of them while no other worker lives."""
     settings = hub.settings
+    own = settings.own_partitions
+    names = [f"partition/{number}" for number in (range(PARTITIONS) if own is None else own)]
+    share = Share(hub.store, "ingest", names, fixed=own is not None, nudge=hub.relay.nudge)
     ingest = Ingest(
-        hub.store,
+        FencedStore(hub.store, share.guard, beside=True),
         hub.broker.downlink.send,
         handlers=table(incidents.on_event),
         limits=Limits(settings.suspect_s, settings.offline_s, settings.heartbeat_s),
         flush_s=settings.flush_s,
         birth_hooks=(*BIRTH_HOOKS, lamp.on_birth),
+        partitions=(),
     )
+    ingest.window_s = lambda: reconnect_window_s(ingest.fleet_size, settings.admission_rate)
     hub.sights.append(ingest.on_sight)
     hub.listeners.append(ingest.on_changes)
-    return ingest
-
-
-async def start_ingest(hub: Hub, ingest: Ingest, stack: AsyncExitStack) -> None:
+    hub.relay.on_nudge(share.wake)
     await ingest.start(hub.broker.bus)
     stack.push_async_callback(ingest.stop)
+    await share.start(
+        lambda taken: ingest.take(numbers_of(taken)), lambda given: ingest.give_up(numbers_of(given))
+    )
+    stack.push_async_callback(share.stop)
+
+
+def numbers_of(names: set[str]) -> set[int]:
+    """``partition/7`` as 7."""
+    return {int(name.rpartition("/")[2]) for name in names}
 
 
 async def start_scheduler(hub: Hub, stack: AsyncExitStack) -> None:

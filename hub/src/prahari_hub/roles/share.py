@@ -173,10 +173,12 @@ class Share:
         if not names:
             return
         log.info("%s: this process gives back %s", self._group, ", ".join(sorted(names)))
-        taken = names & self._taken
-        if taken:
-            await self._give_up(taken)
-            self._taken -= taken
+        taken, self._taken = names & self._taken, self._taken - names
+        try:
+            if taken:
+                await self._give_up(taken)
+        except Unavailable as error:
+            log.warning("of %s not everything could be written: %s", ", ".join(sorted(taken)), error)
         await self._store.write(partial(statements.release, holder=self.holder, names=names))
         for name in names:
             self.held.pop(name, None)
