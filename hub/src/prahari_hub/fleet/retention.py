@@ -12,7 +12,7 @@ from prahari_hub.fleet.blobs import Blobs
 from prahari_hub.fleet.commands import OPEN
 from prahari_hub.fleet.tables import commands, cursors, events, expected_uploads, transitions, twins
 from prahari_hub.fleet.uploads import named_in
-from prahari_hub.store import Unit
+from prahari_hub.store import Unit, partitions
 
 PIECE = 2000
 FILES = 200
@@ -39,6 +39,10 @@ def forget_events(unit: Unit, *, before: datetime) -> bool:
 def forget_transitions(unit: Unit, *, before: datetime) -> bool:
     """Transitions of before ``before`` that every reader has read; those of service stay, figures of old months need them."""
     read = unit.conn.scalar(sa.select(sa.func.min(cursors.c.value))) or 0
+    unread = unit.conn.scalar(sa.select(sa.func.min(transitions.c.at)).where(transitions.c.id > read))
+    more = partitions.forget(unit.conn, transitions, min(before, unread or before))
+    if more is not None:
+        return more
     oldest = (
         sa.select(transitions.c.id, transitions.c.at)
         .where(transitions.c.kind != "service")

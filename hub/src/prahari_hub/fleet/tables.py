@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from prahari_hub.store.schema import Json, UtcDateTime, metadata
+from prahari_hub.store.schema import BigId, Json, UtcDateTime, metadata
 
 zones = Table(
     "zones",
@@ -163,7 +163,7 @@ commands = Table(
 events = Table(
     "events",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", BigId, primary_key=True, autoincrement=True),
     Column("ulid", String, nullable=False),
     Column("device_id", String, nullable=False),
     Column("journal", String, nullable=False),
@@ -195,7 +195,7 @@ journals = Table(
 refusals = Table(
     "refusals",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", BigId, primary_key=True, autoincrement=True),
     Column("device_id", String, nullable=False, index=True),
     Column("at", UtcDateTime, nullable=False),
     Column("channel", String, nullable=False),
@@ -218,7 +218,7 @@ refusal_counts = Table(
 transitions = Table(
     "transitions",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", BigId, primary_key=True, autoincrement=True),
     Column("device_id", String, nullable=False),
     Column("peripheral", String),
     Column("kind", String, nullable=False),  # presence, service, clone
@@ -228,6 +228,7 @@ transitions = Table(
     Column("detail", String),
     Index("ix_transitions_device_at", "device_id", "at"),
     sqlite_autoincrement=True,
+    info={"partition": ("at", "month")},
 )
 
 cursors = Table(
@@ -263,7 +264,7 @@ health_blocks = Table(
 )
 
 
-def _packed(name: str, *more: Column[Any] | Index) -> Table:
+def _packed(name: str, *more: Column[Any] | Index, **how: Any) -> Table:
     """Health of one cell of devices from ``start`` on: fleet/history/tiers.py says how the tiers follow from each other."""
     return Table(
         name,
@@ -272,6 +273,7 @@ def _packed(name: str, *more: Column[Any] | Index) -> Table:
         Column("cell", Integer, primary_key=True, autoincrement=False),
         Column("packed", LargeBinary, nullable=False),
         *more,
+        **how,
     )
 
 
@@ -280,8 +282,9 @@ health_hours = _packed(
     "health_hours",
     Column("rolled", Boolean, nullable=False),  # into its day and month
     Index("ix_health_hours_rolled_start", "rolled", "start"),
+    info={"partition": ("start", "day")},
 )
-health_days = _packed("health_days")
+health_days = _packed("health_days", info={"partition": ("start", "month")})
 health_months = _packed("health_months")
 
 

@@ -19,7 +19,7 @@ from prahari_hub.scheduler.silence import Silence, bars_of
 from prahari_hub.scheduler.transitions import tell_incidents
 from prahari_hub.settings import Settings
 from prahari_hub.signage import overrides
-from prahari_hub.store import Unit
+from prahari_hub.store import Unit, partitions
 
 KEEP_REFUSALS = timedelta(days=30)
 HOUR_S = 3600.0
@@ -49,6 +49,7 @@ def jobs(settings: Settings) -> list[Job]:
         Job("overrides.renew", 1.0, _once(overrides.renew)),
         Job("audit.seal", 1.0, _once(chain.seal)),
         Job("refusals.forget", HOUR_S, _once(lambda unit: journal.forget_refusals(unit, before=unit.now - KEEP_REFUSALS)), ends=True),
+        Job("partitions.make", HOUR_S, _once(partitions.make_ahead)),
         Job("history.hours", 1.0, _once(history.compact_hours)),
         Job("history.days", 1.0, _once(history.compact_days)),
         Job("availability.close", 1.0, _once(partial(closing.close_days, zone=ZoneInfo(settings.timezone))), ends=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, MetaData
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, MetaData
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 
@@ -18,6 +18,8 @@ metadata = MetaData(
     }
 )
 
+BigId = BigInteger().with_variant(Integer(), "sqlite")
+"""The number of a row in a table that grows for years; SQLite's INTEGER has 64 bits anyway."""
 Json = JSON().with_variant(JSONB(), "postgresql")
 
 

@@ -24,7 +24,7 @@ from prahari_hub.fleet.history.block import Block, condensed, from_rollup, merge
 from prahari_hub.fleet.history.codec import pack, unpack
 from prahari_hub.fleet.history.rollup import BUCKET, Rollup, starts
 from prahari_hub.fleet.tables import health_blocks, health_buckets, health_days, health_hours, health_months
-from prahari_hub.store import Unit
+from prahari_hub.store import Unit, partitions
 from prahari_hub.store.upsert import upsert
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -148,6 +148,9 @@ def forget(unit: Unit, *, minutes_before: datetime, hours_before: datetime) -> b
 
 
 def _forget(conn: Connection, table: Table, before: datetime) -> bool:
+    more = partitions.forget(conn, table, before)
+    if more is not None:
+        return more
     oldest = conn.scalar(sa.select(sa.func.min(table.c.start)))
     if oldest is None or oldest >= before:
         return False
