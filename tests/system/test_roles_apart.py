@@ -1,0 +1,81 @@
+"""Roles apart on PostgreSQL and a NATS of its own: a worker is killed under load, its partitions move, the ledger balances."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.apart import Apart
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.needs("initdb"),
+    pytest.mark.xdist_group("apart"),
+    pytest.mark.timeout(300),
+]
+PARTITIONS = {f"partition/{number}" for number in range(16)}
+
+
+@pytest.fixture
+def apart(request: pytest.FixtureRequest, postgres: Any, port_offset: int) -> Iterator[Apart]:
+    folder = Path(tempfile.mkdtemp(prefix="prahari-"))
+    database = postgres.create()
+    town = Apart(folder, port_offset, database)
+    failed_before = request.session.testsfailed
+    try:
+        town.build()
+        yield town
+    finally:
+        town.close()
+        if request.session.testsfailed > failed_before:
+            print(town.logs())
+        shutil.rmtree(folder, ignore_errors=True)
+        postgres.drop(database)
+
+
+def test_the_partitions_of_a_killed_worker_move_and_the_ledger_balances(
+    apart: Apart, eventually: Callable[..., object]
+) -> None:
+    apart.worker("first", "ingest,scheduler")
+    apart.start_hub()
+    eventually(lambda: {"scheduler"} | PARTITIONS == set(apart.leases()), "one worker to hold everything")
+    apart.worker("second", "ingest")
+    apart.worker("third", "ingest,scheduler")
+    eventually(lambda: shares(apart) == [5, 5, 6], "three workers to share", within_s=60)
+    apart.light_devices(12)
+    eventually(lambda: apart.field.all_welcomed, "every device to be welcomed")
+    eventually(lambda: apart.presences() == {"online"}, "every device to be online")
+    apart.field.set(events_a_s=3.0)
+    time.sleep(2)
+
+    victim = apart.leases()["scheduler"]
+    apart.kill("first")
+    killed = time.monotonic()
+    eventually(
+        lambda: set(apart.leases()) == {"scheduler"} | PARTITIONS and victim not in apart.leases().values(),
+        "partitions and scheduler to pass to the living",
+    )
+    moved_s = time.monotonic() - killed
+    print(f"moved in {moved_s:.1f} s")
+    assert moved_s < 10
+
+    time.sleep(3)
+    apart.field.set(events_a_s=0.0)
+    eventually(lambda: apart.field.held == 0, "every event to be acknowledged", within_s=30)
+    balance = apart.field.ledger.check(apart.database)
+    print(balance)
+    assert balance.balanced, str(balance)
+    assert balance.stored == balance.made
+    eventually(lambda: apart.presences() == {"online"}, "every device to be online again", within_s=30)
+    assert apart.rows("SELECT device_id FROM transitions WHERE kind = 'presence' AND after = 'offline'") == []
+
+
+def shares(apart: Apart) -> list[int]:
+    held = [holder for name, holder in apart.leases().items() if name.startswith("partition/")]
+    return sorted(held.count(holder) for holder in set(held))
