@@ -154,13 +154,15 @@ class Ingest:
                 if self._bus is not None and (tap := self._taps.pop(number, None)) is not None:
                     await self._bus.untap(tap)
             self.owned -= old
-            await self.settle()
-            await self.flusher.flush(old)
-            for number in old:
-                self.memory.sighted_s[number] = None
-                for device in self.memory.columns.partition(number):
-                    self.memory.drop(device)
-            self.flusher.forget(old)
+            try:
+                await self.settle()
+                await self.flusher.flush(old)
+            finally:  # also where another worker has them already, so that nothing could be written
+                for number in old:
+                    self.memory.sighted_s[number] = None
+                    for device in self.memory.columns.partition(number):
+                        self.memory.drop(device)
+                self.flusher.forget(old)
 
     async def load(self) -> None:
         """Take up the first partitions without a broker: for tests."""
@@ -313,6 +315,7 @@ class Ingest:
                 metrics.MESSAGES.labels(raw.at.channel, "taken").inc()
         if births or batches:
             await self._commit(births, batches)
+            metrics.BATCH.observe(len(births) + len(batches))
             metrics.COMMIT_S.observe(self._mono() - min(raw.at_s for raw in raws))
 
     def _sort(self, raw: Raw, births: list[Birth], batches: list[Batch]) -> None:

@@ -50,7 +50,7 @@ def database_now(unit: Unit) -> datetime:
     """The clock that all processes share: PostgreSQL's; with SQLite there is one process, and its own counts."""
     if unit.conn.dialect.name != "postgresql":
         return unit.now
-    now: datetime = unit.conn.scalar(sa.select(sa.func.clock_timestamp()))
+    now: datetime = unit.conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     return now.astimezone(UTC)
 
 
