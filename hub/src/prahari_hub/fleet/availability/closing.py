@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -36,7 +37,7 @@ from prahari_hub.fleet.tables import (
     devices,
     transitions,
 )
-from prahari_hub.store import Unit
+from prahari_hub.store import Store, Unit
 from prahari_hub.store.upsert import insert, upsert
 
 DEVICES = 1000
@@ -48,7 +49,7 @@ FURTHEST = timedelta(days=62)
 
 
 @dataclass
-class _Piece:
+class Piece:
     """What one transaction writes."""
 
     deviant: list[tuple[str, Share]] = field(default_factory=list)
@@ -75,7 +76,7 @@ def close_days(unit: Unit, zone: ZoneInfo, *, limit: int = DEVICES) -> bool:
     ).one_or_none()
     plain = plain_shares(surroundings, span)
     chosen = counted(unit.conn, after=row.after if row else "", limit=limit)
-    _write(unit.conn, day, _shares(unit.conn, chosen, span, surroundings, plain))
+    write(unit.conn, day, _shares(unit.conn, chosen, span, surroundings, plain))
     values = {
         "day": day,
         "after": chosen[-1].id if chosen else "",
@@ -107,6 +108,21 @@ def reopen(unit: Unit, day: date) -> None:
         unit.conn.execute(table.delete().where(table.c.day == day))
     back = {"after": "", "closed_at": None}
     unit.conn.execute(availability_closed.update().where(availability_closed.c.day == day).values(back))
+
+
+def recompute(store: Store, wanted: Sequence[date], zone: ZoneInfo, *, keep_days: int | None) -> None:
+    """Count days anew. Invalid for one that is not closed, or whose transitions may have been deleted after ``keep_days``."""
+    oldest = store.clock() - timedelta(days=keep_days) if keep_days is not None else None
+    for day in wanted:
+        if oldest is not None and span_of(day, zone)[0] < oldest:
+            raise Invalid(
+                f"transitions of {day} have been deleted (keep_events_days is {keep_days}); its figures stay as they are",
+                ("from", f"{day_of(oldest, zone) + timedelta(days=1)} or later"),
+            )
+    for day in wanted:
+        store.write_sync(partial(reopen, day=day))
+        while store.write_sync(partial(close_days, zone=zone)):
+            pass
 
 
 def plain_shares(surroundings: Surroundings, span: Span) -> list[Share]:
@@ -147,10 +163,10 @@ def _shares(
     span: Span,
     surroundings: Surroundings,
     plain: Sequence[Share],
-) -> _Piece:
+) -> Piece:
     chosen = _with_beginnings(conn, chosen)
     known = pasts(conn, chosen, span[0])
-    piece = _Piece()
+    piece = Piece()
     for device in chosen:
         past = known[device.id]
         usual = plain[partition_of(device.id)]
@@ -181,7 +197,7 @@ def _with_beginnings(conn: Connection, chosen: Sequence[Counted]) -> list[Counte
     ]
 
 
-def _write(conn: Connection, day: date, piece: _Piece) -> None:
+def write(conn: Connection, day: date, piece: Piece) -> None:
     found = piece.deviant
     rows = [{"day": day, "device_id": device} | one._asdict() for device, one in found]
     upsert(conn, availability_days, rows, keys=("day", "device_id"))

@@ -146,7 +146,7 @@ def of_devices(
     if not ids or not closed:
         return found
     written = _written(conn, ids, closed)
-    known = pasts(conn, counted(conn, ids=ids), span_of(closed[0], zone)[0])
+    known = pasts(conn, counted(conn, ids=ids), span_of(closed[0], zone)[0], kinds=("service",))
     rows = sa.select(availability_closed).where(availability_closed.c.day.in_(closed))
     plain = {row.day: [Share(*one) for one in row.plain] for row in conn.execute(rows)}
     for device, past in known.items():

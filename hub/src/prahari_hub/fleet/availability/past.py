@@ -50,7 +50,13 @@ def counted(
     return [Counted(*row) for row in conn.execute(query.order_by(devices.c.id).limit(limit))]
 
 
-def pasts(conn: Connection, chosen: Sequence[Counted], since: datetime) -> dict[str, Past]:
+def pasts(
+    conn: Connection,
+    chosen: Sequence[Counted],
+    since: datetime,
+    *,
+    kinds: Sequence[str] = ("presence", "service"),
+) -> dict[str, Past]:
     """Each device's steps from ``since`` to now."""
     steps: dict[tuple[str, str], list[Step]] = defaultdict(list)
     ids = [device.id for device in chosen]
@@ -60,7 +66,7 @@ def pasts(conn: Connection, chosen: Sequence[Counted], since: datetime) -> dict[
             .where(
                 transitions.c.device_id.in_(ids[start : start + PART]),
                 transitions.c.at >= since,
-                transitions.c.kind.in_(("presence", "service")),
+                transitions.c.kind.in_(kinds),
             )
             .order_by(transitions.c.id)
         )

@@ -1,0 +1,330 @@
+"""History and figures at full size: bytes on disk a device-day, the time of a device page's query, of figures, of closing a day.
+
+``python -m bench.history`` writes one JSON object. It measures on SQLite in a temporary folder, or on the database that
+PRAHARI_BENCH_DATABASE names (an empty PostgreSQL). Values are noisy as a real box's are: processor, memory, temperature, round trip and
+clock offset; disk, outbox and power hardly move.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import psutil
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from prahari_hub.fleet import history
+from prahari_hub.fleet.availability import closing, figures
+from prahari_hub.fleet.availability.calculus import Share
+from prahari_hub.fleet.cells import CELLS, cell_of
+from prahari_hub.fleet.history import tiers
+from prahari_hub.fleet.history.block import empty
+from prahari_hub.fleet.history.codec import pack
+from prahari_hub.fleet.history.rollup import Rollup
+from prahari_hub.fleet.tables import (
+    availability_closed,
+    devices,
+    health_buckets,
+    health_days,
+    health_hours,
+    health_months,
+    sites,
+    transitions,
+    zones,
+)
+from prahari_hub.store import Store, Unit
+from prahari_hub.store.migrate import migrate
+from prahari_wire.topics import PARTITIONS
+
+FLEET, MEASURED_CELLS, BEATS = 400_000, 41, 10
+DAY = datetime(2026, 3, 2, tzinfo=UTC)
+KOLKATA = ZoneInfo("Asia/Kolkata")
+CHECKS = ["clock", "cpu", "disk", "link", "memory", "outbox", "power", "temperature"]
+ASKED = 30
+MONTH = [date(2026, 1, 1) + timedelta(days=number) for number in range(31)]
+CLOSED_DAYS = 2
+"""Closed for real, to be timed; the month's others are written at once."""
+
+
+class Noise:
+    """What the devices of one cell measure: levels that differ by device, a slow drift, and noise from beat to beat."""
+
+    def __init__(self, number: int, seed: int) -> None:
+        self._rng = rng = np.random.default_rng(seed)
+        self._number = number
+        self._level = np.stack(
+            [
+                rng.normal(0, 20, number), rng.normal(40, 12, number), rng.uniform(10, 85, number), rng.normal(45, 12, number),
+                rng.normal(45, 8, number), np.zeros(number), np.zeros(number), rng.normal(55, 6, number),
+            ],
+            axis=1,
+        )  # fmt: skip
+        self._drift = np.array([0.5, 1.0, 0.002, 1.0, 0.2, 0, 0, 0.3])
+        self._spread = np.array([4.0, 6.0, 0, 1.0, 0.6, 0, 0, 0.5])
+
+    def bucket(self, cell: int, start: datetime, ids: list[str]) -> Rollup:
+        """Five minutes of heartbeats, every twentieth device with one less."""
+        rng, shape = self._rng, (BEATS, self._number, len(CHECKS))
+        self._level += rng.normal(0, 1, shape[1:]) * self._drift
+        beats = self._level + rng.normal(0, 1, shape) * self._spread
+        beats[:, :, 3] += rng.exponential(15, shape[:2])
+        beats[:, :, 1:5] = np.clip(beats[:, :, 1:5], 0.5, 1000)
+        beats = np.round(beats, 1)
+        count = np.full(shape[1:], BEATS, np.uint16)
+        count[rng.random(self._number) < 0.05] -= 1
+        parts: list[NDArray[np.float32]] = [
+            part.astype(np.float32) for part in (beats.min(axis=0), beats.mean(axis=0), beats.max(axis=0))
+        ]
+        return Rollup(cell, start, ids, CHECKS, count, *parts)
+
+
+def by_cell() -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for number in range(FLEET):
+        device = f"mh-cam-{number:06d}"
+        found.setdefault(cell_of(device), []).append(device)
+    return found
+
+
+def timed(work: Callable[[], object], times: int = ASKED) -> dict[str, float]:
+    """Milliseconds of the median, the worst and the first run."""
+    found = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        found.append((time.perf_counter() - began) * 1000)
+    return {
+        "n": times,
+        "first_ms": round(found[0], 1),
+        "p50_ms": round(statistics.median(found), 1),
+        "max_ms": round(max(found), 1),
+    }
+
+
+def size_of(store: Store, table: sa.Table) -> int:
+    """Bytes of a table with its indexes."""
+    with store.engine.connect() as conn:
+        if conn.dialect.name == "sqlite":
+            names = [
+                table.name,
+                *(row[1] for row in conn.exec_driver_sql(f"PRAGMA index_list({table.name})")),
+            ]
+            marks = ",".join("?" * len(names))
+            query = f"SELECT sum(pgsize) FROM dbstat WHERE name IN ({marks})"
+            return int(conn.exec_driver_sql(query, tuple(names)).scalar() or 0)
+        return int(conn.exec_driver_sql(f"SELECT pg_total_relation_size('{table.name}')").scalar() or 0)
+
+
+def measure_disk(store: Store, cells: dict[int, list[str]]) -> dict[str, object]:
+    """One day of full cells, as ingest and the scheduler write it."""
+    chosen = dict(sorted(cells.items())[:MEASURED_CELLS])
+    noise = {cell: Noise(len(ids), cell) for cell, ids in chosen.items()}
+    number = sum(map(len, chosen.values()))
+    added: list[float] = []
+    compacted: list[float] = []
+    for slot in range(288):
+        start = DAY + slot * history.BUCKET
+        rollups = [noise[cell].bucket(cell, start, ids) for cell, ids in chosen.items()]
+        began = time.perf_counter()
+        store.write_sync(lambda unit, rollups=rollups: history.add(unit, rollups))  # type: ignore[misc]
+        added.append(time.perf_counter() - began)
+        if slot == 11:
+            buckets = size_of(store, health_buckets)
+        if slot % 12 == 11:
+            compact(store, start + timedelta(minutes=75), tiers.compact_hours, compacted)
+    rolled: list[float] = []
+    compact(store, DAY + timedelta(days=1, hours=2), tiers.compact_days, rolled)
+    return {
+        "devices": number,
+        "cells": len(chosen),
+        "checks": len(CHECKS),
+        "five_minutes_bytes_a_device_day": round(size_of(store, health_hours) / number),
+        "hourly_bytes_a_device_day": round(size_of(store, health_days) / number),
+        "daily_bytes_a_device_day": round(size_of(store, health_months) / number),
+        "running_hour_bytes_a_device": round(buckets / number),
+        "add_us_a_device_bucket": round(sum(added) / 288 / number * 1e6, 1),
+        "hour_compaction_ms_a_cell": round(sum(compacted) / 24 / len(chosen) * 1000, 1),
+        "hour_compaction_step_max_ms": round(max(compacted) * 1000),
+        "day_compaction_ms_a_cell": round(sum(rolled) / len(chosen) * 1000, 1),
+        "day_compaction_step_max_ms": round(max(rolled) * 1000),
+    }
+
+
+def compact(store: Store, now: datetime, step: Callable[[Unit], bool], took: list[float]) -> None:
+    store.clock = lambda: now
+    more = True
+    while more:
+        began = time.perf_counter()
+        more = store.write_sync(step)
+        if more:
+            took.append(time.perf_counter() - began)
+
+
+def fill_tiers(store: Store, real: list[str], cell: int) -> None:
+    """Every row that a full hub has: those of one cell whole, the others with a small block, so that the indexes have their real size."""
+    small = pack(empty(["mh-cam-000000"], ["cpu"], 1))
+    noise = Noise(len(real), 1)
+    hours = [DAY - timedelta(hours=hour) for hour in range(1, 7 * 24)]
+    days = [DAY - timedelta(days=day) for day in range(1, 730)]
+    months = sorted({day.replace(day=1) for day in days})
+    for table, spans, slots in (
+        (health_hours, hours, 12),
+        (health_days, days, 24),
+        (health_months, months, 31),
+    ):
+        whole = pack(noise_block(noise, cell, real, slots))
+        more = {"rolled": True} if table is health_hours else {}
+        for span in spans:
+            rows = [
+                {"start": span, "cell": each, "packed": whole if each == cell else small, **more}
+                for each in range(CELLS)
+            ]
+            store.write_sync(lambda unit, rows=rows, table=table: unit.conn.execute(table.insert(), rows))  # type: ignore[misc]
+
+
+def noise_block(noise: Noise, cell: int, ids: list[str], slots: int) -> tiers.Block:
+    from prahari_hub.fleet.history.block import from_rollup, merged
+
+    return merged(slots, [(slot, from_rollup(noise.bucket(cell, DAY, ids))) for slot in range(slots)])
+
+
+def measure_pages(store: Store, device: str) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, days in (("24 h", 1), ("7 d", 7), ("30 d", 30), ("1 y", 366)):
+        since = DAY - timedelta(days=days)
+        found[name] = timed(
+            lambda since=since: store.read_sync(  # type: ignore[misc]
+                lambda conn: history.series(conn, device, since=since, until=DAY)
+            )
+        )
+    return found
+
+
+def fill_fleet(store: Store) -> None:
+    """400,000 devices of 300 zones and 8 vendors, online for a month."""
+    began = DAY - timedelta(days=40)
+
+    def places(unit: Unit) -> None:
+        unit.conn.execute(
+            zones.insert(), [{"id": f"z{n}", "name": f"Zone {n}", "parent_id": None} for n in range(10)]
+        )
+        below = [{"id": f"z{n}", "name": f"Zone {n}", "parent_id": f"z{n % 10}"} for n in range(10, 300)]
+        unit.conn.execute(zones.insert(), below)
+        rows = [
+            {"id": f"s{n}", "name": f"Site {n}", "zone_id": f"z{n % 300}", "lat": 18.5, "lon": 73.8}
+            for n in range(3000)
+        ]
+        unit.conn.execute(sites.insert(), rows)
+
+    store.write_sync(places)
+    for start in range(0, FLEET, 20_000):
+        rows = [
+            {
+                "id": f"mh-cam-{n:06d}", "site_id": f"s{n % 3000}", "vendor": f"Vendor {n % 8}", "service": "active",
+                "presence": "online", "created_at": began, "counted_from": began,
+            }
+            for n in range(start, start + 20_000)
+        ]  # fmt: skip
+        store.write_sync(lambda unit, rows=rows: unit.conn.execute(devices.insert(), rows))  # type: ignore[misc]
+
+
+def outages(day: date, rng: np.random.Generator) -> Iterator[dict[str, object]]:
+    """Five of a hundred devices were down for a while."""
+    start = datetime.combine(day, datetime.min.time(), KOLKATA).astimezone(UTC)
+    for number in rng.choice(FLEET, FLEET // 20, replace=False).tolist():
+        at = start + timedelta(seconds=float(rng.uniform(0, 70_000)))
+        for before, after, later in (
+            ("online", "suspect", 0),
+            ("suspect", "offline", 45),
+            ("offline", "online", 45 + float(rng.exponential(3000))),
+        ):
+            step = {"device_id": f"mh-cam-{number:06d}", "kind": "presence", "before": before, "after": after}
+            yield step | {"at": at + timedelta(seconds=later)}
+
+
+def write_day(unit: Unit, day: date, rng: np.random.Generator) -> None:
+    """What closing writes of a day on which other devices were down."""
+    piece = closing.Piece()
+    for number in rng.choice(FLEET, FLEET // 20, replace=False).tolist():
+        down_s = int(rng.exponential(3000)) % 80_000
+        piece.deviant.append((f"mh-cam-{number:06d}", Share(86_400 - down_s, down_s)))
+    whole = Share(86_400 * FLEET // 2400)
+    for place in range(300):
+        piece.sums |= {(f"z{place}", f"Vendor {vendor}"): (FLEET // 2400, whole) for vendor in range(8)}
+    closing.write(unit.conn, day, piece)
+    row = {"day": day, "after": "", "plain": [[86_400, 0, 0, 0, 0]] * PARTITIONS, "closed_at": DAY}
+    unit.conn.execute(availability_closed.insert(), row)
+
+
+def measure_figures(store: Store) -> dict[str, object]:
+    """Close days of the whole fleet, write the rest of the month as closing would, then ask."""
+    rng = np.random.default_rng(7)
+    first = date(2026, 1, 1)
+    took: list[float] = []
+    a_day: list[float] = []
+    plain = {"day": first - timedelta(days=1), "after": "", "plain": [], "closed_at": DAY}
+    store.write_sync(lambda unit: unit.conn.execute(availability_closed.insert(), plain))
+    for day in MONTH[:CLOSED_DAYS]:
+        rows = list(outages(day, rng))
+        store.write_sync(lambda unit, rows=rows: unit.conn.execute(transitions.insert(), rows))  # type: ignore[misc]
+        before = len(took)
+        now = datetime.combine(day, datetime.min.time(), KOLKATA) + timedelta(hours=26)
+        compact(store, now, lambda unit: closing.close_days(unit, KOLKATA), took)
+        a_day.append(sum(took[before:]))
+    for day in MONTH[CLOSED_DAYS:]:
+        store.write_sync(lambda unit, day=day: write_day(unit, day, rng))  # type: ignore[misc]
+    everything = figures.ALL
+
+    def ask(group: str) -> Callable[[], object]:
+        return lambda: store.read_sync(
+            lambda conn: figures.month(conn, first, group=group, chosen=everything)
+        )
+
+    return {
+        "devices": FLEET,
+        "days_closed": CLOSED_DAYS,
+        "closing_a_day_s": round(statistics.median(a_day), 1),
+        "closing_step_p50_ms": round(statistics.median(took) * 1000),
+        "closing_step_max_ms": round(max(took) * 1000),
+        "month_by_zone": timed(ask("zone"), 10),
+        "month_by_vendor": timed(ask("vendor"), 10),
+        "month_by_day": timed(ask("day"), 10),
+        "worst_of_month": timed(
+            lambda: store.read_sync(lambda conn: figures.worst(conn, first, zone=KOLKATA)), 10
+        ),
+    }
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        url = os.environ.get("PRAHARI_BENCH_DATABASE", f"sqlite:///{Path(folder) / 'hub.db'}")
+        store = Store.open(url, clock=lambda: DAY)
+        migrate(store.engine)
+        cells = by_cell()
+        result: dict[str, object] = {
+            "machine": platform.platform(),
+            "cores": os.cpu_count(),
+            "store": store.engine.dialect.name,
+            "disk": measure_disk(store, cells),
+        }
+        cell = max(cells)
+        fill_tiers(store, cells[cell], cell)
+        result["page"] = measure_pages(store, cells[cell][0])
+        fill_fleet(store)
+        result["figures"] = measure_figures(store)
+        result["load_1m"] = psutil.getloadavg()[0]
+        store.close()
+        print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
