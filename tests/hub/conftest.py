@@ -21,7 +21,6 @@ Database = Callable[[Path], AbstractContextManager[str]]
 def build(url: str) -> None:
     store = Store.open(url)
     migrate(store.engine)
-    store.create_all()
     store.close()
 
 

@@ -96,10 +96,9 @@ def _make(conn: Connection, table: Table, name: str) -> None:
     column, _ = table.info["partition"]
     first, end = (moment.isoformat() for moment in _span(table, name))
     conn.exec_driver_sql(f"CREATE TABLE {name} (LIKE {table.name} INCLUDING DEFAULTS)")
-    conn.exec_driver_sql(
-        f"WITH moved AS (DELETE FROM {_rest(table)} WHERE {column} >= '{first}' AND {column} < '{end}' RETURNING *) "
-        f"INSERT INTO {name} SELECT * FROM moved"  # noqa: S608 - names of our own tables
-    )
+    early, of_then = _rest(table), f"{column} >= '{first}' AND {column} < '{end}'"
+    conn.exec_driver_sql(f"INSERT INTO {name} SELECT * FROM {early} WHERE {of_then}")  # noqa: S608
+    conn.exec_driver_sql(f"DELETE FROM {early} WHERE {of_then}")  # noqa: S608 - names of our own tables
     conn.exec_driver_sql(
         f"ALTER TABLE {table.name} ATTACH PARTITION {name} FOR VALUES FROM ('{first}') TO ('{end}')"
     )
