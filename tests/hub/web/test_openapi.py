@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import hypothesis
 import pytest
@@ -67,6 +68,8 @@ class City:
             "command": lambda: self._post("devices/pune-cam-01/commands", name="agent.restart")["id"],
             "zone": lambda: self._post("zones", id=_fresh(), name="Z")["id"],
             "site": lambda: self._post("sites", id=_fresh(), name="S", lat=18.5, lon=73.8)["id"],
+            "asset": self._asset,
+            "window": self._window,
             "layer_id": self._layer,
             "incident": self.console.incident,
             "override": self._override,
@@ -91,6 +94,17 @@ class City:
         now = unit.now
         fact = Fact("pune-vms-01", "wada", "sign1", "display", "display.shown", body, now, False, ulid(), now)
         displays.shown(unit, fact)
+
+    def _asset(self) -> str:
+        asset = _fresh()
+        answer = self.client.put(f"/api/v1/assets/{asset}", json={"kind": "feeder", "name": "F"})
+        return answer.raise_for_status().json()["id"]
+
+    def _window(self) -> str:
+        wanted = {"kind": "maintenance", "scope_type": "site", "scope_id": "wada", "reason": "works"}
+        begins = datetime.now(UTC) + timedelta(days=1)
+        ends = begins + timedelta(hours=2)
+        return self._post("windows", **wanted, starts_at=begins.isoformat(), ends_at=ends.isoformat())["id"]
 
     def _override(self) -> str:
         wanted = {"class": 5, "reason": "works", "minutes": 5, "content": TEXT}

@@ -188,6 +188,15 @@ def below(conn: Connection, asset: str) -> list[str]:
     return found
 
 
+def hangs_on(conn: Connection, wanted: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """(assets, sites) that hang directly on each of ``wanted``."""
+    held = sa.select(assets.c.parent_id, sa.func.count()).where(assets.c.parent_id.in_(wanted))
+    stand = sa.select(sites.c.asset_id, sa.func.count()).where(sites.c.asset_id.in_(wanted))
+    below_it = {asset: n for asset, n in conn.execute(held.group_by(assets.c.parent_id))}  # noqa: C416
+    at_it = {asset: n for asset, n in conn.execute(stand.group_by(sites.c.asset_id))}  # noqa: C416
+    return {asset: (below_it.get(asset, 0), at_it.get(asset, 0)) for asset in wanted}
+
+
 def version(conn: Connection) -> int:
     """Changes when the tree does; sites and zones that come and go are noticed by the tree's age."""
     return conn.scalar(sa.select(cursors.c.value).where(cursors.c.name == VERSION)) or 0

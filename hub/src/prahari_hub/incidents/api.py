@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request
 from prahari_wire.base import DeviceId, Severity
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection
 
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
-from prahari_hub.http.paging import Cursor, Limit
+from prahari_hub.http.paging import Cursor, Limit, Page
 from prahari_hub.http.state import store_of
-from prahari_hub.incidents import actions, queries
+from prahari_hub.incidents import actions, outages, queries
 from prahari_hub.store import Unit
 
 router = APIRouter(prefix="/incidents", tags=["incidents"])
@@ -94,6 +95,23 @@ class IncidentList(BaseModel):
     next: str | None
 
 
+class ChildOut(BaseModel):
+    """A device of an outage; ``left_at`` is null while it is silent in it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    device: str
+    site: str | None
+    silent_since: datetime | None
+    joined_at: datetime
+    left_at: datetime | None
+
+
+class ChildList(BaseModel):
+    items: list[ChildOut]
+    next: str | None
+
+
 class Ack(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -150,6 +168,26 @@ async def get_incident(request: Request, incident: IncidentId, actor: Reader) ->
         log=[LogOut.model_validate(entry) for entry in log],
         notifications=[ToldOut.model_validate(entry) for entry in told],
     )
+
+
+@router.get("/{incident}/children")
+async def list_children(
+    request: Request,
+    incident: IncidentId,
+    actor: Reader,
+    *,
+    silent: bool = False,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> ChildList:
+    """The devices of an outage; ``silent`` leaves out those that are back."""
+
+    def work(conn: Connection) -> Page[outages.Child]:
+        queries.get(conn, incident)
+        return outages.children(conn, incident, limit=limit, cursor=cursor, silent=silent)
+
+    page = await store_of(request).read(work)
+    return ChildList(items=[ChildOut.model_validate(item) for item in page.items], next=page.next)
 
 
 @router.post("/{incident}/ack")

@@ -13,14 +13,14 @@ from prahari_wire.base import Severity
 from sqlalchemy import Connection
 
 from prahari_hub.access import users
-from prahari_hub.fleet import places
+from prahari_hub.fleet import places, topology, windows
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.paging import Cursor
 from prahari_hub.http.state import store_of
 from prahari_hub.http.templates import is_fragment, locale_of, page, translate
 from prahari_hub.http.words import N_
-from prahari_hub.incidents import actions, queries
+from prahari_hub.incidents import actions, holds, outages, queries
 from prahari_hub.incidents.queries import Filter, Incident
 from prahari_hub.store import Unit
 
@@ -41,6 +41,11 @@ HEADLINES = {
     "callbox.selftest": N_("Call box failed its self-test"),
     "agent.fault": N_("The device's {part} fails"),
     "device.offline": N_("Device offline"),
+    "device.flapping": N_("Comes and goes: offline {falls} times in an hour"),
+    "place.outage": N_("{place}: {silent} of {devices} devices silent"),
+    "fleet.outage": N_(
+        "{silent} of {devices} devices silent at once: look at the hub's network and uplink first"
+    ),
     "device.clone": N_("Two devices under one name"),
     "device.stranger": N_("A box that was taken out of service speaks again"),
     "claim.second_key": N_("Another box tried to use a claim that is taken"),
@@ -159,6 +164,7 @@ async def incident_page(request: Request, incident: str, actor: Reader) -> HTMLR
         found = queries.get(conn, incident)
         return {
             "incident": found,
+            **_around(conn, found),
             "log": queries.log_of(conn, incident),
             "told": queries.told(conn, incident),
             "sites": places.site_names(conn),
@@ -170,7 +176,48 @@ async def incident_page(request: Request, incident: str, actor: Reader) -> HTMLR
         }
 
     found = await store_of(request).read(work)
-    return page(request, actor, "incidents/incident.html", **found, **_tools(request, actor))
+    following = _following(incident)
+    return page(
+        request, actor, "incidents/incident.html", more_children=following, **found, **_tools(request, actor)
+    )
+
+
+def _around(conn: Connection, found: Incident) -> dict[str, Any]:
+    """What an incident belongs to: the places above it, the incident that took it in, its devices, and the window it waits for."""
+    above: list[tuple[str, str]] = []
+    if found.device is None:
+        nodes = list(topology.load(conn).chain(f"{found.scope_type}/{found.scope or ''}"))[:-1]
+        named = topology.names(conn, nodes)
+        above = [(node.partition("/")[0], named[node]) for node in nodes]
+    waits = windows.get(conn, found.hold) if found.hold and found.hold != holds.MAINTENANCE else None
+    return {
+        "above": above,
+        "parent": queries.get(conn, found.parent) if found.parent else None,
+        "children": outages.children(conn, found.id, limit=PAGE),
+        "waits": waits,
+    }
+
+
+@router.get("/{incident}/children")
+async def more_children(
+    request: Request, incident: str, actor: Reader, cursor: Annotated[str, Query(max_length=400)]
+) -> HTMLResponse:
+    """The next devices of an outage."""
+
+    def work(conn: Connection) -> dict[str, Any]:
+        return {
+            "incident": queries.get(conn, incident),
+            "children": outages.children(conn, incident, limit=PAGE, cursor=cursor),
+            "sites": places.site_names(conn),
+        }
+
+    found = await store_of(request).read(work)
+    return page(request, actor, "incidents/children-more.html", more_children=_following(incident), **found)
+
+
+def _following(incident: str) -> Callable[[str | None], str | None]:
+    """From a cursor to the address of the next devices."""
+    return lambda cursor: f"/incidents/{incident}/children?cursor={cursor}" if cursor else None
 
 
 @router.post("/{incident}/ack")

@@ -18,13 +18,14 @@ from prahari_hub.access import pages as access_pages
 from prahari_hub.access.authenticator import StoreAuthenticator
 from prahari_hub.fleet import api as fleet_api
 from prahari_hub.fleet import pages as fleet_pages
+from prahari_hub.fleet import pages_places
 from prahari_hub.fleet.availability import api as availability_api
 from prahari_hub.fleet.availability import pages as availability_pages
 from prahari_hub.fleet.map import api as map_api
 from prahari_hub.fleet.map import pages as map_pages
 from prahari_hub.fleet.map.board import Board
 from prahari_hub.http import health, problems
-from prahari_hub.http.health import Gauges, Probe
+from prahari_hub.http.health import Gauges, Probe, Sampler
 from prahari_hub.http.limits import RateLimit
 from prahari_hub.http.middleware import Guard
 from prahari_hub.http.static import HashedFiles
@@ -55,6 +56,7 @@ PAGE_ROUTERS: tuple[APIRouter, ...] = (
     access_pages.router,
     identity_pages.router,
     fleet_pages.router,
+    pages_places.router,
     availability_pages.router,
     map_pages.router,
     incidents_pages.router,
@@ -65,6 +67,8 @@ BODY_LIMITS = {
     "/api/v1/map": 512 * 1024 * 1024,
     "/map": 512 * 1024 * 1024,
     "/api/v1/blobs": 64 * 1024 * 1024,
+    "/api/v1/topology": 64 * 1024 * 1024,
+    "/topology/import": 64 * 1024 * 1024,
 }
 WRONG_PASSWORDS, WRONG_PASSWORDS_PER_S = 50, 1 / 60
 """Of one address, before it waits; a whole control room may stand behind one."""
@@ -81,6 +85,7 @@ class Parts:
     probes: dict[str, Probe] = field(default_factory=dict)
     notices: dict[str, Probe] = field(default_factory=dict)
     gauges: list[Gauges] = field(default_factory=list)
+    samplers: list[Sampler] = field(default_factory=list)
 
 
 def console_app(parts: Parts) -> FastAPI:
@@ -92,6 +97,7 @@ def console_app(parts: Parts) -> FastAPI:
     app.state.authenticator = StoreAuthenticator(parts.store, secure=settings.cookie_secure)
     app.state.probes = parts.probes
     app.state.notices = parts.notices
+    app.state.samplers = parts.samplers
     app.state.gauges = [count_open, gauges.presence, *parts.gauges]
     app.state.log_in_limit = RateLimit(WRONG_PASSWORDS, WRONG_PASSWORDS_PER_S)
     app.state.error_page = web_pages.error_page
