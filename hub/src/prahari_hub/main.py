@@ -134,7 +134,9 @@ async def open_hub(settings: Settings, stack: AsyncExitStack) -> Hub:
 def open_store(settings: Settings) -> Store:
     """The store with the newest schema; SetupError if its file is damaged."""
     refuse_damaged(settings.store_url)
-    store = Store.open(settings.store_url)
+    store = Store.open(
+        settings.store_url, readers=settings.database_readers, timeout_s=settings.database_timeout_s
+    )
     migrate(store.engine)
     if store.engine.dialect.name == "sqlite":
         store.write_sync(leases.clear)  # this process is the only one

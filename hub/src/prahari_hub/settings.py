@@ -60,6 +60,12 @@ class Settings(BaseSettings):
         description="the only partitions (0 to 15) that this ingest worker takes, for instance 0-7; a fair share if left out",
     )
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the home if left out")
+    database_readers: int = Field(
+        4, ge=1, le=64, description="queries that one process asks at once; on PostgreSQL it opens two connections more"
+    )
+    database_timeout_s: float = Field(
+        60, ge=1, description="PostgreSQL ends a statement, or a wait for a lock, that takes longer"
+    )
     blobs_url: str | None = Field(None, description="obstore URL; a folder in the home if left out")
     nats_url: str | None = Field(
         None, description="an external NATS instead of the embedded server; several nodes with commas between"
