@@ -96,7 +96,7 @@ class Ledger:
         took_us = _us(now_s - entry.sent_s)
         self.to_ack.record_value(took_us)
         if entry.kind == PRESS:
-            self.press_to_ack.record_value(took_us)
+            self.press_to_ack.record_value(_us(now_s - entry.made_s))
         self.commit_to_ack.record_value(_us(now_s - datetime.fromisoformat(hub_at).timestamp()))
 
     @property
@@ -105,7 +105,7 @@ class Ledger:
         return sum(1 for entry in list(self.entries.values()) if not entry.acked_s and not entry.refused)
 
     def summary(self) -> dict[str, Any]:
-        """Counts, and percentiles in milliseconds: first sent to ack, for presses alone, and the ack's own time to its arrival."""
+        """Counts, and percentiles in milliseconds: first sent to ack; press to ack; the ack's own time to its arrival."""
         entries = list(self.entries.values())
         return {
             "events": len(entries),

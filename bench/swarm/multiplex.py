@@ -174,7 +174,6 @@ class Multiplex:
             if now_s >= lane.retry_s:
                 self._connect(lane, now_s)
             return
-        self._read(lane)
         if self._quiet and lane is self.lanes[0]:
             self._say_births(now_s)
         if not self._quiet:

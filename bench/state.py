@@ -1,0 +1,341 @@
+"""A whole state on this machine: 400,000 devices, broker, hub and swarm together.
+
+    python -m bench.state [--short] [--devices N] [--seconds S]
+
+Heartbeats alone, then with 200 events a second while pages and API are asked, then the highest rate, then a restart of the hub.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import threading
+import time
+from typing import Any
+
+import httpx
+import sqlalchemy as sa
+
+from bench.place import Meter, Place, Player, until
+from bench.results import Results, percentiles, say
+from bench.swarm import Ledger, name_of
+
+DEVICES, SHORT_DEVICES = 400_000, 40_000
+HEARTBEAT_S = 30
+EVENTS_PER_S = 200.0
+ALONE_S, WITH_EVENTS_S = 300.0, 600.0
+"""Five minutes hold exactly one end of a bucket of the history."""
+STEPS = (20_000, 30_000, 40_000, 50_000, 60_000, 70_000)
+STEP_WARM_S, STEP_S = 12.0, 20.0
+PAGE_EVERY_S = 0.5
+
+
+class Asker(threading.Thread):
+    """A person and a program who look at pages and API all the time: one request every half second."""
+
+    def __init__(self, place: Place, devices: int) -> None:
+        super().__init__(name="asker", daemon=True)
+        self._place, self._devices = place, devices
+        self._ending = threading.Event()
+        self.took: dict[str, list[float]] = {}
+        self.failed: dict[str, int] = {}
+
+    def run(self) -> None:
+        with self._place.signed_in() as console, self._place.api() as api:
+            asks = {
+                "sign-in page": lambda: console.get("/login"),
+                "device list": lambda: console.get("/devices"),
+                "device page": lambda: console.get(f"/devices/{name_of(random.randrange(self._devices))}"),
+                "incidents": lambda: console.get("/incidents"),
+                "API: devices": lambda: api.get("/devices", params={"limit": 100}),
+                "API: a device": lambda: api.get(f"/devices/{name_of(random.randrange(self._devices))}"),
+                "API: map of the state": lambda: api.get("/map/view", params={"zoom": 6}),
+            }
+            while not self._ending.is_set():
+                for name, ask in asks.items():
+                    self._ask(name, ask)
+                    if self._ending.wait(PAGE_EVERY_S):
+                        return
+
+    def _ask(self, name: str, ask: Any) -> None:
+        begun_s = time.monotonic()
+        try:
+            answer = ask()
+            good = answer.status_code == 200
+        except httpx.HTTPError:
+            good = False
+        self.took.setdefault(name, []).append(time.monotonic() - begun_s)
+        if not good:
+            self.failed[name] = self.failed.get(name, 0) + 1
+
+    def end(self) -> dict[str, Any]:
+        self._ending.set()
+        self.join(60)
+        found: dict[str, Any] = {name: percentiles(took) for name, took in self.took.items()}
+        everything = [seconds for took in self.took.values() for seconds in took]
+        return {"each": found, "all": percentiles(everything), "failed": self.failed}
+
+
+class Counters:
+    """What the hub says it took and dropped, from /metrics."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def read(self) -> dict[str, float]:
+        text = httpx.get(
+            f"{self._place.console}/metrics",
+            headers={"Authorization": f"Bearer {self._place.token}"},
+            timeout=30,
+        ).text
+        found = {}
+        for line in text.splitlines():
+            if line and not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                found[name] = float(value)
+        return found
+
+    @staticmethod
+    def messages(found: dict[str, float], channel: str, outcome: str) -> float:
+        return found.get(f'prahari_messages_total{{channel="{channel}",outcome="{outcome}"}}', 0.0)
+
+    def lost(self, found: dict[str, float]) -> float:
+        """Messages that the hub counted and did not take."""
+        return sum(
+            value
+            for name, value in found.items()
+            if name.startswith("prahari_messages_total") and 'outcome="taken"' not in name
+        )
+
+
+def hub_took(place: Place, seconds: float, player: Player) -> dict[str, Any]:
+    """Let it run; rates, CPU shares, microseconds a heartbeat, backlog at begin and end."""
+    counters, meter = Counters(place), Meter(place.processes)
+    before, sent_before = counters.read(), player.status()
+    meter.restart()
+    time.sleep(seconds)
+    cpu = meter.since()
+    after, sent_after = counters.read(), player.status()
+    sent = sent_after["heartbeats"] - sent_before["heartbeats"]
+    taken = counters.messages(after, "health", "taken") - counters.messages(before, "health", "taken")
+    span_s = sent_after["at"] - sent_before["at"]
+    return {
+        "seconds": round(span_s, 1),
+        "heartbeats_sent": sent,
+        "heartbeats_taken": int(taken),
+        "sent_per_s": round(sent / span_s),
+        "taken_per_s": round(taken / cpu["wall"]),
+        "left_out": sent_after.get("heartbeats_left_out", 0) - sent_before.get("heartbeats_left_out", 0),
+        "lost": counters.lost(after) - counters.lost(before),
+        "cpu_percent": {name: round(cpu[name] / cpu["wall"] * 100, 1) for name in cpu if name != "wall"},
+        "cpu_us_a_heartbeat": {
+            name: round(cpu[name] / max(1, taken) * 1e6, 1) for name in cpu if name != "wall"
+        },
+        "rss_mb": place_rss(meter),
+        "held": sent_after["held"],
+    }
+
+
+def place_rss(meter: Meter) -> dict[str, float]:
+    return meter.rss_mb()
+
+
+def backlog(took: dict[str, Any]) -> int:
+    """Heartbeats that were sent and not taken; a second's worth is the time between two looks."""
+    return int(took["heartbeats_sent"] - took["heartbeats_taken"])
+
+
+def measure(place: Place, results: Results, devices: int, scale: float) -> None:
+    took_s, lanes = place.state(devices)
+    results.row(f"{devices:,} devices registered in the store, each as after its birth", f"{took_s:.0f} s")
+    ready_s = place.start()
+    results.row(f"start of the hub with {devices:,} devices, until ready", f"{ready_s:.1f} s")
+    player = place.play("alone", "multiplex", lanes, numbers=(0, devices), heartbeat_s=float(HEARTBEAT_S))
+    until(lambda: player.status().get("up") == len(lanes), "the swarm to be connected", within_s=60)
+    say("a whole round of heartbeats, so that every device is known to be online")
+    time.sleep(HEARTBEAT_S + 5)
+    results.take("heartbeats alone", lambda: alone(place, results, player, devices, ALONE_S * scale))
+    stop(place, player)
+    results.take(
+        "heartbeats, events, pages",
+        lambda: with_events(place, results, lanes, devices, WITH_EVENTS_S * scale),
+    )
+    results.take("highest rate", lambda: highest(place, results, lanes, devices, scale))
+    results.take("restart", lambda: restart(place, results, lanes, devices))
+
+
+def stop(place: Place, player: Player) -> None:
+    player.end()
+    place.swarms.remove(player)
+
+
+def alone(place: Place, results: Results, player: Player, devices: int, seconds: float) -> None:
+    took = hub_took(place, seconds, player)
+    results.details["alone"] = took
+    cpu, us = took["cpu_percent"], took["cpu_us_a_heartbeat"]
+    what = f"hub CPU a heartbeat, all in (receive to history), {took['taken_per_s']:,}/s for {seconds:.0f} s"
+    results.row(what, f"{us['hub']} µs", aim="≤ 20 µs", met=us["hub"] <= 20)
+    results.row(
+        "the same, broker and swarm a heartbeat",
+        f"broker {us['broker']} µs, swarm {us['swarm']} µs; {shares(cpu)}",
+    )
+
+
+def shares(cpu: dict[str, float]) -> str:
+    """In words, of one core."""
+    return f"of one core: hub {cpu['hub']} %, broker {cpu['broker']} %, swarm {cpu['swarm']} %"
+
+
+def with_events(place: Place, results: Results, lanes: Any, devices: int, seconds: float) -> None:
+    player = place.play(
+        "events",
+        "multiplex",
+        lanes,
+        numbers=(0, devices),
+        heartbeat_s=float(HEARTBEAT_S),
+        events_per_s=EVENTS_PER_S * devices / DEVICES,
+    )
+    until(lambda: player.status().get("up") == len(lanes), "the swarm to be connected", within_s=60)
+    time.sleep(10)
+    asker = Asker(place, devices)
+    asker.start()
+    took = hub_took(place, seconds, player)
+    asked = asker.end()
+    time.sleep(3)
+    stop(place, player)
+    ledger = Ledger()
+    ledger.merge(player.spec.ledger)
+    balance, said = ledger.check(place.settings.store_url), ledger.summary()
+    results.details |= {"with_events": took, "asked": asked, "ledger": said, "balance": str(balance)}
+    grown, cpu = backlog(took), took["cpu_percent"]
+    sustained = abs(grown) <= took["sent_per_s"] * 2 and not took["lost"] and not took["left_out"]
+    load = f"{took['sent_per_s']:,} heartbeats/s and {player.spec.events_per_s:.0f} events/s"
+    results.row(
+        f"{load} from {devices:,} devices for {seconds:.0f} s",
+        f"{took['taken_per_s']:,}/s taken; dropped {took['lost']:.0f}, backlog at the end {max(0, grown)}; {shares(cpu)}",
+        aim="no backlog growth",
+        met=sustained,
+    )
+    rss = took["rss_mb"]["hub"]
+    results.row("hub memory (resident)", f"{rss:,.0f} MB", aim="≤ 1,200 MB", met=rss <= 1200)
+    ack, whole, press = said["commit_to_ack"], said["sent_to_ack"], said["press_to_ack"]
+    results.row(
+        "event's commit (the ack's own time) → ack at the device",
+        f"p50 {ack.get('p50_ms')} ms, p99 {ack.get('p99_ms')} ms, max {ack.get('max_ms')} ms (n = {ack['n']})",
+        aim="p99 ≤ 250 ms",
+        met=ack.get("p99_ms", 1e9) <= 250,
+    )
+    results.row(
+        "event first sent → ack at the device",
+        f"p50 {whole.get('p50_ms')} ms, p99 {whole.get('p99_ms')} ms, max {whole.get('max_ms')} ms; "
+        f"presses p50 {press.get('p50_ms')} ms, p99 {press.get('p99_ms')} ms (n = {press['n']})",
+    )
+    p95 = asked["all"].get("p95_ms", 1e9)
+    worst = max(asked["each"].items(), key=lambda item: item[1].get("p95_ms", 0.0))
+    results.row(
+        "pages and API meanwhile",
+        f"p95 {p95} ms of {asked['all']['n']}; slowest: {worst[0]} p95 {worst[1]['p95_ms']} ms; failed {sum(asked['failed'].values())}",
+        aim="p95 ≤ 300 ms",
+        met=worst[1]["p95_ms"] <= 300 and not asked["failed"],
+    )
+    results.row("the ledger of that run", str(balance), aim="balanced", met=balance.balanced)
+
+
+def highest(place: Place, results: Results, lanes: Any, devices: int, scale: float) -> None:
+    """Steps up until heartbeats are dropped, left out or pile up."""
+    best = None
+    steps = STEPS if scale == 1 else STEPS[:3]
+    for rate in steps:
+        took = at_rate(place, lanes, devices, rate)
+        results.details.setdefault("rates", {})[rate] = took
+        say(f"{rate:,}/s: {took}")
+        held = took["sent_per_s"] >= rate * 0.97 and took["taken_per_s"] >= rate * 0.97
+        if not held or took["lost"] or took["left_out"]:
+            break
+        best = took
+    if best is None:
+        results.row("highest sustained heartbeat rate", f"below {steps[0]:,}/s", aim="≥ 40,000/s", met=False)
+        return
+    cpu = best["cpu_percent"]
+    results.row(
+        f"highest sustained heartbeat rate (steps of 10,000; {STEP_S:.0f} s each, no drop, no backlog)",
+        f"{best['taken_per_s']:,}/s; {shares(cpu)}; hub {best['cpu_us_a_heartbeat']['hub']} µs each",
+        aim="≥ 40,000/s",
+        met=best["taken_per_s"] >= 40_000 * 0.97,
+    )
+
+
+def at_rate(place: Place, lanes: Any, devices: int, rate: int) -> dict[str, Any]:
+    player = place.play(f"rate-{rate}", "multiplex", lanes, numbers=(0, devices), heartbeat_s=devices / rate)
+    until(lambda: player.status().get("up") == len(lanes), "the swarm to be connected", within_s=60)
+    time.sleep(STEP_WARM_S)
+    try:
+        return hub_took(place, STEP_S, player)
+    finally:
+        stop(place, player)
+
+
+def restart(place: Place, results: Results, lanes: Any, devices: int) -> None:
+    """Kill the hub and start it again; complete: a round of heartbeats later every device is online."""
+    place.kill_hub()
+    ready_s = place.start()
+    results.row(
+        f"restart of the hub with {devices:,} devices (after kill -9), until ready",
+        f"{ready_s:.1f} s",
+        aim="≤ 10 s",
+        met=ready_s <= 10,
+    )
+    player = place.play("again", "multiplex", lanes, numbers=(0, devices), heartbeat_s=float(HEARTBEAT_S))
+    begun_s = time.monotonic()
+    online = -1
+
+    def complete() -> bool:
+        nonlocal online
+        online = presence(place).get("online", 0)
+        return online >= devices
+
+    try:
+        until(complete, "every device to be online again", within_s=120, every_s=1.0)
+        results.row(
+            "the same, until every device is online again (a heartbeat each, every 30 s)",
+            f"{time.monotonic() - begun_s:.0f} s; {presence(place)}",
+            aim="state complete",
+            met=True,
+        )
+    finally:
+        results.details["presence_after_restart"] = presence(place)
+        stop(place, player)
+
+
+def presence(place: Place) -> dict[str, int]:
+    """Devices of the swarm by presence, as the database says."""
+    engine = sa.create_engine(place.settings.store_url)
+    try:
+        with engine.connect() as conn:
+            rows = conn.execute(
+                sa.text("SELECT presence, count(*) FROM devices WHERE id LIKE 'swarm-%' GROUP BY presence")
+            )
+            return {str(name): int(count) for name, count in rows}
+    finally:
+        engine.dispose()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--devices", type=int)
+    parser.add_argument("--seconds", type=float, help="of the run with events; the others in proportion")
+    options = parser.parse_args()
+    devices = options.devices or (SHORT_DEVICES if options.short else DEVICES)
+    scale = options.seconds / WITH_EVENTS_S if options.seconds else 0.04 if options.short else 1.0
+    results = Results("state")
+    try:
+        with Place(heartbeat_s=HEARTBEAT_S) as place:
+            place.people()
+            results.take("the state", lambda: measure(place, results, devices, scale))
+    finally:
+        results.print()
+
+
+if __name__ == "__main__":
+    main()
