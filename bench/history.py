@@ -171,6 +171,8 @@ def compact(store: Store, now: datetime, step: Callable[[Unit], bool], took: lis
 
 def fill_tiers(store: Store, real: list[str], cell: int) -> None:
     """Every row that a full hub has: those of one cell whole, the others with a small block, so that the indexes have their real size."""
+    for table in (health_hours, health_days, health_months):
+        store.write_sync(lambda unit, table=table: unit.conn.execute(table.delete()))  # type: ignore[misc]
     small = pack(empty(["mh-cam-000000"], ["cpu"], 1))
     noise = Noise(len(real), 1)
     hours = [DAY - timedelta(hours=hour) for hour in range(1, 7 * 24)]

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -19,6 +20,7 @@ from sqlalchemy import Connection, Table
 
 from prahari_hub.errors import Invalid, SetupError
 from prahari_hub.fleet.availability import figures
+from prahari_hub.fleet.availability.calculus import KINDS
 from prahari_hub.fleet.availability.days import days, span_of
 from prahari_hub.fleet.availability.past import counted
 from prahari_hub.fleet.history.codec import unpack
@@ -179,9 +181,7 @@ def _health(store: Store, since: datetime, until: datetime, step_s: int) -> Iter
     )
     for start in spans:
         after = -1
-        while found := store.read_sync(
-            lambda conn, start=start, after=after: _some_cells(conn, table, start, after)
-        ):  # type: ignore[misc]
+        while found := store.read_sync(partial(_some_cells, table=table, start=start, after=after)):
             after = found[-1][0]
             for _, packed in found:
                 batch = _rows_of(packed, start, step, since, until)
@@ -229,5 +229,5 @@ def _availability(store: Store, first: date, last: date, zone: ZoneInfo) -> Iter
             "device": [row[1].id for row in rows],
             "zone": [row[1].zone for row in rows],
             "vendor": [row[1].vendor for row in rows],
-            **{kind: [row[2 + n] for row in rows] for n, kind in enumerate(figures.KINDS)},
+            **{kind: [row[2 + n] for row in rows] for n, kind in enumerate(KINDS)},
         }
