@@ -16,6 +16,7 @@ from prahari_wire.topics import PARTITIONS
 from uvicorn import Config
 
 from prahari_hub import log as logs
+from prahari_hub import metrics
 from prahari_hub.broker.connection import Sight
 from prahari_hub.broker.gate import reconnect_window_s
 from prahari_hub.broker.role import Broker, open_broker
@@ -32,6 +33,8 @@ from prahari_hub.ingest.handlers import BIRTH_HOOKS, table
 from prahari_hub.ingest.role import Ingest
 from prahari_hub.live.feed import Feed
 from prahari_hub.live.relay import Listening, Relay
+from prahari_hub.operations import gauges
+from prahari_hub.roles import watching
 from prahari_hub.roles.alone import alone
 from prahari_hub.roles.share import Share
 from prahari_hub.roles.workers import Workers
@@ -77,6 +80,9 @@ async def run(settings: Settings) -> None:
             await start_scheduler(hub, stack)
         if "web" in settings.roles:
             await start_web(hub, stack, *sockets)
+        if settings.metrics_port is not None:
+            server, _thread = metrics.serve(settings.listen, settings.metrics_port + settings.port_offset)
+            stack.callback(server.shutdown)
         log.info("ready: %s", said(settings))
         await asked_to_stop()
 
@@ -124,6 +130,7 @@ async def open_hub(settings: Settings, stack: AsyncExitStack) -> Hub:
         on_sight=lambda sees: hub.seen(sees),  # noqa: PLW0108 - the hub comes below
     )
     relay = Relay(broker.between)
+    watching.watch_store(store)
     hub = Hub(settings, store, identity, broker, relay, Trust(accept=settings.accept_clock))
     stack.callback(hub.feed.close)
     hub.listeners += [hub.feed.publish, identity.on_changes]
@@ -176,6 +183,7 @@ async def start_ingest(hub: Hub, stack: AsyncExitStack) -> None:
         partitions=(),
     )
     ingest.window_s = lambda: reconnect_window_s(ingest.fleet_size, settings.admission_rate)
+    watching.watch_ingest(ingest)
     hub.sights.append(ingest.on_sight)
     hub.listeners.append(ingest.on_changes)
     hub.relay.on_nudge(share.wake)
@@ -200,6 +208,7 @@ async def start_scheduler(hub: Hub, stack: AsyncExitStack) -> None:
     dispatcher = dispatch.Dispatcher(
         store, hub.broker.downlink.send, hub.identity.signer.sign, sources=sources
     )
+    watching.watch_trust(hub.trust)
     scheduler = Scheduler(store, jobs(hub.settings), trust=hub.trust)
     escalation = Escalation(store, hub.settings)
     hub.listeners += [dispatcher.on_changes, scheduler.on_changes]
@@ -253,7 +262,18 @@ def doors(hub: Hub, console_socket: socket.socket, device_socket: socket.socket)
     }
     probes = {"broker": lambda: None if hub.broker.bus.sees else "the broker is not reachable"}
     notices = {"clock": lambda: hub.trust.held}
-    console = console_app(Parts(settings, hub.store, state=state, probes=probes, notices=notices))
+    watching.watch_feed(hub.feed)
+    console = console_app(
+        Parts(
+            settings,
+            hub.store,
+            state=state,
+            probes=probes,
+            notices=notices,
+            gauges=gauges.of(settings, hub.store.clock),
+            samplers=[watching.watch_broker(hub.broker)],
+        )
+    )
     devices = device_app(
         identity,
         device_api.router,

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from importlib.metadata import version
+from wsgiref.simple_server import WSGIServer
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
+    Info,
+    ProcessCollector,
     disable_created_metrics,
     generate_latest,
+    start_http_server,
 )
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -54,6 +61,113 @@ WORKER_FAILURES = Counter(
 REQUESTS = Counter(
     "prahari_http_requests", "HTTP requests by method and status", ["method", "status"], registry=REGISTRY
 )
+
+BUILD = Info("prahari_build", "The version of this hub", registry=REGISTRY)
+BUILD.info({"version": version("prahari-hub")})
+ProcessCollector(registry=REGISTRY)
+
+# Set when they are read, by roles.watching.
+QUEUE = Gauge(
+    "prahari_queue_messages", "Messages received and not yet worked off", ["lane"], registry=REGISTRY
+)
+QUEUE_BYTES = Gauge("prahari_queue_bytes", "Their size", ["lane"], registry=REGISTRY)
+LAG_S = Gauge(
+    "prahari_queue_oldest_seconds", "How long the oldest of them has waited", ["lane"], registry=REGISTRY
+)
+PARTITIONS = Gauge("prahari_partitions_owned", "Partitions of this process, of 16 in all", registry=REGISTRY)
+LOADED = Gauge("prahari_devices_loaded", "Devices in the memory of this process", registry=REGISTRY)
+WRITES_WAITING = Gauge(
+    "prahari_store_writes_waiting", "Transactions that wait for the writer of this process", registry=REGISTRY
+)
+BROKER_UP = Gauge("prahari_broker_up", "1 while this process sees the broker", registry=REGISTRY)
+BROKER_CONNECTIONS = Gauge(
+    "prahari_broker_connections", "Connections that a broker node holds", ["node"], registry=REGISTRY
+)
+BROKER_SLOW = Gauge(
+    "prahari_broker_slow_consumers",
+    "Connections that a node cut for reading too slowly",
+    ["node"],
+    registry=REGISTRY,
+)
+BROKER_ERRORS = Gauge(
+    "prahari_broker_errors", "Errors that the broker reported to this process", ["error"], registry=REGISTRY
+)
+LIVE_SUBSCRIBERS = Gauge("prahari_live_subscribers", "Browsers on the live feed", registry=REGISTRY)
+CLOCK_HELD = Gauge(
+    "prahari_clock_held", "1 while the hub does not believe its clock and deletes nothing", registry=REGISTRY
+)
+
+# Counted where it happens.
+BATCH = Histogram(
+    "prahari_batch_messages",
+    "Births and batches of events in one transaction",
+    registry=REGISTRY,
+    buckets=(1, 2, 5, 10, 20, 50, 100, 256),
+)
+FLUSH_S = Histogram(
+    "prahari_flush_seconds",
+    "Time to write the fleet's heartbeats of one round",
+    registry=REGISTRY,
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+WRITE_S = Histogram(
+    "prahari_store_write_seconds",
+    "Time of one transaction, its commit included",
+    registry=REGISTRY,
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
+JOB_S = Histogram(
+    "prahari_job_seconds",
+    "Time of one run of a scheduled job",
+    ["job"],
+    registry=REGISTRY,
+    buckets=(0.01, 0.1, 1, 10),
+)
+LIVE_DROPPED = Counter(
+    "prahari_live_dropped",
+    "Messages that a slow browser did not get; it fetches a snapshot",
+    registry=REGISTRY,
+)
+
+# Read from the store or the home when /metrics is read, by operations.gauges.
+DATABASE_BYTES = Gauge("prahari_database_bytes", "Size of the database", registry=REGISTRY)
+DISK_FREE_BYTES = Gauge("prahari_disk_free_bytes", "Free on the disk of the home", registry=REGISTRY)
+DISK_DAYS = Gauge(
+    "prahari_disk_days",
+    "Until that disk is full at the growth of a week; NaN while unknown",
+    registry=REGISTRY,
+)
+CERTIFICATE_END = Gauge(
+    "prahari_certificate_end_timestamp_seconds",
+    "When a certificate of the hub ends",
+    ["name"],
+    registry=REGISTRY,
+)
+DEVICE_CERTIFICATES = Gauge(
+    "prahari_device_certificates",
+    "Devices by their certificate: good, soon (14 days), expired",
+    ["state"],
+    registry=REGISTRY,
+)
+OUTGOING_DUE = Gauge(
+    "prahari_outgoing_due",
+    "Twins, commands and overrides that should have gone out by now",
+    ["channel"],
+    registry=REGISTRY,
+)
+BACKUP_AT = Gauge(
+    "prahari_backup_timestamp_seconds", "When the last backup was made; 0 if none was", registry=REGISTRY
+)
+CLOCK_SYNCHRONISED = Gauge(
+    "prahari_clock_synchronised",
+    "1 where the kernel holds its clock for synchronised; NaN where it does not tell",
+    registry=REGISTRY,
+)
+
+
+def serve(address: str, port: int) -> tuple[WSGIServer, threading.Thread]:
+    """GET /metrics on a port of its own, for a process without the console; shut the server down at the end."""
+    return start_http_server(port, addr=address, registry=REGISTRY)
 
 
 def render() -> bytes:

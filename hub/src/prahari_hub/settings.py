@@ -47,6 +47,12 @@ class Settings(BaseSettings):
     listen: str = Field(
         "127.0.0.1", description="address of console, device HTTPS and MQTT; 0.0.0.0 or :: for all"
     )
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="GET /metrics on a port of its own, for a process without the console; shifted too",
+    )
     hosts: list[str] = Field(
         ["localhost", "127.0.0.1"],
         description="names of the hub in its certificate; the first one goes into seeds",
@@ -61,7 +67,10 @@ class Settings(BaseSettings):
     )
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the home if left out")
     database_readers: int = Field(
-        4, ge=1, le=64, description="queries that one process asks at once; on PostgreSQL it opens two connections more"
+        4,
+        ge=1,
+        le=64,
+        description="queries that one process asks at once; on PostgreSQL it opens two connections more",
     )
     database_timeout_s: float = Field(
         60, ge=1, description="PostgreSQL ends a statement, or a wait for a lock, that takes longer"
@@ -80,11 +89,17 @@ class Settings(BaseSettings):
         90, ge=1, description="devices last heard within so many seconds of each other fell silent together"
     )
     outage_share: float = Field(
-        0.6, gt=0, le=1, description="share of a place's devices that must be silent together to be one outage"
+        0.6,
+        gt=0,
+        le=1,
+        description="share of a place's devices that must be silent together to be one outage",
     )
     outage_devices: int = Field(3, ge=2, description="devices that must be silent together to be one outage")
     outage_fleet_share: float = Field(
-        0.3, gt=0, le=1, description="share of the whole fleet from which its silence is the hub's or its uplink's"
+        0.3,
+        gt=0,
+        le=1,
+        description="share of the whole fleet from which its silence is the hub's or its uplink's",
     )
     flapping_per_hour: int = Field(
         5, ge=1, description="a device that goes offline more often in an hour is flapping: one incident"

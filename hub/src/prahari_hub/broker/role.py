@@ -14,6 +14,7 @@ from prahari_hub.broker.gate import Gate
 from prahari_hub.broker.keys import Keys, open_keys
 from prahari_hub.broker.kick import Kicker
 from prahari_hub.broker.server import EmbeddedServer
+from prahari_hub.broker.statistics import Node, nodes
 from prahari_hub.errors import SetupError
 from prahari_hub.settings import Settings
 
@@ -76,6 +77,10 @@ class Broker:
         except BaseException:
             await self.stop()
             raise
+
+    async def nodes(self) -> list[Node]:
+        """What each node of the broker says about itself; Unavailable while it is away."""
+        return await nodes(self._system, expected=len(self.bus.url.split(",")))
 
     async def kick(self, device: str) -> int:
         """Cut the device's live connections; how many were found."""

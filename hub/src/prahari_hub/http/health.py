@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
@@ -18,6 +18,8 @@ Probe = Callable[[], str | None]
 """None where the part is ready, else one sentence that says what is missing."""
 Gauges = Callable[[Connection], None]
 """Sets gauges from the database, right before they are read."""
+Sampler = Callable[[], Awaitable[None]]
+"""Sets gauges from elsewhere."""
 
 
 @router.get("/healthz")
@@ -45,6 +47,9 @@ async def readyz(request: Request) -> JSONResponse:
 @router.get("/metrics")
 async def exposition(request: Request) -> Response:
     gauges: list[Gauges] = request.app.state.gauges
+    samplers: list[Sampler] = request.app.state.samplers
+    for sample in samplers:
+        await sample()
     for gauge in gauges:
         await store_of(request).read(gauge)
     return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)

@@ -101,7 +101,8 @@ class Flusher:
                 self._flushed_s = self._mono()
                 await self.write_health()
                 await self.write_refusals()
-            await self.write_vitals()
+            with metrics.FLUSH_S.time():
+                await self.write_vitals()
             await self.write_history()
 
     async def flush(self, partitions: Iterable[int] = range(16)) -> None:
@@ -239,7 +240,9 @@ class Flusher:
         columns, now_s = self._memory.columns, self._mono()
         every_s = self._flush_s if len(columns) <= SMALL_FLEET else max(self._flush_s, VITALS_S)
         due = np.flatnonzero(columns.dirty & (now_s - columns.written_s >= every_s))
-        await self._write_cells(due[np.argsort(columns.written_s[due], kind="stable")].tolist())
+        most = CELLS if len(columns) <= SMALL_FLEET else int(1.25 * CELLS * self._sweep_s / every_s) + 1
+        oldest = due[np.argsort(columns.written_s[due], kind="stable")]
+        await self._write_cells(oldest[:most].tolist())
 
     async def _write_cells(self, cells: Sequence[int]) -> None:
         """Changes of health go before, so that a restart finds what was written of peripherals to be what their cell says."""

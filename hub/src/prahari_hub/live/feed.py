@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from prahari_hub import metrics
 from prahari_hub.store import Change
 
 TICK_S = 1.0
@@ -51,6 +52,8 @@ class Subscription:
     closed: bool = False
 
     def put(self, message: Message) -> None:
+        if len(self.queue) == QUEUE:
+            metrics.LIVE_DROPPED.inc()
         self.queue.append(message)
         self.ready.set()
 

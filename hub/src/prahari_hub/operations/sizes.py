@@ -68,7 +68,7 @@ def _a_day(conn: Connection) -> float | None:
         return None
     since = hub_sizes.c.at >= newest.at - OVER
     oldest = conn.execute(sa.select(hub_sizes).where(since).order_by(hub_sizes.c.at).limit(1)).one()
-    age = newest.at - oldest.at
+    age: timedelta = newest.at - oldest.at
     if age < LEAST:
         return None
     return float(oldest.free_bytes - newest.free_bytes) / age.total_seconds() * A_DAY_S

@@ -69,7 +69,8 @@ class Scheduler:
     def _transact(self, job: Job, unit: Unit) -> object:
         if job.ends and self._trust is not None and not self._trust.check(unit):
             return None
-        return job.run(unit)
+        with metrics.JOB_S.labels(job.name).time():
+            return job.run(unit)
 
     async def _sleep(self) -> None:
         wait_s = max(0.0, min(self._due_s.values()) - self._mono())

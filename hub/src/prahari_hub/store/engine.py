@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from prahari_hub import metrics
 from prahari_hub.errors import SetupError, Unavailable
 from prahari_hub.store import postgres
 from prahari_hub.store.schema import metadata
@@ -158,6 +159,11 @@ class Store:
             return conn  # a deferred transaction sees one state
         return conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
+    @property
+    def waiting(self) -> int:
+        """Transactions that wait for the writer."""
+        return self._writer._work_queue.qsize()
+
     def close(self) -> None:
         self._writer.shutdown()
         self._readers.shutdown()
@@ -165,7 +171,11 @@ class Store:
 
     def _transact(self, work: Callable[[Unit], T], tries: int = TRIES) -> tuple[Unit, T]:
         try:
-            with self.engine.connect().execution_options(prahari_write=True) as conn, conn.begin():
+            with (
+                metrics.WRITE_S.time(),
+                self.engine.connect().execution_options(prahari_write=True) as conn,
+                conn.begin(),
+            ):
                 postgres.take_turn(conn, self.turn)
                 unit = Unit(conn, self.clock())
                 result = work(unit)

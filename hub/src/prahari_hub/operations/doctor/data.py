@@ -162,7 +162,7 @@ def unfinished(look: Look) -> list[Finding]:
 def backups(look: Look) -> list[Finding]:
     if look.store is None:
         return []
-    last = look.store.read_sync(_last)
+    last = look.store.read_sync(last_backup)
     how = N_("Let a timer run prahari-hub backup every night, onto another disk or machine.")
     if last is None:
         return warn("backup", N_("No backup was ever made."), how)
@@ -175,6 +175,7 @@ def backups(look: Look) -> list[Finding]:
     return ok("backup", N_("The last backup, {days} days old, is in {folder}."), **said)
 
 
-def _last(conn: Connection) -> audit.Entry | None:
+def last_backup(conn: Connection) -> audit.Entry | None:
+    """The audit log's row of it."""
     found = audit.page(conn, audit.Filter(action=ACTION), limit=1).items
     return found[0] if found else None

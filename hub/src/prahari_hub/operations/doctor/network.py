@@ -29,14 +29,14 @@ OLDEST_BROKER = (2, 11)
 def authority(look: Look) -> list[Finding]:
     """The end of the hub's own certificates."""
     found: list[Finding] = []
-    ends = {name: _end(look.settings.home / "pki" / f"{name}.pem") for name in ("root", "issuing", "server")}
-    if ends["root"] is None or ends["issuing"] is None:
+    told = ends(look.settings.home)
+    if told["root"] is None or told["issuing"] is None:
         return fail(
             "authority",
             N_("The hub's certificate authority cannot be read."),
             N_("Restore pki/ from a backup: without it every device must enrol again."),
         )
-    for name, end in ends.items():
+    for name, end in told.items():
         if end is None:
             continue  # the first start makes the server's
         days = f"{(end - look.now).days}"
@@ -58,7 +58,7 @@ def authority(look: Look) -> list[Finding]:
                 name=name,
                 days=days,
             )
-    first = min(end for end in ends.values() if end is not None)
+    first = min(end for end in told.values() if end is not None)
     return found or ok("authority", N_("The hub's certificates hold until {end}."), end=f"{first:%Y-%m-%d}")
 
 
@@ -79,6 +79,11 @@ def devices(look: Look) -> list[Finding]:
             **values,
         )
     return ok("certificates", N_("No certificate of the {devices} devices ends within 14 days."), **values)
+
+
+def ends(home: Path) -> dict[str, datetime | None]:
+    """When the hub's certificates end; None for one that is not there or not readable."""
+    return {name: _end(home / "pki" / f"{name}.pem") for name in ("root", "issuing", "server")}
 
 
 def _end(file: Path) -> datetime | None:
@@ -149,7 +154,8 @@ def broker(look: Look) -> list[Finding]:
 async def _version(look: Look) -> str:
     bus = await hub_bus(look.settings, within_s=ANSWER_S)
     try:
-        return str(bus.client.connected_server_version)
+        found = bus.client.connected_server_version
+        return f"{found.major}.{found.minor}.{found.patch}"
     finally:
         await bus.close()
 
