@@ -96,6 +96,11 @@ class LightDevice(threading.Thread):
     def press(self) -> tuple[UUID, int]:
         return self.emit(PRESS, Press(press=ulid(), count=1))
 
+    @staticmethod
+    def self_test() -> tuple[str, Message]:
+        """An event that raises no incident."""
+        return SELF_TEST, SelfTest(passed=True, lamp=True, button=True)
+
     def stop(self) -> None:
         """Leave with a last word."""
         self._stopping.set()
@@ -153,7 +158,7 @@ class LightDevice(threading.Thread):
                 )
             if self.habits.events_a_s and now >= event_at:
                 event_at = now + self._dice.expovariate(self.habits.events_a_s)
-                self.emit(SELF_TEST, SelfTest(passed=True, lamp=True, button=True))
+                self.emit(*self.self_test())
             if self.welcomed and now >= self._hold_until:
                 self._say_events(client, now)
         self._say(

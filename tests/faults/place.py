@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import shutil
 import signal
+import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import httpx
 import psutil
 import sqlalchemy as sa
 from prahari_agent import control
+from prahari_agent.callbox.callbox import PRESS_EVERY_MS
 from prahari_agent.errors import AgentError
 from prahari_wire.callbox import CallboxConfig
 
@@ -47,6 +49,8 @@ class Place(Town):
         self.seed, self.hands = seed, hands
         self.proxy = Proxy(("localhost", 8883 + offset), seed=seed).start()
         self.fields: list[Field] = []
+        self.root_pem = ""
+        self._pressed: dict[str, float] = {}
         self.boxes: list[Box] = []
         self._engine: sa.Engine | None = None
         self._names = 0
@@ -77,11 +81,11 @@ class Place(Town):
         """``count`` new light devices, enrolled and running."""
         field = Field()
         registry = Registry.connect(self.console, self.token_file.read_text().strip())
-        root_pem = root_of(registry)
+        self.root_pem = root_pem = root_of(registry)
         homes = self.folder / "field"
         homes.mkdir(exist_ok=True)
         where = through.address if through else ("localhost", 8883 + self.offset)
-        with contextlib.closing(registry.api), est_client(registry, root_pem) as est:
+        with closing(registry.api), est_client(registry, root_pem) as est:
             for _ in range(count):
                 self._names += 1
                 name = f"light-{self._names:03d}"
@@ -229,6 +233,12 @@ class Place(Town):
 
         eventually(online, "every device to be called online", within_s=within_s)
 
+    def execute(self, statement: str) -> None:
+        """Change the hub's database behind its back."""
+        with closing(sqlite3.connect(self.folder / "hub" / "hub.db", timeout=20)) as database:
+            database.execute(statement)
+            database.commit()
+
     def stored(self, box: Box, kind: str) -> int:
         """How many events of a kind the database holds of a box."""
         query = "SELECT count(*) FROM events WHERE device_id = :device AND kind = :kind"
@@ -241,7 +251,22 @@ class Place(Town):
         return [*self.rows(by_number), *self.rows(by_id)]
 
     def ask_press(self, box: Box) -> None:
+        """Press its button, later than the box would count it to the press before."""
+        time.sleep(
+            max(0.0, self._pressed.get(box.device, 0.0) + PRESS_EVERY_MS / 1000 + 0.1 - time.monotonic())
+        )
+        self._pressed[box.device] = time.monotonic()
         control.ask(box.home, "press", timeout_s=10, hold_s=0.1)
+
+    def light_press(self, device: LightDevice) -> float:
+        """A press of a light device; the seconds until it stands in the hub's database."""
+        started = time.monotonic()
+        journal, seq = device.press()
+        query = "SELECT 1 FROM events WHERE device_id = :d AND journal = :j AND seq = :s"
+        eventually(lambda: self.rows(query, d=device.id, j=str(journal), s=seq), "the press to arrive")
+        took_s = time.monotonic() - started
+        assert took_s < patience_s(), f"the press took {took_s:.2f} s"
+        return took_s
 
     def wait_for_control(self, box: Box) -> None:
         """Until a box that was started serves its button again."""
@@ -256,8 +281,9 @@ class Place(Town):
 
     def press(self, box: Box, *, within_s: float | None = None) -> float:
         """Press the button of a real agent; the seconds until its row stands in the hub's database."""
-        before, started = self.stored(box, "callbox.press"), time.monotonic()
+        before = self.stored(box, "callbox.press")
         self.ask_press(box)
+        started = self._pressed[box.device]
         eventually(lambda: self.stored(box, "callbox.press") > before, "the press to arrive", within_s=30)
         took_s = time.monotonic() - started
         assert took_s < (within_s or patience_s()), f"the press took {took_s:.2f} s"

@@ -1,0 +1,75 @@
+"""Clocks that step by a year or to 1970, at box and hub: nobody turns offline, nothing is deleted, a doubtful time is called so."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.faults.clockshim import YEAR_S
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.xdist_group("faults"),
+    pytest.mark.timeout(600),
+    pytest.mark.needs("gcc"),
+]
+STEPS = [
+    pytest.param(lambda: YEAR_S, id="a year ahead"),
+    pytest.param(lambda: -YEAR_S, id="a year behind"),
+    pytest.param(lambda: 60 - int(time.time()), id="1970"),
+]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_box_whose_clock_steps_goes_on_and_says_that_its_time_is_doubtful(place: Any, step: Any) -> None:
+    box = place.box
+    place.all_online(place.nobody, box)
+    since = place.last_transition()
+    place.hands.turn(box.device, step())
+    try:
+        place.press(box)
+        row = place.rows(
+            "SELECT at, clock, received_at FROM events WHERE device_id = :d AND kind = 'callbox.press' ORDER BY id DESC LIMIT 1",
+            d=box.device,
+        )[0]
+        assert row[1] != "synced" or str(row[0])[:4] == str(datetime.now(UTC).year)
+        assert abs((datetime.now(UTC) - _utc(row[2])).total_seconds()) < 60, (
+            "the hub's own time stands beside it"
+        )
+        box.kill()
+        box.start()
+        place.wait_for_control(box)
+        place.press(box, within_s=15)
+    finally:
+        place.hands.turn(box.device, 0)
+    place.press(box)
+    place.all_online(place.nobody, box)
+    assert place.called_offline(since) == []
+    assert place.doubled() == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_hub_whose_clock_steps_loses_nothing_and_calls_nobody_offline(place: Any, step: Any) -> None:
+    box, field = place.box, place.near
+    place.all_online(field, box)
+    field.set(events_a_s=2.0)
+    since, kept = place.last_transition(), place.rows("SELECT count(*) FROM events")[0][0]
+    place.hands.turn("hub", step())
+    try:
+        place.press(box)
+        time.sleep(3)
+    finally:
+        place.hands.turn("hub", 0)
+    place.press(box)
+    place.settle(field)
+    place.all_online(field, box)
+    assert place.called_offline(since) == []
+    assert place.rows("SELECT count(*) FROM events")[0][0] > kept, "nothing was taken for too old"
+
+
+def _utc(value: Any) -> datetime:
+    found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
