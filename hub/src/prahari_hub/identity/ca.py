@@ -72,7 +72,7 @@ class Authority:
         builder = _builder(
             _name(device, self.city), key, self.issuing[0].subject, now - BACKDATED, now + life
         )
-        builder = _leaf(builder, ExtendedKeyUsageOID.CLIENT_AUTH, [urn])
+        builder = _leaf(builder, [ExtendedKeyUsageOID.CLIENT_AUTH], [urn])
         return _sign(builder, self._key, self.issuing[0])
 
     def server_certificate(self, names: Sequence[str], *, now: datetime) -> None:
@@ -86,9 +86,27 @@ class Authority:
         builder = _builder(
             _name(names[0], self.city), key.public_key(), self.issuing[0].subject, now - BACKDATED, life_end
         )
-        certificate = _sign(_leaf(builder, ExtendedKeyUsageOID.SERVER_AUTH, sans), self._key, self.issuing[0])
+        certificate = _sign(
+            _leaf(builder, [ExtendedKeyUsageOID.SERVER_AUTH], sans), self._key, self.issuing[0]
+        )
         write_private(key_file, _key_pem(key))
         write_private(certificate_file, pem([certificate, self.issuing[0], self.root]))
+
+    def node_certificate(self, folder: Path, names: Sequence[str], *, now: datetime) -> None:
+        """A new certificate for a broker's node elsewhere, with its key and what it trusts: node.pem, node.key and ca.pem.
+
+        Nodes show it to devices and hubs, and to one another, where it counts as a client's as well.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        end = min(now + SERVER_LIFE, self.issuing[0].not_valid_after_utc)
+        sans = [_general_name(name) for name in dict.fromkeys(names)]
+        subject = _name(f"node {names[0]}", self.city)
+        builder = _builder(subject, key.public_key(), self.issuing[0].subject, now - BACKDATED, end)
+        usages = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+        certificate = _sign(_leaf(builder, usages, sans), self._key, self.issuing[0])
+        write_private(folder / "node.key", _key_pem(key))
+        write_private(folder / "node.pem", pem([certificate, self.issuing[0], self.root]))
+        write_private(folder / "ca.pem", pem(self.chain))
 
     def _still_good(self, file: Path, names: Sequence[str], now: datetime) -> bool:
         found = _load_all(file)[0]
@@ -184,11 +202,13 @@ def _sign(builder: x509.CertificateBuilder, key: Key, issuer: x509.Certificate) 
 
 
 def _leaf(
-    builder: x509.CertificateBuilder, usage: x509.ObjectIdentifier, names: Sequence[x509.GeneralName]
+    builder: x509.CertificateBuilder,
+    usages: Sequence[x509.ObjectIdentifier],
+    names: Sequence[x509.GeneralName],
 ) -> x509.CertificateBuilder:
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_key_usage(signature=True, authority=False), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     return builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
 
 

@@ -1,0 +1,279 @@
+"""Three nodes: devices and hub go on when one is killed, and a minority lets nobody in. A city's node that hangs on a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from prahari_hub.broker.cluster import LEAF_PORT, Node, plan_of, write_nodes
+from prahari_hub.broker.config import LOOPBACK, Cluster, Plan, write
+from prahari_hub.broker.keys import Keys, open_keys
+from prahari_hub.broker.role import Broker
+from prahari_hub.broker.server import binary
+from prahari_hub.errors import SetupError
+from prahari_wire.base import now_utc
+from prahari_wire.topics import Up, gone_subject, inbound_subject, up
+
+CAMERA, OTHER = "pune-cam-01", "pune-cam-02"
+HOSTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
+ELECTION_S = 60.0
+"""Nodes that lost their leader elect another within some seconds; a busy machine takes longer."""
+
+
+@dataclass
+class Server:
+    plan: Plan
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [str(binary()), "-c", str(self.plan.config_file)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+class Nodes:
+    """Servers with one authority; ``urls`` is what the hub is given."""
+
+    def __init__(self, plans: list[Plan], keys: Keys) -> None:
+        self.servers = [Server(plan) for plan in plans]
+        for server in self.servers:
+            write(server.plan, keys)
+            server.start()
+
+    @property
+    def urls(self) -> str:
+        return ",".join(f"tls://{server.plan.nats_listen}:{server.plan.nats_port}" for server in self.servers)
+
+    def end(self) -> None:
+        for server in self.servers:
+            server.kill()
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return open_keys(tmp_path / "keys.json")
+
+
+@pytest.fixture
+def three(tmp_path: Path, authority, keys: Keys, free_port: Callable[[], int]) -> Iterator[Nodes]:
+    """A cluster whose nodes differ by address; everything between them is wrapped in TLS, as on three machines."""
+    ports = {host: free_port() for host in HOSTS}
+    plans = []
+    for host in HOSTS:
+        folder = tmp_path / host
+        folder.mkdir()
+        authority.node_certificate(folder, [host, "localhost", LOOPBACK], now=now_utc())
+        routes = tuple(f"{other}:{ports[other]}" for other in HOSTS if other != host)
+        plans.append(
+            Plan(
+                folder,
+                free_port(),
+                free_port(),
+                folder / "node.pem",
+                folder / "node.key",
+                folder / "ca.pem",
+                name=f"node-{host[-1]}",
+                nats_listen=host,
+                cluster=Cluster(f"{host}:{ports[host]}", routes),
+            )
+        )
+    found = Nodes(plans, keys)
+    yield found
+    found.end()
+
+
+@pytest.fixture
+async def hub(three: Nodes, plan: Plan, keys: Keys, authority) -> AsyncIterator[Broker]:
+    broker = Broker(plan, keys, Register(), external_url=three.urls, external_ca=authority.ca_file)
+    await broker.start()
+    yield broker
+    await broker.stop()
+
+
+class Register:
+    def refusal(self, peer: object) -> None:
+        return None
+
+    def connected(self, peer: object) -> None:
+        return None
+
+
+async def comes_in(fleet, server: Server, device: str, credentials, within_s: float = ELECTION_S):
+    """The device as soon as this node lets it in, and the seconds that took."""
+    fleet.port, begun = server.plan.mqtt_port, time.monotonic()
+    while time.monotonic() - begun < within_s:
+        found = await asyncio.to_thread(fleet.device, device, credentials)
+        if await asyncio.to_thread(found.connected.wait, 6):
+            await asyncio.to_thread(found.subscribe, f"prahari/v1/{device}/down/#")
+            return found, time.monotonic() - begun
+        await asyncio.sleep(0.2)
+    pytest.fail(f"{device} was not let in within {within_s:.0f} s")
+
+
+async def heard(messages: list[bytes], payload: bytes, within_s: float = 10.0) -> bool:
+    for _ in range(int(within_s / 0.05)):
+        if payload in messages:
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+@pytest.mark.timeout(300)
+async def test_a_killed_node_is_survived_and_a_minority_lets_nobody_in(three, hub, fleet, issue) -> None:
+    messages: list[bytes] = []
+
+    async def note(_subject: str, payload: bytes) -> None:
+        messages.append(payload)
+
+    await hub.bus.subscribe(inbound_subject(), note)
+    credentials = issue(CAMERA)
+    first, second, third = three.servers
+    device, _ = await comes_in(fleet, first, CAMERA, credentials)
+    device.publish(up(CAMERA, Up.EVENT), b"by the first")
+    assert await heard(messages, b"by the first")
+
+    first.kill()
+    assert await asyncio.to_thread(device.lost.wait, 10)
+    device, took_s = await comes_in(fleet, second, CAMERA, credentials)
+    print(f"let in by another node after {took_s:.1f} s")
+    device.publish(up(CAMERA, Up.EVENT), b"by the second")
+    assert await heard(messages, b"by the second")
+    assert hub.bus.sees
+
+    third.kill()
+    fleet.port = second.plan.mqtt_port
+    alone = await asyncio.to_thread(fleet.device, OTHER, issue(OTHER))
+    assert await asyncio.to_thread(alone.refused.wait, 30) and not alone.connected.is_set()
+    device.publish(up(CAMERA, Up.EVENT), b"whoever was in goes on")
+    assert await heard(messages, b"whoever was in goes on")
+
+    first.start()
+    _, took_s = await comes_in(fleet, second, OTHER, issue(OTHER))
+    print(f"the majority is back after {took_s:.1f} s")
+
+
+async def test_a_device_cannot_pass_for_a_node(three, issue) -> None:
+    """Its certificate is of the same authority; the port for nodes asks for their password as well."""
+    host, port = three.servers[0].plan.cluster.listen.split(":")
+    credentials = issue(CAMERA)
+    context = ssl.create_default_context(cafile=str(three.servers[0].plan.ca))
+    context.load_cert_chain(credentials.certificate, credentials.key)
+    context.check_hostname = False
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection(host, int(port), ssl=context)
+                break
+            except OSError:
+                await asyncio.sleep(0.1)
+        assert (await reader.readline()).startswith(b"INFO")
+        writer.write(b'CONNECT {"verbose":false,"name":"thief","protocol":1}\r\nPING\r\n')
+        await writer.drain()
+        assert b"Authorization Violation" in await reader.read()
+    writer.close()
+
+
+@pytest.mark.timeout(120)
+async def test_a_citys_node_serves_its_devices_for_the_centre(
+    tmp_path: Path, plan: Plan, keys: Keys, authority, fleet, issue, free_port
+) -> None:
+    """With a callout of its own in the city; questions do not cross the line."""
+    leaves = f"{LOOPBACK}:{free_port()}"
+    centre = replace(
+        plan,
+        folder=tmp_path / "centre",
+        name="centre",
+        leaves=leaves,
+    )
+    city = replace(
+        plan,
+        folder=tmp_path / "city",
+        name="city",
+        mqtt_port=free_port(),
+        nats_port=free_port(),
+        centre=(f"nats://{leaves}",),
+    )
+    nodes = Nodes([centre, city], keys)
+    hubs = [Broker(each, keys, Register(), external_url=each.url) for each in (centre, city)]
+    messages: list[bytes] = []
+
+    async def note(_subject: str, payload: bytes) -> None:
+        messages.append(payload)
+
+    try:
+        await hubs[0].open()
+        await hubs[1].start()
+        for subject in (inbound_subject(), gone_subject()):
+            await hubs[0].bus.subscribe(subject, note)
+        device, _ = await comes_in(fleet, nodes.servers[1], CAMERA, issue(CAMERA))
+        device.publish(up(CAMERA, Up.EVENT), b"from the city")
+        assert await heard(messages, b"from the city")
+        await hubs[0].bus.publish(f"prahari.v1.{CAMERA}.down.ack", b"from the centre")
+        assert await asyncio.to_thread(eventually, lambda: device.messages)
+        assert await hubs[0].kick(CAMERA) == 1
+        assert await asyncio.to_thread(device.lost.wait, 10)
+    finally:
+        for each in hubs:
+            await each.stop()
+        nodes.end()
+
+
+def eventually(condition: Callable[[], object], within_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline and not condition():
+        time.sleep(0.02)
+    return bool(condition())
+
+
+def test_each_nodes_folder_holds_a_configuration_that_the_server_accepts(
+    tmp_path: Path, keys: Keys, authority
+) -> None:
+    nodes = [Node.parse(f"{name}=127.0.0.{number}") for number, name in enumerate("abc", 2)]
+    leaf = Node.parse("pune=127.0.0.9")
+    for at in (tmp_path / "nodes" / name for name in ("a", "pune")):
+        made = write_nodes(
+            tmp_path / "nodes",
+            keys,
+            nodes,
+            [leaf],
+            at=at,
+            names=["hub.example"],
+            certify=lambda folder, names: authority.node_certificate(folder, names, now=now_utc()),
+        )
+        subprocess.run([str(binary()), "-t", "-c", str(at / "nats.conf")], check=True, capture_output=True)
+    assert [folder.name for folder in made] == ["a", "b", "c", "pune"]
+    assert {file.stat().st_mode & 0o777 for folder in made for file in folder.iterdir()} == {0o600}
+    assert plan_of(leaf, nodes, at=tmp_path, leaves=True).centre[0] == f"tls://127.0.0.2:{LEAF_PORT}"
+
+
+@pytest.mark.parametrize("wrong", ["a", "a=", "=host", "a b=host"])
+def test_a_node_that_is_not_name_and_host_is_refused(wrong: str) -> None:
+    with pytest.raises(SetupError, match="NAME=HOST"):
+        Node.parse(wrong)
+
+
+def test_a_cluster_of_two_is_refused(tmp_path: Path, keys: Keys) -> None:
+    with pytest.raises(SetupError, match="not 2: name 3"):
+        write_nodes(
+            tmp_path,
+            keys,
+            [Node("a", "x"), Node("b", "y")],
+            [],
+            at=tmp_path,
+            names=[],
+            certify=lambda *_: None,
+        )
