@@ -123,6 +123,25 @@ def test_a_blind_hub_costs_no_row_a_device(days: Days) -> None:
     assert sums["kasba", "Acme"] == (23 * H, 0, H, 0, 0)
 
 
+def test_a_hub_that_is_blind_when_a_day_is_closed_counts_the_day_as_it_was(days: Days) -> None:
+    days.step(CALLBOX, -5, "online", "offline")
+    days.step(SIGN, 24.9, "unknown", "offline")  # found so after the spell: it went down unseen
+    spell = {"partition": None, "since": at(24.5), "until": None}
+
+    def blind(unit: Any) -> None:
+        unit.conn.execute(devices.update().values(presence="unknown"))
+        unit.conn.execute(blind_spells.insert(), spell)
+
+    days.do(blind)
+    days.close()
+    of_day = {
+        key[1]: value
+        for key, value in days.rows(availability_days, "day", "device_id").items()
+        if key[0] == DAY
+    }
+    assert of_day == {CALLBOX: (0, 24 * H, 0, 0, 0)}
+
+
 def test_a_planned_power_cut_over_a_zone_is_kept_apart(days: Days) -> None:
     window = {
         "id": "1", "kind": "planned_power", "scope_type": "zone", "scope_id": "pune", "starts_at": at(5), "ends_at": at(8),

@@ -72,16 +72,44 @@ def pasts(
         )
         for row in conn.execute(query):
             steps[row.device_id, row.kind].append(Step(row.at, row.before, row.after))
-    return {
-        device.id: Past(
-            device.presence,
-            device.service,
-            device.counted_from,
-            steps[device.id, "presence"],
-            steps[device.id, "service"],
+    if "presence" not in kinds:
+        return {device.id: _past(device, steps, device.presence) for device in chosen}
+    hidden = [device.id for device in chosen if _hidden(device, steps[device.id, "presence"])]
+    before = _before(conn, hidden, since)
+    for device in hidden:
+        if device in before and (path := steps[device, "presence"]):
+            path[0] = path[0]._replace(before=before[device])
+    return {device.id: _past(device, steps, before.get(device.id, device.presence)) for device in chosen}
+
+
+def _past(device: Counted, steps: Mapping[tuple[str, str], list[Step]], presence: str) -> Past:
+    found = steps.get((device.id, "presence"), []), steps.get((device.id, "service"), [])
+    return Past(presence, device.service, device.counted_from, *found)
+
+
+def _hidden(device: Counted, path: Sequence[Step]) -> bool:
+    """A hub that goes blind says ``unknown`` without a transition, of all devices at once: the log knows how they were before."""
+    return (path[0].before if path else device.presence) == "unknown"
+
+
+def _before(conn: Connection, ids: Sequence[str], at: datetime) -> dict[str, str]:
+    """To what each device changed last before ``at``; none for one that never had."""
+    last = (
+        sa.select(transitions.c.after)
+        .where(
+            transitions.c.device_id == devices.c.id, transitions.c.kind == "presence", transitions.c.at < at
         )
-        for device in chosen
-    }
+        .order_by(transitions.c.at.desc(), transitions.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    found: dict[str, str] = {}
+    for start in range(0, len(ids), PART):
+        query = sa.select(devices.c.id, last.label("after")).where(
+            devices.c.id.in_(ids[start : start + PART])
+        )
+        found |= {row.id: row.after for row in conn.execute(query) if row.after is not None}
+    return found
 
 
 def first_online(conn: Connection, ids: Sequence[str]) -> dict[str, datetime]:
