@@ -240,3 +240,21 @@ def test_a_loop_that_hangs_is_named() -> None:
     assert pulses.silent() == ["link"]
     pulses.end("link")
     assert pulses.silent() == []
+
+
+def test_a_clock_that_the_hubs_certificate_denies_judges_no_dates_until_somebody_vouches_for_it(
+    hands: Hands,
+) -> None:
+    clock = hands.clock()
+    assert clock.dates_count()
+    clock.contradicted()
+    assert not clock.dates_count()
+    clock.hub_said(hands.at, sent_mono_ms=5_000, received_mono_ms=5_000)
+    assert clock.dates_count(), "the hub's time is the same"
+
+
+def test_a_time_server_is_believed_more_than_the_dates_of_a_certificate(hands: Hands) -> None:
+    hands.ntp = True
+    clock = hands.clock()
+    clock.contradicted()
+    assert clock.dates_count()

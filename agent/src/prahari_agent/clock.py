@@ -73,6 +73,7 @@ class Clock:
         self._lock = Lock()
         self._floor, self._floor_mono_ms = max(floor, EARLIEST), mono_ms()
         self._hub: _HubTime | None = None
+        self._contradicted = False
 
     def mono_ms(self) -> int:
         return self._mono_ms()
@@ -90,6 +91,18 @@ class Clock:
         with self._lock:
             wall, floor = self._wall(), self._floor
         return wall >= floor or (wall >= EARLIEST and self.agrees_with_hub() is True)
+
+    def dates_count(self) -> bool:
+        """Whether certificates may be judged by this clock: not below the floor, nor where the hub's own certificate denies a time
+        that nobody vouches for. A box that was set a year ahead must still be able to tell of a press.
+        """
+        if self._contradicted and (self._os_synced() or self.agrees_with_hub()):
+            self._contradicted = False
+        return self.plausible() and not self._contradicted
+
+    def contradicted(self) -> None:
+        """By this clock the hub's certificate has expired or is not valid yet."""
+        self._contradicted = True
 
     def now(self) -> datetime:
         return self._wall() if self.plausible() else self.floor()

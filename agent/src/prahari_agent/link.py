@@ -43,6 +43,8 @@ URGENT = "urgent"
 BIRTH_REPEAT_S = 3.0
 STOP_S = 6.0
 """For the last word; a thread that is caught in a connection attempt ends with the process."""
+WRONG_TIME = {9, 10}
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
 STABLE_AFTER_S = 30.0
 """A connection that held this long starts the back-off anew."""
 
@@ -179,6 +181,8 @@ class Link:
             except SetupError as error:
                 self._failed(str(error))
             except (OSError, ValueError) as error:
+                if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in WRONG_TIME:
+                    self._clock.contradicted()
                 self._failed(_sentence(error, self._broker))
             except Exception:
                 log.exception("the link failed once and carries on")
@@ -248,7 +252,7 @@ class Link:
         client.connect_timeout = CONNECT_TIMEOUT_S
         if self._urgent():
             client.username_pw_set(URGENT)
-        client.tls_set_context(self._credentials.tls(pair, check_time=self._clock.plausible()))
+        client.tls_set_context(self._credentials.tls(pair, check_time=self._clock.dates_count()))
         client.will_set(
             topics.up(self._device, Up.GONE),
             self._envelope(session, Gone(reason=GoneReason.LOST)),

@@ -180,7 +180,7 @@ def _outbox(box: Box, sessions: Sessions) -> Outbox:
 
 
 def _transfer(box: Box, pulses: Pulses) -> tuple[Hub, Spool, Cache]:
-    hub = Hub(box.record.hub, box.identity, check_time=box.clock.plausible)
+    hub = Hub(box.record.hub, box.identity, check_time=box.clock.dates_count)
     spool_bytes, cache_bytes = int(box.settings.spool_max_mb * 2**20), int(box.settings.cache_max_mb * 2**20)
     spool = Spool(box.home, hub, pulses, max_bytes=spool_bytes, now_s=time.monotonic)
     return hub, spool, Cache(box.home, hub, max_bytes=cache_bytes)
