@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 from prahari_wire.presence import BirthMessage
-from prahari_wire.topics import PARTITIONS, partition
+from prahari_wire.topics import PARTITIONS
 from sqlalchemy import Connection, bindparam
 
 from prahari_hub.fleet import commands, twins
+from prahari_hub.fleet.cells import CELLS_A_PARTITION, cells_of_all
 from prahari_hub.fleet.presence import Step
 from prahari_hub.fleet.served import serve
 from prahari_hub.fleet.tables import blind_spells, devices, peripherals, transitions
@@ -63,8 +64,15 @@ def known_devices(
         devices.c.health_state,
     ).where(devices.c.service != "retired")
     if ids is None:
-        rows = conn.execute(query)
-        return [Known(*row) for row in rows if partitions is ALL or partition(row[0]) in partitions]
+        known = [Known(*row) for row in conn.execute(query)]
+        if partitions is ALL:
+            return known
+        cells = cells_of_all([device.id for device in known]).tolist()
+        return [
+            device
+            for device, cell in zip(known, cells, strict=True)
+            if cell // CELLS_A_PARTITION in partitions
+        ]
     found: list[Known] = []
     for start in range(0, len(ids), IN_CLAUSE):
         part = ids[start : start + IN_CLAUSE]

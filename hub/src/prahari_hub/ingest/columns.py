@@ -6,13 +6,14 @@ through memoryviews, which is faster than indexing numpy. Rows of retired device
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from prahari_wire.topics import PARTITIONS
 
-from prahari_hub.fleet.cells import CELLS, CELLS_A_PARTITION, cell_of
+from prahari_hub.fleet.cells import CELLS, CELLS_A_PARTITION, cell_of, cells_of_all
 from prahari_hub.fleet.presence import Presence
 from prahari_hub.ingest.heartbeat import Served, Shape
 
@@ -99,23 +100,27 @@ class Columns:
     def row(self, device: str) -> int | None:
         return self.rows.get(key_of(device))
 
-    def add(self, device: str) -> int:
-        """A row for a device that has none."""
-        row = self._free.pop() if self._free else len(self.ids)
-        if row == len(self.ids):
-            if row == self._room:
-                self._grow(self._room * 3 // 2)
-            self.ids.append(device)
-            self.boots.append(None)
-            self.shapes.append(None)
-            self.served.append(None)
-        cell = cell_of(device)
-        self.ids[row] = device
-        self.rows[b"%d.%s" % (cell // CELLS_A_PARTITION, device.encode())] = row
-        self.cells[cell].append(row)
-        self.cell[row] = cell
-        self.used[row] = 1
-        return row
+    def add(self, devices: Sequence[str]) -> NDArray[np.intp]:
+        """Rows for devices that have none."""
+        cells = cells_of_all(devices)
+        again = [self._free.pop() for _ in range(min(len(self._free), len(devices)))]
+        first = len(self.ids)
+        more = len(devices) - len(again)
+        if first + more > self._room:
+            self._grow(max(self._room * 3 // 2, first + more))
+        self.ids += [""] * more
+        self.boots += [None] * more
+        self.shapes += [None] * more
+        self.served += [None] * more
+        rows = again + list(range(first, first + more))
+        for row, device, cell in zip(rows, devices, cells.tolist(), strict=True):
+            self.ids[row] = device
+            self.rows[b"%d.%s" % (cell // CELLS_A_PARTITION, device.encode())] = row
+            self.cells[cell].append(row)
+        found = np.array(rows, np.intp)
+        self.cell[found] = cells
+        self.used[found] = 1
+        return found
 
     def drop(self, device: str) -> None:
         """Forget a device; its row is free for another."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
 from operator import attrgetter
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -92,6 +91,7 @@ _is_boot: Callable[[str], Any] = re.compile(
 _said = attrgetter("name", "state", "text")
 _value = attrgetter("value")
 _NO_RANK = 1
+_served: dict[bytes, Served] = {}
 
 
 def read(payload: bytes, known_boot: str | None) -> tuple[Heartbeat, Served]:
@@ -121,9 +121,17 @@ def shape(of: tuple[tuple[str, str, str | None], ...]) -> Shape:
     return Shape(of, max((WORST[state] for _, state, _ in of), default=-1))
 
 
-@lru_cache(KEPT_SERVED)
 def served(raw: bytes) -> Served:
     """The peripherals of a heartbeat; msgspec.ValidationError where only the wire's model may judge."""
+    found = _served.get(raw)
+    if found is None:
+        if len(_served) >= KEPT_SERVED:
+            _served.clear()
+        found = _served[raw] = _read_served(raw)
+    return found
+
+
+def _read_served(raw: bytes) -> Served:
     items = tuple(_items.decode(raw))
     if not all(_is_peripheral(item.id) for item in items):
         raise msgspec.ValidationError("the id of a peripheral")

@@ -92,18 +92,25 @@ class Memory:
     def load(self, known: Iterable[Known]) -> None:
         """Take up devices: new ones, or new facts on those already here."""
         columns = self.columns
-        for device in known:
-            row = columns.row(device.id)
-            if row is None:
-                row = columns.add(device.id)
-                columns.before[row] = columns.written[row] = CODE[device.presence]
-                columns.before[row] = NO_STATE if device.presence == "unknown" else columns.written[row]
-                columns.heard_s[row] = -np.inf if device.seen else np.nan
-                columns.boots[row] = device.boot
-                columns.conn[row] = -1 if device.conn is None else device.conn
-                columns.rank[row] = _RANK.get(device.health_state, 1)
-            limits = self.limits.for_heartbeat(device.heartbeat_s)
-            columns.suspect_s[row], columns.offline_s[row] = limits.suspect_s, limits.offline_s
+        found = list(known)
+        new = [device for device in found if not len(columns) or columns.row(device.id) is None]
+        rows = columns.add([device.id for device in new])
+        presence = np.array([CODE[device.presence] for device in new], np.uint8)
+        columns.written[rows] = presence
+        columns.before[rows] = np.where(presence == UNKNOWN, NO_STATE, presence)
+        columns.heard_s[rows] = [-np.inf if device.seen else np.nan for device in new]
+        columns.conn[rows] = [-1 if device.conn is None else device.conn for device in new]
+        columns.rank[rows] = [_RANK.get(device.health_state, 1) for device in new]
+        for row, device in zip(rows.tolist(), new, strict=True):
+            columns.boots[row] = device.boot
+        usual = self.limits.for_heartbeat(None)
+        columns.suspect_s[rows], columns.offline_s[rows] = usual.suspect_s, usual.offline_s
+        old = set() if len(new) == len(found) else {device.id for device in found} - {d.id for d in new}
+        for device in found:
+            if device.heartbeat_s is not None or device.id in old:
+                row = columns.row(device.id)
+                limits = self.limits.for_heartbeat(device.heartbeat_s)
+                columns.suspect_s[row], columns.offline_s[row] = limits.suspect_s, limits.offline_s
 
     def drop(self, device: str) -> None:
         row = self.columns.row(device)

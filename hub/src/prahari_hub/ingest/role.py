@@ -133,7 +133,8 @@ class Ingest:
             if not new:
                 return
             now_s, now = self._mono(), self._store.clock()
-            known = await self._store.read(lambda conn: intake.known_devices(conn, partitions=new))
+            wanted = intake.ALL if new == ALL_PARTITIONS else new
+            known = await self._store.read(lambda conn: intake.known_devices(conn, partitions=wanted))
             self.memory.load(known)
             for number in new:
                 restore(self.memory, await self._store.read(partial(_stored, number)))

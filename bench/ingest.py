@@ -1,0 +1,225 @@
+"""What one heartbeat costs the hub: CPU by stage, in process, with a real store; and through a real nats-server.
+
+    python -m bench.ingest [--devices 400000] [--seconds 20] [--through-nats]
+
+Prints one JSON object. CPU is that of this process (all threads), so that what the store's writer does is in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import sqlalchemy as sa
+from nats.aio.client import Client
+from prahari_hub.broker.batches import BatchParser, Sink
+from prahari_hub.fleet.presence import Limits
+from prahari_hub.fleet.tables import devices, peripherals
+from prahari_hub.ingest.heartbeat import read
+from prahari_hub.ingest.role import Ingest
+from prahari_hub.store import Store
+from prahari_hub.store.migrate import migrate
+from prahari_wire.topics import Up, mapped_subject
+
+HEARTBEAT_S = 30
+CHUNK = 70
+"""Messages that one read of nats-py's socket (32 KiB) brings."""
+
+
+class Clock:
+    """The hub's clocks, moved by the benchmark."""
+
+    def __init__(self) -> None:
+        self.mono_s = 1000.0
+        self.wall = datetime(2026, 3, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.wall
+
+    def mono(self) -> float:
+        return self.mono_s
+
+    def pass_s(self, seconds: float) -> None:
+        self.mono_s += seconds
+        self.wall += timedelta(seconds=seconds)
+
+
+def name(number: int) -> str:
+    return f"dev-{number:06d}"
+
+
+def heartbeat(number: int, at: str, uptime_s: int, draw: random.Random) -> bytes:
+    """As the agent's model_dump_json spells it: four checks and one camera."""
+    boot = UUID(int=number + (1 << 100))
+    values = (("cpu", 8, 30), ("memory", 30, 45), ("disk", 41, 42), ("temperature", 44, 58))
+    checks = ",".join(
+        f'{{"name":"{check}","state":"ok","value":{round(draw.uniform(low, high), 1)},"text":null}}'
+        for check, low, high in values
+    )
+    return (
+        f'{{"at":"{at}","mono_ms":{uptime_s * 1000},"clock":"synced","boot":"{boot}","conn":1,"v":1,'
+        f'"id":"01JNQ{number:021d}","body":{{"uptime_s":{uptime_s},"checks":[{checks}],'
+        f'"peripherals":[{{"id":"cam1","state":"ok","faults":[],"note":null}}]}}}}'
+    ).encode()
+
+
+def register(store: Store, count: int) -> None:
+    """Devices that were online when the hub was here last."""
+    now = store.clock()
+    step = 20_000
+    for start in range(0, count, step):
+        numbers = range(start, min(count, start + step))
+        rows = [
+            {
+                "id": name(n),
+                "created_at": now,
+                "service": "active",
+                "presence": "online",
+                "last_seen": now,
+                "boot": str(UUID(int=n + (1 << 100))),
+                "conn": 1,
+            }
+            for n in numbers
+        ]
+        served = [
+            {"device_id": name(n), "id": "cam1", "type": "camera", "faults": [], "updated_at": now}
+            for n in numbers
+        ]
+        store.write_sync(lambda unit, rows=rows: unit.conn.execute(devices.insert(), rows))
+        store.write_sync(lambda unit, served=served: unit.conn.execute(peripherals.insert(), served))
+
+
+async def silent(*_: object) -> None:
+    return
+
+
+class Stages:
+    """CPU seconds by stage."""
+
+    def __init__(self) -> None:
+        self.cpu_s: dict[str, float] = {}
+
+    def run(self, stage: str, work: object) -> None:
+        self.add(stage, 0.0) if work is None else None
+
+    def add(self, stage: str, cpu_s: float) -> None:
+        self.cpu_s[stage] = self.cpu_s.get(stage, 0.0) + cpu_s
+
+    async def timed(self, stage: str, work: Awaitable[object]) -> None:
+        start = time.process_time()
+        await work
+        self.add(stage, time.process_time() - start)
+
+
+def slices(messages: list[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+    for start in range(0, len(messages), CHUNK):
+        yield messages[start : start + CHUNK]
+
+
+def rss_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+async def in_process(store: Store, clock: Clock, count: int, seconds: int) -> dict[str, object]:
+    """Simulated seconds of a fleet's heartbeats, with the sweeps and writes that fall into them."""
+    gc.collect()
+    before_mb = rss_mb()
+    ingest = Ingest(store, silent, handlers={}, limits=Limits(45, 90), mono=clock.mono, flush_s=5)
+    start, cpu = time.perf_counter(), time.process_time()
+    await ingest.load()
+    load = {"wall_s": time.perf_counter() - start, "cpu_s": time.process_time() - cpu}
+    loaded_mb = rss_mb()
+    await ingest.on_sight(True)
+    subjects = [mapped_subject(name(n), Up.HEALTH).encode() for n in range(count)]
+    draw = random.Random(5)
+    stages = Stages()
+    parser = BatchParser(Client())
+    parser.sinks[b"1"] = Sink(ingest.receive)
+    beats = 0
+    measured = Stages()
+    for second in range(seconds + HEARTBEAT_S):
+        stages = measured if second >= HEARTBEAT_S else Stages()
+        clock.pass_s(1)
+        at = clock.wall.isoformat().replace("+00:00", "Z")
+        mine = range(second % HEARTBEAT_S, count, HEARTBEAT_S)
+        messages = [(subjects[n], heartbeat(n, at, 1000 + second, draw)) for n in mine]
+        for part in slices(messages):
+            wire = b"".join(b"MSG %s 1 %d\r\n%s\r\n" % (s, len(p), p) for s, p in part)
+            cpu_s = time.process_time()
+            await parser.parse(wire)
+            stages.add("receive", time.process_time() - cpu_s)
+        if second >= HEARTBEAT_S:
+            beats += len(messages)
+        await stages.timed("fold", ingest.settle())
+        await stages.timed("sweep", ingest.flusher.sweep())
+        await stages.timed("write", ingest.flusher.write_due())
+    cpu_s = time.process_time()
+    for subject, payload in messages:
+        read(payload, None)
+    parse_us = (time.process_time() - cpu_s) / len(messages) * 1e6
+    start = time.perf_counter()
+    await ingest.flusher.flush()
+    return {
+        "devices": count,
+        "heartbeats": beats,
+        "bytes": len(messages[0][1]),
+        "us_a_heartbeat": {
+            **{stage: round(cpu / beats * 1e6, 2) for stage, cpu in measured.cpu_s.items()},
+            "all": round(sum(measured.cpu_s.values()) / beats * 1e6, 2),
+        },
+        "of_fold_parse_us": round(parse_us, 2),
+        "load": {key: round(value, 2) for key, value in load.items()},
+        "flush_all_s": round(time.perf_counter() - start, 2),
+        "rss_mb": {
+            "before": round(before_mb),
+            "loaded": round(loaded_mb),
+            "after": round(rss_mb()),
+            "most": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
+        },
+        "columns_bytes_a_device": round(ingest.memory.columns.size() / max(1, count)),
+        "presence": {
+            word: store.read_sync(
+                lambda conn, word=word: conn.scalar(
+                    sa.select(sa.func.count()).select_from(devices).where(devices.c.presence == word)
+                )
+            )
+            for word in ("online", "unknown", "offline")
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--devices", type=int, default=100_000)
+    parser.add_argument("--seconds", type=int, default=15)
+    parser.add_argument("--home", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        home = given.home or Path(folder)
+        home.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{home / 'hub.db'}"
+        fresh = not (home / "hub.db").exists()
+        clock = Clock()
+        store = Store.open(url, clock=clock.now)
+        migrate(store.engine)
+        if fresh:
+            register(store, given.devices)
+        print(json.dumps(asyncio.run(in_process(store, clock, given.devices, given.seconds)), indent=1))
+        store.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
