@@ -245,6 +245,16 @@ def chain_of(conn: Connection, device_site: str | None) -> list[str]:
     return [*found, ROOT]
 
 
+def kinds(conn: Connection, nodes: Sequence[str]) -> list[str]:
+    """What each place is: zone, site, cabinet, switch or feeder."""
+    found = []
+    for node in nodes:
+        kind, _, name = node.partition("/")
+        known = conn.scalar(sa.select(assets.c.kind).where(assets.c.id == name)) if kind == "asset" else None
+        found.append(known or kind)
+    return found
+
+
 def names(conn: Connection, nodes: Sequence[str]) -> dict[str, str]:
     """What people call each place; its id where it has none."""
     found = {}

@@ -188,7 +188,7 @@ def _around(conn: Connection, found: Incident) -> dict[str, Any]:
     if found.device is None:
         nodes = list(topology.load(conn).chain(f"{found.scope_type}/{found.scope or ''}"))[:-1]
         named = topology.names(conn, nodes)
-        above = [(node.partition("/")[0], named[node]) for node in nodes]
+        above = list(zip(topology.kinds(conn, nodes), named.values(), strict=True))
     waits = windows.get(conn, found.hold) if found.hold and found.hold != holds.MAINTENANCE else None
     return {
         "above": above,
