@@ -35,6 +35,8 @@ from prahari_hub.identity import pages as identity_pages
 from prahari_hub.incidents import api as incidents_api
 from prahari_hub.incidents import pages as incidents_pages
 from prahari_hub.incidents.service import count_open
+from prahari_hub.operations import api as operations_api
+from prahari_hub.operations import pages as operations_pages
 from prahari_hub.settings import Settings
 from prahari_hub.signage import api as signage_api
 from prahari_hub.signage import pages as signage_pages
@@ -50,6 +52,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     map_api.router,
     incidents_api.router,
     signage_api.router,
+    operations_api.router,
 )
 PAGE_ROUTERS: tuple[APIRouter, ...] = (
     web_pages.router,
@@ -61,6 +64,7 @@ PAGE_ROUTERS: tuple[APIRouter, ...] = (
     map_pages.router,
     incidents_pages.router,
     signage_pages.router,
+    operations_pages.router,
 )
 STATIC = Path(__file__).parent / "static"
 BODY_LIMITS = {
