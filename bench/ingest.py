@@ -111,9 +111,6 @@ class Stages:
     def __init__(self) -> None:
         self.cpu_s: dict[str, float] = {}
 
-    def run(self, stage: str, work: object) -> None:
-        self.add(stage, 0.0) if work is None else None
-
     def add(self, stage: str, cpu_s: float) -> None:
         self.cpu_s[stage] = self.cpu_s.get(stage, 0.0) + cpu_s
 
@@ -167,7 +164,7 @@ async def in_process(store: Store, clock: Clock, count: int, seconds: int) -> di
         await stages.timed("sweep", ingest.flusher.sweep())
         await stages.timed("write", ingest.flusher.write_due())
     cpu_s = time.process_time()
-    for subject, payload in messages:
+    for _, payload in messages:
         read(payload, None)
     parse_us = (time.process_time() - cpu_s) / len(messages) * 1e6
     start = time.perf_counter()

@@ -1,0 +1,183 @@
+"""The columns: rows are used again, the fleet's sweep is the machine's, and vitals survive a restart."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prahari_hub.fleet import vitals
+from prahari_hub.fleet.cells import cell_of, cells_of_all
+from prahari_hub.fleet.intake import Known
+from prahari_hub.fleet.presence import Limits, Presence
+from prahari_hub.fleet.tables import blind_spells, devices, transitions
+from prahari_hub.ingest.columns import CHECKS, CODE, NO_STATE
+from prahari_hub.ingest.memory import Memory
+from prahari_wire.topics import Up, partition
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+IDS = st.from_regex(r"[a-z0-9][a-z0-9-]{2,31}", fullmatch=True)
+
+
+def memory(*ids: str) -> Memory:
+    made = Memory(Limits(45, 90), refuse=lambda *_: None)
+    made.load(Known(device, "unknown", False, None, None, None) for device in ids)
+    return made
+
+
+@given(st.lists(IDS, max_size=20, unique=True))
+def test_cells_of_many_are_the_cells_of_each(ids: list[str]) -> None:
+    assert cells_of_all(ids).tolist() == [cell_of(device) for device in ids]
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([f"dev-{n}" for n in range(6)])), max_size=40))
+def test_rows_are_used_again_and_never_shared(words: list[tuple[bool, str]]) -> None:
+    held, known = memory(), set()
+    for come, device in words:
+        if come:
+            held.load([Known(device, "online", True, "boot", 1, None)])
+            known.add(device)
+        else:
+            held.drop(device)
+            known.discard(device)
+        rows = {device: held.columns.row(device) for device in known}
+        assert len(set(rows.values())) == len(known) == len(held)
+        assert all(held.columns.ids[row] == device for device, row in rows.items() if row is not None)
+    assert len(held.columns.ids) <= 6
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(sorted(CODE.values())),
+    st.sampled_from([float("nan"), float("-inf"), 0.0, 100.0]),
+    st.none() | st.sampled_from([0.0, 50.0]),
+    st.sampled_from([0.0, 44.0, 45.0, 90.0, 145.0, 500.0]),
+)
+def test_the_sweep_of_the_fleet_moves_what_the_machine_moves(
+    state: int, heard_s: float, sighted_s: float | None, now_s: float
+) -> None:
+    alone, fleet = memory("dev-1"), memory("dev-1")
+    for one in (alone, fleet):
+        one.sighted_s[partition("dev-1")] = sighted_s
+        one.columns.state[0], one.columns.heard_s[0] = state, heard_s
+        one.columns.before[0] = NO_STATE
+    list(fleet.sweep(now_s, NOW))
+    if sighted_s is not None:
+        alone.link(0)
+        alone._judge(0, now_s, NOW)
+    assert fleet.columns.state[0] == alone.columns.state[0]
+    assert [told.step for told in fleet.pending] == [told.step for told in alone.pending]
+
+
+@given(st.sampled_from(sorted(CODE)))
+def test_a_fleet_goes_blind_as_one_device_does(presence: str) -> None:
+    held = memory("dev-1")
+    held.columns.state[0] = CODE[presence]
+    link = held.link(0)
+    link.blinded()
+    held.sees(False, 0.0)
+    assert held.link(0) == link
+    assert held.pending == []
+
+
+async def test_a_restart_finds_everything_as_it_was(hub: Any, box: Any) -> None:
+    await hub.say(box, Up.BIRTH, box.birth())
+    hub.time.pass_s(7)
+    many = [{"name": f"check-{n}", "state": "ok", "value": n + 0.125} for n in range(30)]
+    beat = box.heartbeat(*many, {"name": "fan", "state": "warn", "text": "slow"}, uptime_s=77)
+    beat["clock"] = "floor"
+    await hub.say(box, Up.HEALTH, beat)
+    await hub.flush()
+    before = hub.store.read_sync(lambda conn: vitals.of_devices(conn, [box.device]))[box.device]
+    again = type(hub)(hub.store, hub.time, hub.ingest.memory.limits)
+    await again.ingest.load()
+    old, new = hub.ingest.memory, again.ingest.memory
+    here, there = old.columns.row(box.device), new.columns.row(box.device)
+    for name in ("seen_at", "beat_at", "uptime_s", "offset_ms", "rank", "conn"):
+        assert getattr(old.columns, name)[here] == getattr(new.columns, name)[there], name
+    assert old.columns.shapes[here].said == new.columns.shapes[there].said
+    assert new.columns.clocks == {there: "floor"}
+    new.columns.dirty[:] = True
+    hub.time.pass_s(60)
+    await again.flush()
+    after = hub.store.read_sync(lambda conn: vitals.of_devices(conn, [box.device]))[box.device]
+    assert after == before
+    assert after.health["checks"] == [*many, {"name": "fan", "state": "warn", "text": "slow"}]
+
+
+async def test_checks_beyond_the_columns_are_shown_all_the_same(hub: Any, box: Any, new_box: Any) -> None:
+    other = new_box("pune-cam-01")
+    for first in range(0, CHECKS, 32):
+        hub.time.pass_s(30)
+        checks = [{"name": f"check-{n}", "state": "ok", "value": 1.0} for n in range(first, first + 32)]
+        await hub.say(other, Up.HEALTH, other.heartbeat(*checks))
+    strange = [{"name": "strange", "state": "ok", "value": 2.5}]
+    await hub.say(box, Up.HEALTH, box.heartbeat(*strange))
+    await hub.flush()
+    said = hub.store.read_sync(lambda conn: vitals.of_devices(conn, [box.device]))[box.device]
+    assert said.health["checks"] == strange
+
+
+async def test_the_hubs_blindness_is_a_spell_and_no_transition_of_any_device(hub: Any, box: Any) -> None:
+    await hub.say(box, Up.BIRTH, box.birth())
+    await hub.tick(1)
+    since = hub.time.wall
+    await hub.ingest.on_sight(False)
+    await hub.tick(20)
+    await hub.ingest.on_sight(True)
+    await hub.tick(5)
+    assert hub.scalar(sa.select(devices.c.presence).where(devices.c.id == box.device)) == "unknown"
+    await hub.say(box, Up.HEALTH, box.heartbeat())
+    await hub.tick(1)
+    spells = hub.rows(sa.select(blind_spells.c.partition, blind_spells.c.since, blind_spells.c.until))
+    assert spells == [(partition(box.device), since, hub.time.wall)]
+    assert hub.scalar(sa.select(devices.c.presence).where(devices.c.id == box.device)) == Presence.ONLINE
+    assert hub.scalar(sa.select(sa.func.count()).select_from(transitions)) == 1
+
+
+async def test_a_partition_goes_from_one_worker_to_another_with_all_that_is_known(hub: Any, box: Any) -> None:
+    number = partition(box.device)
+    await hub.say(box, Up.BIRTH, box.birth())
+    await hub.say(box, Up.HEALTH, box.heartbeat({"name": "cpu", "state": "fail", "value": 99.0}))
+    other = type(hub)(hub.store, hub.time, hub.ingest.memory.limits)
+    await other.ingest.on_sight(True)
+    assert other.ingest.owned == set()
+    await hub.ingest.give_up({number})
+    assert hub.ingest.memory.columns.row(box.device) is None
+    await other.ingest.take({number})
+    assert (number in hub.ingest.owned, number in other.ingest.owned) == (False, True)
+    row = other.ingest.memory.columns.row(box.device)
+    column = other.ingest.memory.columns.checks["cpu"]
+    assert other.ingest.memory.columns.values[row, column] == 99.0
+    await other.say(box, Up.HEALTH, box.heartbeat())
+    await other.tick(1)
+    assert hub.scalar(sa.select(devices.c.presence).where(devices.c.id == box.device)) == "online"
+    assert hub.scalar(sa.select(sa.func.count()).select_from(transitions)) == 1
+
+
+async def test_a_cell_is_written_no_more_often_than_the_flush_says(hub: Any, box: Any) -> None:
+    written = sa.select(vitals.vitals.c.at)
+    for _ in range(4):
+        await hub.say(box, Up.HEALTH, box.heartbeat())
+        await hub.tick(1)
+    first = hub.scalar(written)
+    await hub.tick(5)
+    assert (hub.scalar(written) - first).total_seconds() >= 4
+
+
+def test_a_value_that_is_not_there_spoils_no_sum() -> None:
+    held = memory("dev-1")
+    bucket = held.bucket
+    bucket.fit(4, 2)
+    rows, columns = np.array([0]), np.array([0, 1])
+    for values in ([1.0, np.nan], [3.0, 1e300], [np.nan, 5.0]):
+        bucket.fold(rows, columns, np.array([values]))
+    found = bucket.rollup(0, [0], ["dev-1"], ["a", "b"])
+    assert found is not None
+    assert (found.count.tolist(), found.least.tolist()) == ([[2, 1]], [[1.0, 5.0]])
+    assert (found.mean.tolist(), found.most.tolist()) == ([[2.0, 5.0]], [[3.0, 5.0]])
+    assert bucket.rollup(0, [0], ["dev-1"], ["a", "b"]) is None
