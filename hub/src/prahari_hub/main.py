@@ -36,6 +36,7 @@ from prahari_hub.live.relay import Listening, Relay
 from prahari_hub.operations import gauges
 from prahari_hub.roles import watching
 from prahari_hub.roles.alone import alone
+from prahari_hub.roles.certificate import Certificate
 from prahari_hub.roles.share import Share
 from prahari_hub.roles.workers import Workers
 from prahari_hub.scheduler.escalation import Escalation
@@ -96,6 +97,7 @@ class Hub:
     identity: Identity
     broker: Broker
     relay: Relay
+    certificate: Certificate
     trust: Trust
     feed: Feed = field(default_factory=Feed)
     listeners: list[Listening] = field(default_factory=list)
@@ -117,7 +119,7 @@ async def open_hub(settings: Settings, stack: AsyncExitStack) -> Hub:
     stack.callback(store.close)
     identity = open_identity(settings.home, store, city=settings.city)
     stack.push_async_callback(identity.close)
-    identity.authority.server_certificate(settings.hosts, now=store.clock())
+    own = Certificate(identity.authority, settings.hosts, clock=store.clock)
     identity.alarm = intake.alarm
     identity.retired = registry.retired
     certificate, key = identity.authority.server_files
@@ -131,7 +133,7 @@ async def open_hub(settings: Settings, stack: AsyncExitStack) -> Hub:
     )
     relay = Relay(broker.between)
     watching.watch_store(store)
-    hub = Hub(settings, store, identity, broker, relay, Trust(accept=settings.accept_clock))
+    hub = Hub(settings, store, identity, broker, relay, own, Trust(accept=settings.accept_clock))
     stack.callback(hub.feed.close)
     hub.listeners += [hub.feed.publish, identity.on_changes]
     store.on_changes = tell(hub.hear, relay.send)
@@ -159,6 +161,11 @@ async def connect(hub: Hub, stack: AsyncExitStack) -> None:
     stack.push_async_callback(hub.relay.stop)
     if "broker" in hub.settings.roles:
         await hub.broker.answer()
+    if hub.broker.server:
+        hub.certificate.shown_by.append(hub.broker.server.reload)
+    keeper = Workers(hub.certificate.run)
+    await keeper.start()
+    stack.push_async_callback(keeper.stop)
 
 
 async def catch_up(hub: Hub) -> None:
@@ -221,6 +228,7 @@ async def start_scheduler(hub: Hub, stack: AsyncExitStack) -> None:
 async def start_web(hub: Hub, stack: AsyncExitStack, console: socket.socket, devices: socket.socket) -> None:
     for listener in doors(hub, console, devices):
         await listener.start()
+        hub.certificate.shown_by.append(listener.renew)
         stack.push_async_callback(listener.stop)
     stack.callback(hub.feed.close)  # first of all: streams to browsers would hold their server open
 

@@ -122,7 +122,8 @@ async def test_an_orphan_of_an_earlier_hub_is_ended_and_a_stranger_with_its_numb
     keys = open_keys(plan.folder / "keys.json")
     orphan = EmbeddedServer(plan, keys)
     await orphan.start()
-    orphan._supervisor.cancel()
+    for task in orphan._tasks:
+        task.cancel()
     successor = EmbeddedServer(plan, keys)
     await successor.start()
     assert not alive(orphan._process.pid)

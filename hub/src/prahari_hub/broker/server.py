@@ -15,12 +15,16 @@ import sysconfig
 import time
 from pathlib import Path
 
+from prahari_hub import metrics
 from prahari_hub.broker.config import LOOPBACK, Plan, write
 from prahari_hub.broker.keys import Keys
 from prahari_hub.errors import SetupError
 
 READY_S = 15.0
 STOP_S = 5.0
+LISTEN_S = 10.0
+DEAF_TIMES = 3
+"""A server that says nothing to a new connection so often in turn, each for LISTEN_S, is ended and started again."""
 BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 STEADY_S = 60.0
 """A server that lived this long starts the back-off anew."""
@@ -36,7 +40,7 @@ class EmbeddedServer:
         self.keys = keys
         self.restarts = 0
         self._process: asyncio.subprocess.Process | None = None
-        self._supervisor: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def pid(self) -> int | None:
@@ -49,13 +53,20 @@ class EmbeddedServer:
         ensure_free(LOOPBACK, self.plan.nats_port, "NATS")
         await self._spawn()
         await self._ready()
-        self._supervisor = asyncio.create_task(self._supervise(), name="broker.supervise")
+        self._tasks = [
+            asyncio.create_task(self._supervise(), name="broker.supervise"),
+            asyncio.create_task(self._listen(), name="broker.listen"),
+        ]
+
+    def reload(self) -> None:
+        """Let it read its certificate again; connections stand."""
+        if self._process and self._process.returncode is None:
+            self._process.send_signal(signal.SIGHUP)
 
     async def stop(self) -> None:
-        if self._supervisor:
-            self._supervisor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._supervisor
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._process and self._process.returncode is None:
             self._process.terminate()
             try:
@@ -102,6 +113,7 @@ class EmbeddedServer:
                 await asyncio.sleep(0.02)
 
     async def _supervise(self) -> None:
+        """Whatever goes wrong, it is tried again: a hub without its broker hears nobody."""
         failures = 0
         while True:
             assert self._process
@@ -109,19 +121,31 @@ class EmbeddedServer:
             code = await self._process.wait()
             failures = 0 if time.monotonic() - begun > STEADY_S else failures
             wait_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
-            log.error(
-                "the broker ended by itself (%s: %s); starting it again in %.1f s",
-                code,
-                self._last_words(),
-                wait_s,
-            )
             failures += 1
             self.restarts += 1
-            await asyncio.sleep(wait_s)
             try:
+                words = self._last_words()
+                log.error(
+                    "the broker ended by itself (%s: %s); starting it again in %.1f s", code, words, wait_s
+                )
+                await asyncio.sleep(wait_s)
                 await self._spawn()
-            except OSError:
-                log.exception("the broker cannot be started again")
+            except Exception:
+                metrics.WORKER_FAILURES.labels("broker").inc()
+                log.exception("the broker cannot be started again; it is tried again in %.1f s", wait_s)
+                await asyncio.sleep(wait_s)
+
+    async def _listen(self) -> None:
+        """End a server that hangs: it still takes connections, and says nothing."""
+        deaf = 0
+        while True:
+            await asyncio.sleep(LISTEN_S)
+            alive = self.pid is None or await _speaks(LOOPBACK, self.plan.nats_port, within_s=LISTEN_S)
+            deaf = 0 if alive else deaf + 1
+            if deaf >= DEAF_TIMES and self._process and self._process.returncode is None:
+                log.error("the broker hangs; it is ended and started again")
+                self._process.kill()
+                deaf = 0
 
     def _last_words(self) -> str:
         """The last line that says why: its complaint about the configuration, or else its own log."""
@@ -194,6 +218,19 @@ def _die_with_parent() -> None:
 
 def _reachable(listen: str) -> str:
     return {"0.0.0.0": LOOPBACK, "::": "::1"}.get(listen, listen)  # noqa: S104 compared, not bound
+
+
+async def _speaks(host: str, port: int, *, within_s: float) -> bool:
+    """Whether the server greets a new connection."""
+    try:
+        async with asyncio.timeout(within_s):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                return (await reader.readline()).startswith(b"INFO")
+            finally:
+                writer.close()
+    except (OSError, ValueError, TimeoutError):
+        return False
 
 
 async def _answers(host: str, port: int) -> bool:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from prahari_wire.topics import is_device_id
 
-from prahari_hub.broker.files import private_folder, write_private
+from prahari_hub.broker.files import locked, private_folder, write_private
 
 ROOT_LIFE = timedelta(days=3652)
 ISSUING_LIFE = timedelta(days=1096)
@@ -77,6 +77,10 @@ class Authority:
 
     def server_certificate(self, names: Sequence[str], *, now: datetime) -> None:
         """Make the server's certificate for these host names and addresses unless a good one stands there."""
+        with locked(self.folder):  # processes may share the home
+            self._server_certificate(names, now)
+
+    def _server_certificate(self, names: Sequence[str], now: datetime) -> None:
         certificate_file, key_file = self.server_files
         if certificate_file.exists() and key_file.exists() and self._still_good(certificate_file, names, now):
             return

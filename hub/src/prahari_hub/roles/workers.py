@@ -1,9 +1,10 @@
-"""Tasks that run together, from the moment when a lease is taken until it is given up."""
+"""Tasks that run together, for instance from the moment when a lease is taken until it is given up."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
 
 
 class Workers:
@@ -13,10 +14,10 @@ class Workers:
         self._work = work
         self._tasks: list[asyncio.Future[None]] = []
 
-    async def start(self, _names: set[str]) -> None:
+    async def start(self, _names: AbstractSet[str] = frozenset()) -> None:
         self._tasks = [asyncio.ensure_future(work()) for work in self._work]
 
-    async def stop(self, _names: set[str]) -> None:
+    async def stop(self, _names: AbstractSet[str] = frozenset()) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

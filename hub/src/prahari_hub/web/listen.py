@@ -59,6 +59,12 @@ class Listener:
                 raise SetupError(f"the {self._name} server ended while starting; its log says why")
             await asyncio.sleep(0.01)
 
+    def renew(self) -> None:
+        """Show the certificate that lies in its file now to whoever connects from now on."""
+        config = self._server.config
+        if config.ssl is not None:
+            config.ssl.load_cert_chain(str(config.ssl_certfile), config.ssl_keyfile)
+
     async def stop(self) -> None:
         self._server.should_exit = True
         if self._task is not None:
