@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -29,14 +27,19 @@ def add(store: Store, count: int) -> None:
     store.clock.pass_(seconds=2)  # type: ignore[attr-defined]
 
 
-def tamper(folder: Path, *statements: str) -> None:
-    """What somebody with the file and sqlite3 can do."""
-    with sqlite3.connect(folder / "hub.db") as conn:
-        for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            conn.execute(f"DROP TRIGGER {name}")
+def tamper(store: Store, *statements: str) -> None:
+    """What somebody with the file and sqlite3, or with the password of PostgreSQL's owner, can do."""
+    is_sqlite = store.engine.dialect.name == "sqlite"
+    triggers = TRIGGERS if is_sqlite else TRIGGERS_OF_POSTGRESQL
+    with store.engine.begin() as conn:
+        for name, table in conn.exec_driver_sql(triggers).all():
+            conn.exec_driver_sql(f"DROP TRIGGER {name}" + ("" if is_sqlite else f" ON {table}"))
         for statement in statements:
-            conn.execute(statement)
-    conn.close()
+            conn.exec_driver_sql(statement)
+
+
+TRIGGERS = "SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'"
+TRIGGERS_OF_POSTGRESQL = "SELECT tgname, tgrelid::regclass FROM pg_trigger WHERE NOT tgisinternal"
 
 
 @pytest.fixture
@@ -92,26 +95,30 @@ def test_the_database_refuses_to_change_the_log(sealed: Store, table: str, verb:
         (["DELETE FROM audit WHERE id = 4"], 4),
         (["DELETE FROM audit WHERE id = 2", "DELETE FROM audit_seals WHERE audit_id = 2"], 3),
         (["DELETE FROM audit_seals WHERE audit_id = 3"], 4),
-        (["DELETE FROM audit WHERE id >= 4", "DELETE FROM audit_seals WHERE audit_id >= 4"], 4),
     ],
-    ids=["edited", "detail-edited", "removed", "removed-with-its-seal", "seal-removed", "tail-cut-off"],
+    ids=["edited", "detail-edited", "removed", "removed-with-its-seal", "seal-removed"],
 )
-def test_whatever_is_done_to_the_file_is_named(
-    sealed: Store, tmp_path: Path, statements: list[str], broken: int
-) -> None:
-    tamper(tmp_path, *statements)
+def test_whatever_is_done_to_the_file_is_named(sealed: Store, statements: list[str], broken: int) -> None:
+    tamper(sealed, *statements)
     found = sealed.read_sync(chain.verify)
     assert found.broken == broken and found.reason
 
 
-def test_a_noted_hash_shows_a_tail_that_was_cut_off_with_care(sealed: Store, tmp_path: Path) -> None:
+CUT_OFF = ("DELETE FROM audit WHERE id = 5", "DELETE FROM audit_seals WHERE audit_id = 5")
+
+
+@pytest.mark.parametrize("which_store", ["sqlite"], indirect=True)
+def test_sqlite_itself_remembers_that_there_was_a_tail(sealed: Store) -> None:
+    """PostgreSQL does not: its sequence also leaves gaps where nothing was written."""
+    tamper(sealed, *CUT_OFF)
+    found = sealed.read_sync(chain.verify)
+    assert found.broken == 5 and found.reason
+
+
+def test_a_noted_hash_shows_a_tail_that_was_cut_off_with_care(sealed: Store) -> None:
     head = sealed.read_sync(chain.verify).head
-    tamper(
-        tmp_path,
-        "DELETE FROM audit WHERE id = 5",
-        "DELETE FROM audit_seals WHERE audit_id = 5",
-        "UPDATE sqlite_sequence SET seq = 4 WHERE name = 'audit'",
-    )
+    forget = "UPDATE sqlite_sequence SET seq = 4 WHERE name = 'audit'"
+    tamper(sealed, *CUT_OFF, *([forget] if sealed.engine.dialect.name == "sqlite" else []))
     assert sealed.read_sync(chain.verify).broken is None
     found = sealed.read_sync(lambda conn: chain.verify(conn, head))
     assert found.broken == 5 and "cut off" in (found.reason or "")
