@@ -18,6 +18,10 @@ from tests.faults.place import LONG, Place
 from tests.system.conftest import Town
 
 
+GRACE_S = "30"
+"""Longer than a box whose hub comes back after some seconds waits until its next try."""
+
+
 class Form(NamedTuple):
     """How much a test does: ``rounds`` of a fault."""
 
@@ -57,27 +61,33 @@ class Places:
         self._template, self._find_offset = template, find_offset
         self._kept: Place | None = None
 
-    def make(self, seed: int, *, start: bool = True, **settings: str) -> Place:
+    def bare(self, seed: int, **settings: str) -> Place:
+        """One that is still to be built."""
         folder = Path(tempfile.mkdtemp(prefix="prahari-"))
-        place = Place(
-            folder, self._find_offset(), settings, seed, Hands(folder) if Hands.possible() else None
-        )
-        place.build_from(self._template, start=start)
+        return Place(folder, self._find_offset(), settings, seed, Hands(folder) if Hands.possible() else None)
+
+    def make(self, seed: int, *, start: bool = True, **settings: str) -> Place:
+        place = self.bare(seed, **settings)
+        try:
+            place.build_from(self._template, start=start)
+        except BaseException:
+            print(place.logs())
+            self.end(place)
+            raise
         return place
 
     def shared(self, seed: int) -> Place:
-        self._kept = self._kept or self.make(seed, PRAHARI_OFFLINE_AFTER_S="8")
+        self._kept = self._kept or self.make(seed, PRAHARI_OFFLINE_AFTER_S=GRACE_S)
         return self._kept
 
     def forget(self) -> None:
         if self._kept is not None:
-            end(self._kept)
+            self.end(self._kept)
             self._kept = None
 
-
-def end(place: Place) -> None:
-    place.close()
-    shutil.rmtree(place.folder, ignore_errors=True)
+    def end(self, place: Place) -> None:
+        place.close()
+        shutil.rmtree(place.folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -106,21 +116,11 @@ def place(request: pytest.FixtureRequest, places: Places, seed: int) -> Iterator
 
 
 @pytest.fixture
-def own_place(request: pytest.FixtureRequest, places: Places, seed: int) -> Iterator[Place]:
-    """One for a test that leaves it in ruins; settings of the hub come by indirect parametrisation."""
-    place = places.make(seed, **getattr(request, "param", {}))
-    yield place
-    if _failed(request):
-        print(place.logs())
-    end(place)
-
-
-@pytest.fixture
 def resting_place(places: Places, seed: int) -> Iterator[Place]:
     """One whose hub has not been started."""
     place = places.make(seed, start=False)
     yield place
-    end(place)
+    places.end(place)
 
 
 REPORT = pytest.StashKey[bool]()

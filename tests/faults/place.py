@@ -216,7 +216,7 @@ class Place(Town):
 
     # What is claimed
 
-    def settle(self, field: Field, *, within_s: float = 60.0) -> Balance:
+    def settle(self, field: Field, *, within_s: float = 90.0) -> Balance:
         """Let the field's outboxes run empty, then compare its ledger with the database; fails where they differ."""
         field.set(events_a_s=0.0)
         eventually(lambda: field.held == 0, "every event to be acknowledged", within_s=within_s)
@@ -224,7 +224,7 @@ class Place(Town):
         assert balance.balanced, str(balance)
         return balance
 
-    def all_online(self, field: Field, *boxes: Box, within_s: float = 30.0) -> None:
+    def all_online(self, field: Field, *boxes: Box, within_s: float = 90.0) -> None:
         names = {device.id for device in field.devices} | {box.device for box in boxes}
 
         def online() -> bool:

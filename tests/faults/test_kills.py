@@ -38,7 +38,7 @@ def test_nothing_acknowledged_is_lost_when_the_broker_is_killed_at_random(
     for _ in range(form.rounds):
         time.sleep(dice.uniform(0.3, 2.5))
         place.kill_broker()
-    place.all_online(field, box, within_s=60)
+    place.all_online(field, box)
     place.settle(field)
     assert place.called_offline(since) == []
     place.press(box)
