@@ -1,4 +1,4 @@
-# One target an intention: setup, demo, demo-clean, test, check, fix, bench, lock.
+# One target an intention: setup, demo, demo-clean, test, faults, check, fix, bench, lock.
 # A machine needs Python 3.11 or newer with venv, git and make; everything else comes into .venv, which can be deleted at any time.
 
 PYTHON ?= python3
@@ -18,7 +18,7 @@ export NODE_EXTRA_CA_CERTS ?= $(SSL_CERT_FILE)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-clean test check fix bench lock clean
+.PHONY: help setup demo demo-clean test faults check fix bench lock clean
 
 help: ## say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' Makefile
@@ -61,6 +61,9 @@ demo-clean: ## forget the demo's state
 
 test: setup ## every test, on as many processes as the machine has cores
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+faults: setup ## what breaks, at length: PRAHARI_SEED=… takes one seed again, ARGS="-k hub" some of it
+	@PRAHARI_FAULTS=long $(BIN)/python -m pytest tests/faults -rA --show-capture=no $(ARGS)
 
 check: setup ## style, types, layers, dependencies, generated files
 	$(BIN)/ruff check

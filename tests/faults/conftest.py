@@ -17,7 +17,6 @@ from tests.faults.clockshim import Hands
 from tests.faults.place import LONG, Place
 from tests.system.conftest import Town
 
-
 GRACE_S = "30"
 """Longer than a box whose hub comes back after some seconds waits until its next try."""
 
