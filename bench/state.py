@@ -11,6 +11,7 @@ import argparse
 import random
 import threading
 import time
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -41,7 +42,7 @@ class Asker(threading.Thread):
         self.failed: dict[str, int] = {}
 
     def run(self) -> None:
-        with self._place.signed_in() as console, self._place.api() as api:
+        with closing(self._place.signed_in()) as console, closing(self._place.api()) as api:
             asks = {
                 "sign-in page": lambda: console.get("/login"),
                 "device list": lambda: console.get("/devices"),

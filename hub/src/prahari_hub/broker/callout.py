@@ -25,6 +25,7 @@ from prahari_hub.broker.config import MAX_PAYLOAD
 from prahari_hub.broker.connection import Bus
 from prahari_hub.broker.gate import Gate
 from prahari_hub.broker.keys import Keys, Signer, claims_of
+from prahari_hub.log import about
 
 SUBJECT = "$SYS.REQ.USER.AUTH"
 AUDIENCE = "nats-authorization-request"
@@ -35,6 +36,7 @@ URGENT = "urgent"
 BENCH_PREFIX = "bench-multiplex-"
 """Names of load generators; they are ordinary devices unless the setting ``bench`` is on."""
 SAY_EVERY_S = 10.0
+BLIND_LOOKS, BLIND_LOOK_S = 50, 0.02
 DEFAULT_RATE = 300.0
 log = logging.getLogger(__name__)
 
@@ -100,6 +102,8 @@ class Callout:
         self.connections: dict[str, Connection] = {}
         self.refusals: Counter[str] = Counter()
         self.cut: Callable[[Connection], Awaitable[None]] = never_cut
+        self.sees: Callable[[], bool] = lambda: True
+        """Whether this process hears devices: nobody is let in before, or a first word would be lost. The role sets it."""
         self._gate = gate or Gate(DEFAULT_RATE)
         self._bench = bench
         self._mono = mono
@@ -132,7 +136,7 @@ class Callout:
                 return
             user = (request.get("connect_opts") or {}).get("user")
             wait_s = self._gate.wait_s(peer.device, self._mono(), urgent=user == URGENT)
-            if wait_s == 0.0:
+            if wait_s == 0.0 and self.sees():
                 await message.respond(self._admit(request, peer).encode())
             else:
                 self._soon(
@@ -161,6 +165,10 @@ class Callout:
     async def _in_turn(self, message: Msg, request: dict[str, Any], wait_s: float) -> None:
         """Answer when its turn has come; what it may do is looked up then."""
         await asyncio.sleep(wait_s)
+        for _ in range(BLIND_LOOKS):
+            if self.sees():
+                break
+            await asyncio.sleep(BLIND_LOOK_S)
         await message.respond(self.answer(request, at=int(time.time())).encode())
 
     async def _come_later(self, message: Msg, request: dict[str, Any], peer: Peer) -> None:
@@ -191,7 +199,8 @@ class Callout:
         if counted:
             self.refusals[reason] += 1
             metrics.ADMISSIONS.labels("refused").inc()
-            log.info("refused %s: %s", request["client_info"].get("mqtt_id", "a client")[:40], reason)
+            who = request["client_info"].get("mqtt_id", "a client")[:40]
+            log.info("refused %s: %s", who, reason, extra=about(device=who))
         return self._response(request, {"error": reason}, at)
 
     def _admit(self, request: dict[str, Any], peer: Peer, *, at: int | None = None) -> str:

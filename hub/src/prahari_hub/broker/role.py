@@ -52,6 +52,7 @@ class Broker:
         self._auth = Bus("callout", url, keys.callout, ca=external_ca)
         self._kicker = Kicker(self._system, self.callout.connections)
         self.callout.cut = self._kicker.cut
+        self.callout.sees = lambda: self.bus.sees
 
     async def start(self) -> None:
         """Open and answer at once. SetupError says in one sentence what stands in the way; nothing is left running then."""
