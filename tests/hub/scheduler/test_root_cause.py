@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from prahari_hub.fleet import topology, windows
+from prahari_hub.fleet import registry, topology, windows
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.tables import devices, peripherals, sites, transitions, zones
 from prahari_hub.fleet.topology import Link
@@ -343,6 +343,25 @@ def test_a_fault_that_began_in_a_window_and_still_holds_is_raised_after_it(city:
     assert city.shown() == []
     follow(city, minutes=36)
     assert city.shown() == [("camera.fault", A[0], 0)]
+
+
+def test_a_device_that_leaves_maintenance_and_is_still_silent_raises_its_alarm_then(city: City) -> None:
+    def serve(service: str) -> None:
+        city.store.write_sync(lambda unit: registry.change_device(unit, ASHA, FAR[0], {"service": service}))
+        city.tell()
+
+    serve("maintenance")
+    city.fall((FAR[0],))
+    assert city.shown() == []
+    serve("active")
+    assert city.shown() == [("device.offline", FAR[0], 0)]
+
+
+def test_a_child_that_is_taken_into_maintenance_leaves_its_outage(city: City) -> None:
+    city.fall(A)
+    city.store.write_sync(lambda unit: registry.change_device(unit, ASHA, A[0], {"service": "maintenance"}))
+    city.tell()
+    assert city.shown() == [("place.outage", "s1-a", 3)]
 
 
 def test_a_press_in_a_window_is_an_incident(city: City) -> None:

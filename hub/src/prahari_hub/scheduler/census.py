@@ -6,7 +6,7 @@ silent is read anew each time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -144,9 +144,26 @@ class Faulty(NamedTuple):
     note: str | None
 
 
+def faults_of(conn: Connection, ids: Sequence[str]) -> list[Faulty]:
+    """The faulty peripherals of these devices."""
+    found: list[Faulty] = []
+    for start in range(0, len(ids), IN_CLAUSE):
+        query = _faulty().where(devices.c.id.in_(ids[start : start + IN_CLAUSE]))
+        found += [Faulty(*row) for row in conn.execute(query)]
+    return found
+
+
 def faults_under(conn: Connection, tree: Tree, window: windows.Window) -> list[Faulty]:
     """The faulty peripherals that a window covers."""
-    query = (
+    query = _faulty()
+    if window.scope_type == "device":
+        return [Faulty(*row) for row in conn.execute(query.where(devices.c.id == window.scope_id))]
+    inside = _under(tree, window.node)
+    return [Faulty(*row) for row in conn.execute(query) if inside(site_node(row[1]))]
+
+
+def _faulty() -> sa.Select[Any]:
+    return (
         sa.select(
             devices.c.id,
             devices.c.site_id,
@@ -158,7 +175,3 @@ def faults_under(conn: Connection, tree: Tree, window: windows.Window) -> list[F
         .join(devices, devices.c.id == peripherals.c.device_id)
         .where(peripherals.c.state == "fail", devices.c.service == "active")
     )
-    if window.scope_type == "device":
-        return [Faulty(*row) for row in conn.execute(query.where(devices.c.id == window.scope_id))]
-    inside = _under(tree, window.node)
-    return [Faulty(*row) for row in conn.execute(query) if inside(site_node(row[1]))]

@@ -87,6 +87,13 @@ class Silence:
         for transition in rest:
             alone_(unit, transition)
 
+    def served(self, unit: Unit, told: Sequence[Transition]) -> None:
+        """Devices changed their service. Out of service they leave their outages; active again, what is wrong with them is raised now."""
+        outages.back(unit, [one.device for one in told if one.after in ("maintenance", "retired")])
+        active = [one.device for one in told if one.after == "active" and one.before == "maintenance"]
+        self._stands_for_itself(unit, active)
+        raise_faults(unit, census.faults_of(unit.conn, active))
+
     def _flapping(self, unit: Unit, told: Sequence[Transition]) -> list[Transition]:
         """Those that do not flap. One that does is counted in its one incident."""
         known = flapping.holding(unit.conn)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.exc import OperationalError
 
@@ -24,22 +24,26 @@ def tell_incidents(unit: Unit, silence: Silence) -> bool:
     found = transitions.unread(unit, READER, limit=AT_ONCE)
     presence = [one for one in found if one.kind == "presence" and one.detail != STILL_OFFLINE]
     last = {one.device: one for one in presence if one.after in ("online", "offline")}
-    _together(unit, silence, [one for one in last.values() if one.after == "online"])
-    _together(unit, silence, [one for one in last.values() if one.after == "offline"])
+    _together(unit, silence.back, [one for one in last.values() if one.after == "online"])
+    _together(unit, silence.fell, [one for one in last.values() if one.after == "offline"])
+    service = {one.device: one for one in found if one.kind == "service"}
+    _together(unit, silence.served, list(service.values()))
     for transition in found:
-        if transition.kind != "presence":
+        if transition.kind not in ("presence", "service"):
             alone_(unit, transition)
     if found:
         transitions.have_read(unit, READER, found[-1].id)
     return len(found) == AT_ONCE
 
 
-def _together(unit: Unit, silence: Silence, told: Sequence[Transition]) -> None:
+Act = Callable[[Unit, Sequence[Transition]], None]
+
+
+def _together(unit: Unit, act: Act, told: Sequence[Transition]) -> None:
     """In bulk; one by one, without looking for a common cause, if that cannot be done."""
     if not told:
         return
     changes, after = len(unit.changes), len(unit.callbacks)
-    act = silence.back if told[0].after == "online" else silence.fell
     try:
         with unit.conn.begin_nested():
             act(unit, told)
