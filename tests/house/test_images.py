@@ -1,7 +1,8 @@
-"""Dockerfile.agent, Dockerfile.hub and compose.yaml, as far as a machine without Docker can show."""
+"""Dockerfile.agent, Dockerfile.hub and the compose files, as far as a machine without Docker can show."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from urllib.error import URLError
 
 import pytest
 import yaml
+from prahari_hub.settings import Settings
 
 IMAGES = pytest.mark.parametrize("program", ["agent", "hub"])
 
@@ -125,15 +127,52 @@ def test_an_image_copies_what_its_install_step_reads(root: Path, program: str):
             assert f"!{arguments.split()[0]}" in ignored.splitlines()
 
 
-def services(root: Path) -> dict[str, dict[str, object]]:
-    found = yaml.safe_load((root / "compose.yaml").read_text())["services"]
+COMPOSE = pytest.mark.parametrize("file", ["compose.yaml", "compose.scale.yaml"])
+
+
+def services(root: Path, file: str = "compose.yaml") -> dict[str, dict[str, object]]:
+    found = yaml.safe_load((root / file).read_text())["services"]
     assert isinstance(found, dict)
     return found
 
 
-def test_every_container_is_read_only_unprivileged_and_watched(root: Path):
-    found = services(root)
-    assert {"hub", "nats", "postgres", "agent"} <= set(found)
+def test_compose_has_every_part(root: Path):
+    assert {"hub", "nats", "postgres", "agent"} <= set(services(root))
+
+
+def test_compose_for_a_state_has_each_role_twice_and_three_brokers(root: Path):
+    found = services(root, "compose.scale.yaml")
+    commands = [" ".join(service["command"]) for service in found.values() if "command" in service]  # type: ignore[call-overload]
+    for roles in ("broker,web", "ingest", "scheduler"):
+        assert commands.count(f"serve --roles {roles}") == 2
+    nodes = [name for name, service in found.items() if "nats-server" in service.get("entrypoint", [])]  # type: ignore[operator]
+    assert nodes == ["nats-a", "nats-b", "nats-c"]
+    for name, service in found.items():
+        assert set(service.get("depends_on", {})) <= set(found), name  # type: ignore[call-overload]
+
+
+def test_the_settings_of_compose_are_settings_of_the_hub(root: Path, tmp_path: Path):
+    """What they name exists, and what they say is accepted; the variables are filled in as a person would."""
+    given = services(root, "compose.scale.yaml")["ingest-1"]["environment"]
+    assert isinstance(given, dict)
+    filled = {"PRAHARI_DB_PASSWORD": "x", "PRAHARI_HOST": "hub.example"}
+
+    def fill(found: re.Match[str]) -> str:
+        name, _, default = found[1].partition(":-")
+        return filled.get(name.partition(":?")[0], default)
+
+    values = {
+        name.removeprefix("PRAHARI_").lower(): re.sub(r"\$\{([^}]+)\}", fill, value)
+        for name, value in given.items()
+    }
+    values["hosts"] = json.loads(values["hosts"])
+    settings = Settings(home=tmp_path, roles="ingest", **values)
+    assert len(settings.nats_urls) == 3 and settings.status_port == 8080
+
+
+@COMPOSE
+def test_every_container_is_read_only_unprivileged_and_watched(root: Path, file: str):
+    found = services(root, file)
     for name, service in found.items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -143,15 +182,17 @@ def test_every_container_is_read_only_unprivileged_and_watched(root: Path):
             assert "healthcheck" in service or "build" in service, name
 
 
-def test_what_a_container_keeps_lies_in_a_named_volume(root: Path):
-    document = yaml.safe_load((root / "compose.yaml").read_text())
+@COMPOSE
+def test_what_a_container_keeps_lies_in_a_named_volume(root: Path, file: str):
+    document = yaml.safe_load((root / file).read_text())
     for name, service in document["services"].items():
         for volume in service.get("volumes", []):
             assert volume.split(":")[0] in document["volumes"], name
 
 
-def test_compose_knows_no_password(root: Path):
-    text = (root / "compose.yaml").read_text()
+@COMPOSE
+def test_compose_knows_no_password(root: Path, file: str):
+    text = (root / file).read_text()
     for line in re.findall(r"^.*(?:PASSWORD|password|secret|token).*$", text, re.MULTILINE):
         if not line.strip().startswith("#"):
             assert ":?" in line or "_FILE" in line, line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from pathlib import Path
 
 import httpx
@@ -52,8 +53,8 @@ class Apart(Town):
         self.hub = self.worker("front", "broker,web")
         eventually(self._hub_ready, "the console to be ready")
 
-    def worker(self, name: str, roles: str, *more: str) -> Program:
-        env = self.env
+    def worker(self, name: str, roles: str, *more: str, **settings: str) -> Program:
+        env = {**self.env, **settings}
         program = Program(
             name,
             [installed("prahari-hub"), "serve", "--roles", roles, *more],
@@ -104,10 +105,15 @@ class Apart(Town):
         self._engine.dispose()
 
     def _listens(self, port: int) -> bool:
-        import socket
-
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port + self.offset)) == 0
 
-    def ready(self, offset: int) -> bool:
-        return httpx.get(f"http://localhost:{8080 + offset}/readyz", timeout=2).status_code == 200
+    def second_console(self, offset: int) -> str:
+        """Another web process, whose ports are shifted by ``offset``; its address."""
+        self.worker("second front", "web", PRAHARI_PORT_OFFSET=str(offset))
+        address = f"http://localhost:{8080 + offset}"
+        eventually(
+            lambda: httpx.get(f"{address}/readyz", timeout=2).status_code == 200,
+            "the second console to be ready",
+        )
+        return address

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.system.apart import Apart
@@ -74,6 +75,40 @@ def test_the_partitions_of_a_killed_worker_move_and_the_ledger_balances(
     assert balance.stored == balance.made
     eventually(lambda: apart.presences() == {"online"}, "every device to be online again", within_s=30)
     assert apart.rows("SELECT device_id FROM transitions WHERE kind = 'presence' AND after = 'offline'") == []
+
+
+def test_two_consoles_share_sessions_changes_and_revocations(
+    apart: Apart, eventually: Callable[..., object], find_port_offset: Callable[[], int]
+) -> None:
+    apart.worker("first", "ingest,scheduler")
+    apart.start_hub()
+    other = apart.second_console(find_port_offset())
+    password = apart.folder / "password"
+    password.write_text("four unrelated words here")
+    apart.do("prahari-hub", "user", "add", "asha", "--role", "operator", "--password-file", str(password))
+
+    with httpx.Client(base_url=apart.console) as browser:
+        form = {"name": "asha", "password": "four unrelated words here"}
+        answer = browser.post("/login", data=form, headers={"origin": apart.console})
+        assert answer.status_code == 303
+        cookie = browser.cookies["prahari_session"]
+    with httpx.Client(base_url=other, cookies={"prahari_session": cookie}, timeout=20) as elsewhere:
+        assert elsewhere.get("/api/v1/me").json()["name"] == "asha"
+        with elsewhere.stream("GET", "/live", params={"topics": "devices"}) as feed:
+            lines = feed.iter_lines()
+            assert any(line.startswith("event: hello") for line in lines)
+            apart.light_devices(1)  # made through the first console
+            assert any("light-000" in line and '"topic":"devices"' in line for line in lines)
+
+    device = apart.field.devices[0]
+    eventually(lambda: device.welcomed, "the device to be welcomed")
+    answer = httpx.post(
+        f"{other}/api/v1/devices/light-000/revoke", json={"reason": "stolen"}, headers=apart.api.headers
+    )
+    assert answer.is_success, answer.text
+    eventually(lambda: not device.welcomed, "the device to be cut, and to stay out", within_s=10)
+    time.sleep(2)
+    assert not device.welcomed
 
 
 def shares(apart: Apart) -> list[int]:

@@ -23,6 +23,7 @@ from prahari_hub.broker.role import Broker, open_broker
 from prahari_hub.fleet import blobs, device_api, dispatch, intake, registry
 from prahari_hub.fleet.presence import Limits
 from prahari_hub.fleet.quota import Quota
+from prahari_hub.http.health import Probe
 from prahari_hub.identity import spread
 from prahari_hub.identity.device_http import device_app
 from prahari_hub.identity.peer import device_listener
@@ -50,13 +51,14 @@ from prahari_hub.store.copy import refuse_damaged
 from prahari_hub.store.migrate import migrate
 from prahari_hub.web.app import Parts, console_app
 from prahari_hub.web.listen import Listener, bind
+from prahari_hub.web.status import status_app
 
 log = logging.getLogger(__name__)
 
 
 def serve(settings: Settings) -> None:
     """Run this process's roles until SIGTERM or SIGINT; SetupError says in one sentence what stands in the way."""
-    logs.configure()
+    logs.configure(form=settings.log_format, level=settings.log_level, roles=settings.roles)
     spool_in(settings.home)
     asyncio.run(run(settings))
 
@@ -81,6 +83,8 @@ async def run(settings: Settings) -> None:
             await start_scheduler(hub, stack)
         if "web" in settings.roles:
             await start_web(hub, stack, *sockets)
+        elif sockets:
+            await start_status(hub, stack, *sockets)
         if settings.metrics_port is not None:
             server, _thread = metrics.serve(settings.listen, settings.metrics_port + settings.port_offset)
             stack.callback(server.shutdown)
@@ -233,10 +237,23 @@ async def start_web(hub: Hub, stack: AsyncExitStack, console: socket.socket, dev
     stack.callback(hub.feed.close)  # first of all: streams to browsers would hold their server open
 
 
+async def start_status(hub: Hub, stack: AsyncExitStack, sock: socket.socket) -> None:
+    """Health and metrics of a process without a console."""
+    app = status_app(hub.store, probes_of(hub), [watching.watch_broker(hub.broker)])
+    config = Config(app, log_config=None, access_log=False, server_header=False, ws="none")
+    listener = Listener(config, sock, "status")
+    await listener.start()
+    stack.push_async_callback(listener.stop)
+
+
+def probes_of(hub: Hub) -> dict[str, Probe]:
+    return {"broker": lambda: None if hub.broker.bus.sees else "the broker is not reachable"}
+
+
 def open_sockets(settings: Settings, stack: AsyncExitStack) -> list[socket.socket]:
-    """Of the console and of device HTTPS, before anything slow: a port that is taken is said at once."""
+    """Of console and device HTTPS, or of the status, before anything slow: a port that is taken is said at once."""
     if "web" not in settings.roles:
-        return []
+        return [bind(settings.listen, settings.status_port, "status")] if settings.status_port else []
     found = [
         bind(settings.listen, settings.console_port, "console"),
         bind(settings.listen, settings.device_port, "device HTTPS"),
@@ -268,7 +285,6 @@ def doors(hub: Hub, console_socket: socket.socket, device_socket: socket.socket)
         "blobs": blob_store,
         "register_device": registry.ensure_device,
     }
-    probes = {"broker": lambda: None if hub.broker.bus.sees else "the broker is not reachable"}
     notices = {"clock": lambda: hub.trust.held}
     watching.watch_feed(hub.feed)
     console = console_app(
@@ -276,7 +292,7 @@ def doors(hub: Hub, console_socket: socket.socket, device_socket: socket.socket)
             settings,
             hub.store,
             state=state,
-            probes=probes,
+            probes=probes_of(hub),
             notices=notices,
             gauges=gauges.of(settings, hub.store.clock),
             samplers=[watching.watch_broker(hub.broker)],

@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     listen: str = Field(
         "127.0.0.1", description="address of console, device HTTPS and MQTT; 0.0.0.0 or :: for all"
     )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="of the log on standard error; auto is text on a terminal and JSON elsewhere"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
     metrics_port: int | None = Field(
         None,
         ge=1,
@@ -59,6 +63,12 @@ class Settings(BaseSettings):
     )
     roles: Annotated[tuple[Role, ...], NoDecode] = Field(
         ROLES, description="what this process does: broker, web, ingest, scheduler; all if left out"
+    )
+    status_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="where a process without the role web serves its health and metrics; nowhere if left out",
     )
     partitions: str | None = Field(
         None,

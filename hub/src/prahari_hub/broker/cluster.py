@@ -49,7 +49,8 @@ def write_nodes(
     names: Sequence[str],
     certify: Certify,
 ) -> list[Path]:
-    """A folder a node below ``folder``; ``at`` is where its files will lie on the node's machine, ``names`` what devices call the hub."""
+    """A folder a node below ``folder``; ``at`` is where its files will lie on the node's machine, with ``{name}`` for the node's,
+    and ``names`` what devices call the hub."""
     if len(nodes) not in SIZES:
         raise SetupError(f"a cluster has {', '.join(map(str, SIZES))} nodes, not {len(nodes)}: name 3")
     if len({node.name for node in (*nodes, *leaves)}) < len(nodes) + len(leaves):
@@ -67,6 +68,7 @@ def write_nodes(
 def plan_of(node: Node, nodes: Sequence[Node], *, at: Path, leaves: bool) -> Plan:
     """A node of the cluster, or a city's if it is none of ``nodes``."""
     core = node in nodes
+    at = Path(str(at).replace("{name}", node.name))
     others = tuple(f"{other.host}:{ROUTE_PORT}" for other in nodes if other != node)
     return Plan(
         at,

@@ -22,9 +22,9 @@ def config(
         list[str] | None,
         typer.Option(help="NAME=HOST of a node in a city, which hangs on the cluster.", metavar="NAME=HOST"),
     ] = None,
-    at: Annotated[Path, typer.Option(help="Where the files will lie on each node's machine.")] = Path(
-        "/var/lib/prahari-nats"
-    ),
+    at: Annotated[
+        Path, typer.Option(help="Where the files will lie on each node's machine; {name} is the node's.")
+    ] = Path("/var/lib/prahari-nats"),
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to; broker/nodes in the home if left out.")
     ] = None,
@@ -52,8 +52,9 @@ def config(
             certify=lambda own, names: authority.node_certificate(own, names, now=now),
         )
     for each in made:
+        there = str(at).replace("{name}", each.name)
         print(
-            f"{each}: copy it to {at} on the node, for its user alone, and start nats-server --config {at}/nats.conf"
+            f"{each}: copy it to {there} on the node, for its user alone, and start nats-server --config {there}/nats.conf"
         )
     urls = ",".join(f"tls://{text.partition('=')[2]}:4222" for text in node)
     print(f"Start the hub's processes with PRAHARI_NATS_URL={urls}")

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from prahari_hub import metrics
+from prahari_hub.errors import Unavailable
 from prahari_hub.http.state import store_of
 
 router = APIRouter(include_in_schema=False)
@@ -33,7 +34,7 @@ async def readyz(request: Request) -> JSONResponse:
     missing = {name: reason for name, probe in probes.items() if (reason := probe()) is not None}
     try:
         await store_of(request).read(lambda conn: conn.execute(sa.select(1)).scalar_one())
-    except SQLAlchemyError:
+    except (SQLAlchemyError, Unavailable):
         missing["store"] = "the database does not answer"
     body: dict[str, object] = {"status": "not ready" if missing else "ready", "missing": missing}
     held = {
