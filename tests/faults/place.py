@@ -245,7 +245,7 @@ class Place(Town):
         return int(self.rows(query, device=box.device, kind=kind)[0][0])
 
     def doubled(self) -> list[Any]:
-        """Events that stand in the database more than once, by what names them and by their id."""
+        """Events that stand in the database more than once, by what names them or by their id."""
         by_number = "SELECT device_id, journal, seq FROM events GROUP BY 1, 2, 3 HAVING count(*) > 1"
         by_id = "SELECT ulid FROM events GROUP BY 1 HAVING count(*) > 1"
         return [*self.rows(by_number), *self.rows(by_id)]

@@ -108,3 +108,24 @@ def test_a_hub_with_a_damaged_database_refuses_to_start_with_one_sentence(restin
         assert program.ended != 0
         said = (place.folder / "damaged.log").read_text().strip().splitlines()[-1]
         assert "database" in said and "Traceback" not in (place.folder / "damaged.log").read_text(), said
+
+
+def test_a_box_whose_card_was_restored_from_an_older_image_loses_no_press(place: Any) -> None:
+    """Its next numbers are those that the hub has already."""
+    box = place.box
+    box.stop()
+    image = (box.home / "outbox.db").read_bytes()
+    box.start()
+    place.wait_for_control(box)
+    place.press(box, within_s=15)
+    place.press(box)
+    box.kill()
+    for rest in ("-wal", "-shm"):
+        (box.home / f"outbox.db{rest}").unlink(missing_ok=True)
+    (box.home / "outbox.db").write_bytes(image)
+    box.start()
+    place.wait_for_control(box)
+    place.press(box, within_s=15)
+    twice = place.rows("SELECT kind FROM events WHERE device_id = :d GROUP BY ulid, kind HAVING count(*) > 1",
+                       d=box.device)  # fmt: skip
+    assert all(kind != "callbox.press" for (kind,) in twice), "only what the image still held comes again"
