@@ -1,8 +1,8 @@
 """History and figures at full size: bytes on disk a device-day, the time of a device page's query, of figures, of closing a day.
 
-``python -m bench.history`` writes one JSON object. It measures on SQLite in a temporary folder, or on the database that
-PRAHARI_BENCH_DATABASE names (an empty PostgreSQL). Values are noisy as a real box's are: processor, memory, temperature, round trip and
-clock offset; disk, outbox and power hardly move.
+``python -m bench.history [disk] [page] [figures]`` writes one JSON object. It measures on SQLite in a temporary folder, or on the
+empty database that PRAHARI_BENCH_DATABASE names. Values are noisy as a real box's are: processor, memory, temperature, round trip
+and clock offset; disk, outbox and power hardly move.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import json
 import os
 import platform
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -50,6 +51,7 @@ DAY = datetime(2026, 3, 2, tzinfo=UTC)
 KOLKATA = ZoneInfo("Asia/Kolkata")
 CHECKS = ["clock", "cpu", "disk", "link", "memory", "outbox", "power", "temperature"]
 ASKED = 30
+PARTS = ("disk", "page", "figures")
 MONTH = [date(2026, 1, 1) + timedelta(days=number) for number in range(31)]
 CLOSED_DAYS = 2
 """Closed for real, to be timed; the month's others are written at once."""
@@ -306,7 +308,7 @@ def measure_figures(store: Store) -> dict[str, object]:
     }
 
 
-def main() -> None:
+def main(parts: Sequence[str] = PARTS) -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = os.environ.get("PRAHARI_BENCH_DATABASE", f"sqlite:///{Path(folder) / 'hub.db'}")
         store = Store.open(url, clock=lambda: DAY)
@@ -316,17 +318,20 @@ def main() -> None:
             "machine": platform.platform(),
             "cores": os.cpu_count(),
             "store": store.engine.dialect.name,
-            "disk": measure_disk(store, cells),
         }
-        cell = max(cells)
-        fill_tiers(store, cells[cell], cell)
-        result["page"] = measure_pages(store, cells[cell][0])
-        fill_fleet(store)
-        result["figures"] = measure_figures(store)
+        if "disk" in parts:
+            result["disk"] = measure_disk(store, cells)
+        if "page" in parts:
+            cell = max(cells)
+            fill_tiers(store, cells[cell], cell)
+            result["page"] = measure_pages(store, cells[cell][0])
+        if "figures" in parts:
+            fill_fleet(store)
+            result["figures"] = measure_figures(store)
         result["load_1m"] = psutil.getloadavg()[0]
         store.close()
         print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or PARTS)

@@ -52,7 +52,7 @@ def jobs(settings: Settings) -> list[Job]:
         Job("partitions.make", HOUR_S, _once(partitions.make_ahead)),
         Job("history.hours", 1.0, _once(history.compact_hours)),
         Job("history.days", 1.0, _once(history.compact_days)),
-        Job("availability.close", 1.0, _once(partial(closing.close_days, zone=ZoneInfo(settings.timezone))), ends=True),
+        Job("availability.close", 1.0, _once(closing.Closer(ZoneInfo(settings.timezone))), ends=True),
         Job("history.forget", HOUR_S, retention.health(settings), ends=True),
         Job("grants.forget", HOUR_S, _once(uploads.forget_grants), ends=True),
         Job("access.sweep", HOUR_S, _once(retention.sweep), ends=True),

@@ -22,6 +22,7 @@ from prahari_hub.errors import Invalid
 from prahari_hub.fleet.availability.calculus import KINDS, Around, Past, Share, Span, share
 from prahari_hub.fleet.availability.days import day_of, month_of, span_of
 from prahari_hub.fleet.availability.past import (
+    Chains,
     Counted,
     Surroundings,
     counted,
@@ -64,13 +65,32 @@ class Piece:
         self.sums[device.zone, device.vendor] = number + 1, total.plus(found)
 
 
+class Closer:
+    """Closes days piece by piece, with the tree of places as it was when a day was begun."""
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        self._zone = zone
+        self._day: date | None = None
+        self._chains = Chains()
+
+    def __call__(self, unit: Unit) -> bool:
+        """The next devices of the oldest day that is over and open; whether it found any."""
+        day = open_day(unit, self._zone)
+        if day != self._day:
+            self._day, self._chains = day, Chains()
+        return day is not None and close_devices(unit, day, self._zone, chains=self._chains)
+
+
 def close_days(unit: Unit, zone: ZoneInfo, *, limit: int = DEVICES) -> bool:
-    """Close the next devices of the oldest day that is over and open; whether it found any."""
-    day = _open_day(unit, zone)
-    if day is None:
-        return False
+    """The same, once."""
+    day = open_day(unit, zone)
+    return day is not None and close_devices(unit, day, zone, chains=Chains(), limit=limit)
+
+
+def close_devices(unit: Unit, day: date, zone: ZoneInfo, *, chains: Chains, limit: int = DEVICES) -> bool:
+    """The next devices of a day."""
     span = span_of(day, zone)
-    surroundings = Surroundings(unit.conn, span)
+    surroundings = Surroundings(unit.conn, span, chains)
     row = unit.conn.execute(
         sa.select(availability_closed).where(availability_closed.c.day == day).with_for_update()
     ).one_or_none()
@@ -121,7 +141,8 @@ def recompute(store: Store, wanted: Sequence[date], zone: ZoneInfo, *, keep_days
             )
     for day in wanted:
         store.write_sync(partial(reopen, day=day))
-        while store.write_sync(partial(close_days, zone=zone)):
+        close = Closer(zone)
+        while store.write_sync(close):
             pass
 
 
@@ -131,7 +152,7 @@ def plain_shares(surroundings: Surroundings, span: Span) -> list[Share]:
     return [share(span, online, Around(surroundings.blind(number))) for number in range(PARTITIONS)]
 
 
-def _open_day(unit: Unit, zone: ZoneInfo) -> date | None:
+def open_day(unit: Unit, zone: ZoneInfo) -> date | None:
     closed = availability_closed
     half: date | None = unit.conn.scalar(
         sa.select(sa.func.min(closed.c.day)).where(closed.c.closed_at.is_(None))

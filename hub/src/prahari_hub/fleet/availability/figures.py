@@ -110,9 +110,11 @@ def months(conn: Connection) -> list[date]:
     return found[::-1][:MONTHS]
 
 
-def vendors(conn: Connection) -> list[str]:
-    query = sa.select(devices.c.vendor).where(devices.c.vendor.is_not(None)).distinct()
-    return list(conn.scalars(query.order_by(devices.c.vendor)))
+def vendors(conn: Connection, day: date | None) -> list[str]:
+    """Those that a closed day names."""
+    table = availability_sums
+    query = sa.select(table.c.vendor).where(table.c.day == day, table.c.vendor != "").distinct()
+    return list(conn.scalars(query.order_by(table.c.vendor))) if day is not None else []
 
 
 def worst(

@@ -40,12 +40,13 @@ async def figures_page(
     clock = zone_of(request)
 
     def work(conn: Connection) -> dict[str, Any]:
+        found = figures.month(conn, first, group=group, chosen=chosen)
         return {
-            "found": figures.month(conn, first, group=group, chosen=chosen),
+            "found": found,
             "worst": figures.worst(conn, first, zone=clock, chosen=chosen, limit=WORST),
             "months": sorted({first, *figures.months(conn)}, reverse=True),
             "zones": places.zone_names(conn),
-            "vendors": figures.vendors(conn),
+            "vendors": figures.vendors(conn, found.until),
         }
 
     context = await store_of(request).read(work)

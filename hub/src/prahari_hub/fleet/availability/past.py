@@ -14,7 +14,7 @@ from prahari_hub.fleet import topology
 from prahari_hub.fleet.availability.calculus import Around, Past, Span, Step
 from prahari_hub.fleet.cells import CELLS_A_PARTITION, cell_of
 from prahari_hub.fleet.tables import blind_spells, devices, sites, transitions, windows
-from prahari_hub.fleet.tree import site_node
+from prahari_hub.fleet.tree import Tree, site_node
 from prahari_hub.fleet.windows import MAINTENANCE
 
 PART = 500
@@ -126,22 +126,37 @@ def first_online(conn: Connection, ids: Sequence[str]) -> dict[str, datetime]:
     return {row.device_id: row.at for row in conn.execute(query)}
 
 
-class Surroundings:
-    """The blind spells and windows of one span, by device. ``plain`` devices have no window."""
+class Chains:
+    """The places above each site, from a tree that is loaded once, when it is first needed."""
 
-    def __init__(self, conn: Connection, span: Span) -> None:
+    def __init__(self) -> None:
+        self._tree: Tree | None = None
+
+    def __call__(self, conn: Connection, site: str | None) -> Iterable[str]:
+        if self._tree is None:
+            self._tree = topology.load(conn)
+        return self._tree.chain(site_node(site))
+
+
+class Surroundings:
+    """The blind spells and windows of one span, by device; ``chain`` gives the places above a site."""
+
+    def __init__(
+        self,
+        conn: Connection,
+        span: Span,
+        chain: Callable[[Connection, str | None], Iterable[str]] = topology.chain_of,
+    ) -> None:
+        self._conn = conn
+        self._chain = chain
         self._blind = _blind(conn, span)
         self._windows = _windows(conn, span)
-        self._chain: Callable[[str | None], Iterable[str]] = lambda site: ()
-        if any(not node.startswith("device/") for node in self._windows):
-            tree = topology.load(conn)
-            self._chain = lambda site: tree.chain(site_node(site))
 
     def of(self, device: str, site: str | None) -> Around:
         planned: list[Span] = []
         maintenance: list[Span] = []
         if self._windows:
-            for node in (f"device/{device}", *self._chain(site)):
+            for node in (f"device/{device}", *self._chain(self._conn, site)):
                 for kind, span in self._windows.get(node, ()):
                     (maintenance if kind == MAINTENANCE else planned).append(span)
         return Around(self.blind(partition_of(device)), planned, maintenance)
