@@ -244,11 +244,14 @@ class Place(Town):
         query = "SELECT count(*) FROM events WHERE device_id = :device AND kind = :kind"
         return int(self.rows(query, device=box.device, kind=kind)[0][0])
 
-    def doubled(self) -> list[Any]:
-        """Events that stand in the database more than once, by what names them or by their id."""
-        by_number = "SELECT device_id, journal, seq FROM events GROUP BY 1, 2, 3 HAVING count(*) > 1"
-        by_id = "SELECT ulid FROM events GROUP BY 1 HAVING count(*) > 1"
-        return [*self.rows(by_number), *self.rows(by_id)]
+    def doubled(self, box: Box) -> list[Any]:
+        """Events of a box that stand in the database more than once, by what names them or by their id."""
+        events = "FROM events WHERE device_id = :device GROUP BY"
+        by_number = self.rows(
+            f"SELECT journal, seq {events} journal, seq HAVING count(*) > 1", device=box.device
+        )
+        by_id = self.rows(f"SELECT ulid {events} ulid HAVING count(*) > 1", device=box.device)
+        return [*by_number, *by_id]
 
     def ask_press(self, box: Box) -> None:
         """Press its button, later than the box would count it to the press before."""

@@ -48,7 +48,7 @@ def test_a_box_whose_clock_steps_goes_on_and_says_that_its_time_is_doubtful(plac
     place.press(box)
     place.all_online(place.nobody, box)
     assert place.called_offline(since) == []
-    assert place.doubled() == []
+    assert place.doubled(box) == []
 
 
 @pytest.mark.parametrize("step", STEPS)

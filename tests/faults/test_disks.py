@@ -46,7 +46,7 @@ def test_a_press_goes_out_of_a_box_whose_disk_takes_nothing(place: Any) -> None:
         place.press(box)
         assert box.program.ended is None
     place.press(box)
-    assert place.doubled() == []
+    assert place.doubled(box) == []
 
 
 def test_a_hub_whose_disk_takes_nothing_acknowledges_nothing_and_goes_on_by_itself(place: Any) -> None:
@@ -112,7 +112,7 @@ def test_a_hub_with_a_damaged_database_refuses_to_start_with_one_sentence(restin
 
 def test_a_box_whose_card_was_restored_from_an_older_image_loses_no_press(place: Any) -> None:
     """Its next numbers are those that the hub has already."""
-    box = place.box
+    box = place.far_box
     box.stop()
     image = (box.home / "outbox.db").read_bytes()
     box.start()

@@ -62,4 +62,4 @@ def test_no_press_is_lost_when_its_box_is_killed_at_random(
         lambda: place.stored(box, "callbox.press") >= pressed, "every press to arrive", within_s=60
     )
     assert place.stored(box, "callbox.press") == pressed
-    assert place.doubled() == []
+    assert place.doubled(box) == []
