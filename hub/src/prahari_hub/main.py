@@ -38,6 +38,7 @@ from prahari_hub.operations import gauges
 from prahari_hub.roles import watching
 from prahari_hub.roles.alone import alone
 from prahari_hub.roles.certificate import Certificate
+from prahari_hub.roles.heard import Heard
 from prahari_hub.roles.share import Share
 from prahari_hub.roles.workers import Workers
 from prahari_hub.scheduler.escalation import Escalation
@@ -230,7 +231,11 @@ async def start_scheduler(hub: Hub, stack: AsyncExitStack) -> None:
 
 
 async def start_web(hub: Hub, stack: AsyncExitStack, console: socket.socket, devices: socket.socket) -> None:
-    for listener in doors(hub, console, devices):
+    heard = Heard(hub.store)
+    watch = Workers(heard.run)
+    await watch.start()
+    stack.push_async_callback(watch.stop)
+    for listener in doors(hub, heard, console, devices):
         await listener.start()
         hub.certificate.shown_by.append(listener.renew)
         stack.push_async_callback(listener.stop)
@@ -275,7 +280,9 @@ def said(settings: Settings) -> str:
     )
 
 
-def doors(hub: Hub, console_socket: socket.socket, device_socket: socket.socket) -> tuple[Listener, Listener]:
+def doors(
+    hub: Hub, heard: Heard, console_socket: socket.socket, device_socket: socket.socket
+) -> tuple[Listener, Listener]:
     """What people and devices reach: the console with its API, and device HTTPS."""
     settings, identity = hub.settings, hub.identity
     blob_store = blobs.open_blobs(settings)
@@ -292,7 +299,7 @@ def doors(hub: Hub, console_socket: socket.socket, device_socket: socket.socket)
             settings,
             hub.store,
             state=state,
-            probes=probes_of(hub),
+            probes={**probes_of(hub), "ingest": heard.missing},
             notices=notices,
             gauges=gauges.of(settings, hub.store.clock),
             samplers=[watching.watch_broker(hub.broker)],

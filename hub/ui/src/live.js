@@ -89,7 +89,7 @@ function show() {
 function stateOf(silent) {
   if (!link.connected) return silent < LOST_MS ? "connecting" : "disconnected";
   if (silent > DELAYED_MS) return "delayed";
-  return link.missing.includes("broker") ? "deaf" : "live";
+  return ["broker", "ingest"].some((part) => link.missing.includes(part)) ? "deaf" : "live";
 }
 
 function noteStale() {

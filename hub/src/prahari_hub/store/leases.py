@@ -48,10 +48,13 @@ class Standing:
 
 def database_now(unit: Unit) -> datetime:
     """The clock that all processes share: PostgreSQL's; with SQLite there is one process, and its own counts."""
-    if unit.conn.dialect.name != "postgresql":
-        return unit.now
-    now: datetime = unit.conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-    return now.astimezone(UTC)
+    return _now(unit.conn, unit.now)
+
+
+def unheld(conn: Connection, names: Collection[str], own_now: datetime) -> set[str]:
+    """Those of ``names`` that nobody holds now; ``own_now`` counts where the database has no clock."""
+    alive = leases.c.name.in_(names) & (leases.c.holder != NOBODY) & (leases.c.until > _now(conn, own_now))
+    return set(names) - set(conn.scalars(sa.select(leases.c.name).where(alive)))
 
 
 def keep(unit: Unit, group: str, holder: str, names: Collection[str], held: Held) -> Standing:
@@ -157,6 +160,13 @@ _FENCE = (
     )
     .with_for_update(read=True)
 )
+
+
+def _now(conn: Connection, own: datetime) -> datetime:
+    if conn.dialect.name != "postgresql":
+        return own
+    now: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return now.astimezone(UTC)
 
 
 def _renew(conn: Connection, holder: str, held: Held, until: datetime) -> Held:
