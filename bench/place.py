@@ -67,6 +67,8 @@ class Place:
         self.swarms: list[Player] = []
         self.epoch = secrets.randbits(31)
         self.console = f"http://127.0.0.1:{self.settings.console_port}"
+        self.status = [self.console]
+        """Where each process of the hub says what it counts."""
 
     def __enter__(self) -> Self:
         return self
@@ -118,6 +120,8 @@ class Place:
         env = {**self.env, **{f"PRAHARI_{key.upper()}": _text(value) for key, value in settings.items()}}
         program = Program(name, [installed("prahari-hub"), "serve"], self.folder / f"{name}.log", env)
         self.workers[name] = program
+        if "status_port" in settings:
+            self.status.append(f"http://127.0.0.1:{settings['status_port']}")
         return program
 
     def _ready(self, program: Program, console: str, within_s: float) -> None:
