@@ -150,9 +150,10 @@ class Place(Town):
         kept = self.env
         self.env = {**kept, **self.shift("hub")}
         try:
-            super().start_hub()
+            self.hub = self.launch("hub", *self.serve, log=self.folder / "hub.log")
         finally:
             self.env = kept
+        eventually(self._hub_ready, "the hub to be ready", within_s=120)
 
     @property
     def hub_process(self) -> psutil.Process:

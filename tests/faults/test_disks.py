@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,21 @@ pytestmark = [pytest.mark.system, pytest.mark.xdist_group("faults"), pytest.mark
 
 
 @contextmanager
-def mounted(folder: Path, *options: str) -> Iterator[None]:
-    """A file system on ``folder``, or skip where none can be mounted."""
-    done = subprocess.run(["mount", *options, str(folder)], capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.decode().strip()}")
+def read_only(folder: Path, process: int) -> Iterator[None]:
+    """No file in ``folder`` can be made or opened for writing, and what the process has open does not grow; or skip."""
+    _mount("--bind", str(folder), str(folder))
     try:
-        yield
+        _mount("-o", "remount,bind,ro", str(folder))
+        with full(process):
+            yield
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def _mount(*options: str) -> None:
+    done = subprocess.run(["mount", *options], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no folder can be made read-only here: {done.stderr.decode().strip()}")
 
 
 @contextmanager
@@ -49,14 +55,23 @@ def test_a_press_goes_out_of_a_box_whose_disk_takes_nothing(place: Any) -> None:
     assert place.doubled(box) == []
 
 
-def test_a_hub_whose_disk_takes_nothing_acknowledges_nothing_and_goes_on_by_itself(place: Any) -> None:
+HUB_DISKS = [
+    pytest.param(lambda place: full(place.hub.process.pid), id="full"),
+    pytest.param(lambda place: read_only(place.folder / "hub", place.hub.process.pid), id="read-only"),
+]
+
+
+@pytest.mark.parametrize("fault", HUB_DISKS)
+def test_a_hub_whose_disk_takes_nothing_acknowledges_nothing_and_goes_on_by_itself(
+    place: Any, fault: Callable[[Any], AbstractContextManager[None]]
+) -> None:
     field, box = place.near, place.box
     field.set(events_a_s=4.0)
     since = place.last_transition()
-    with full(place.hub.process.pid):
-        time.sleep(3)
+    with fault(place):
+        time.sleep(2)
         acked = field.acked
-        time.sleep(3)
+        time.sleep(2)
         assert field.acked == acked
         assert place.hub.ended is None
     place.settle(field)
@@ -81,12 +96,7 @@ def test_a_box_with_a_damaged_outbox_says_so_and_its_presses_go_on(place: Any) -
 
 def test_a_box_whose_card_has_become_read_only_goes_on_pressing(place: Any) -> None:
     box = place.box
-    with mounted(box.home, "--bind", str(box.home)):
-        done = subprocess.run(
-            ["mount", "-o", "remount,bind,ro", str(box.home)], capture_output=True, check=False
-        )
-        if done.returncode:
-            pytest.skip(f"no folder can be made read-only here: {done.stderr.decode().strip()}")
+    with read_only(box.home, box.program.process.pid):
         place.press(box)
     place.press(box)
 
