@@ -16,7 +16,6 @@ from prahari_wire.topics import PARTITIONS
 from uvicorn import Config
 
 from prahari_hub import log as logs
-from prahari_hub import metrics
 from prahari_hub.broker.connection import Sight
 from prahari_hub.broker.gate import reconnect_window_s
 from prahari_hub.broker.role import Broker, open_broker
@@ -86,9 +85,6 @@ async def run(settings: Settings) -> None:
             await start_web(hub, stack, *sockets)
         elif sockets:
             await start_status(hub, stack, *sockets)
-        if settings.metrics_port is not None:
-            server, _thread = metrics.serve(settings.listen, settings.metrics_port + settings.port_offset)
-            stack.callback(server.shutdown)
         log.info("ready: %s", said(settings))
         await asked_to_stop()
 
@@ -258,7 +254,8 @@ def probes_of(hub: Hub) -> dict[str, Probe]:
 def open_sockets(settings: Settings, stack: AsyncExitStack) -> list[socket.socket]:
     """Of console and device HTTPS, or of the status, before anything slow: a port that is taken is said at once."""
     if "web" not in settings.roles:
-        return [bind(settings.listen, settings.status_port, "status")] if settings.status_port else []
+        port = settings.metrics_port
+        return [bind(settings.listen, port + settings.port_offset, "metrics")] if port is not None else []
     found = [
         bind(settings.listen, settings.console_port, "console"),
         bind(settings.listen, settings.device_port, "device HTTPS"),

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=65535,
-        description="GET /metrics on a port of its own, for a process without the console; shifted too",
+        description="where a process without the role web serves its health and metrics; nowhere if left out",
     )
     hosts: list[str] = Field(
         ["localhost", "127.0.0.1"],
@@ -63,12 +63,6 @@ class Settings(BaseSettings):
     )
     roles: Annotated[tuple[Role, ...], NoDecode] = Field(
         ROLES, description="what this process does: broker, web, ingest, scheduler; all if left out"
-    )
-    status_port: int | None = Field(
-        None,
-        ge=1,
-        le=65535,
-        description="where a process without the role web serves its health and metrics; nowhere if left out",
     )
     partitions: str | None = Field(
         None,

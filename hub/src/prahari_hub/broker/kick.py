@@ -12,6 +12,7 @@ from nats.errors import Error
 from prahari_hub.broker.callout import Connection
 from prahari_hub.broker.connection import Bus
 from prahari_hub.errors import Unavailable
+from prahari_hub.log import about
 
 ANSWERS_S = 0.3
 """How long servers of a cluster may take to list a device's connections."""
@@ -33,8 +34,9 @@ class Kicker:
         listed = [found for found in await self._list(device) if found != known]
         for found in listed:
             await self.cut(found)
-        log.info("kicked %s: %d connections", device, len(listed) + (known is not None))
-        return len(listed) + (known is not None)
+        count = len(listed) + (known is not None)
+        log.info("kicked %s: %d connections", device, count, extra=about(device=device))
+        return count
 
     async def cut(self, at: Connection) -> None:
         """Close one connection, also one that is still being let in."""

@@ -13,6 +13,7 @@ from prahari_hub import metrics
 from prahari_hub.errors import Unavailable
 from prahari_hub.fleet import commands, twins
 from prahari_hub.fleet.outgoing import Outgoing, Source
+from prahari_hub.log import about
 from prahari_hub.store import Change, Store
 
 POLL_S = 1.0
@@ -77,10 +78,18 @@ class Dispatcher:
         try:
             await self._send(item.device, item.channel, self._sign(item.device, item.message))
         except Unavailable as error:
-            log.info("%s for %s goes out later: %s", item.channel, item.device, error)
+            log.info(
+                "%s for %s goes out later: %s",
+                item.channel,
+                item.device,
+                error,
+                extra=about(device=item.device),
+            )
         except Exception:
             metrics.WORKER_FAILURES.labels("dispatch").inc()
-            log.exception("sending %s to %s failed", item.channel, item.device)
+            log.exception(
+                "sending %s to %s failed", item.channel, item.device, extra=about(device=item.device)
+            )
 
     async def _pause(self) -> None:
         try:

@@ -31,6 +31,7 @@ from prahari_hub.identity.requests import BadRequest, public_key_of
 from prahari_hub.identity.signer import Signer, open_signer
 from prahari_hub.identity.tables import nonces
 from prahari_hub.identity.tokens import open_pepper
+from prahari_hub.log import about
 from prahari_hub.store import Change, Store, Unit
 
 NONCE_LIFE = timedelta(minutes=5)
@@ -319,7 +320,7 @@ class Identity:
             try:
                 await act(device)
             except Unavailable as error:
-                log.warning("the change of %s was not spread: %s", device, error)
+                log.warning("the change of %s was not spread: %s", device, error, extra=about(device=device))
 
     def _on_first(self, peer: Peer) -> None:
         self._later(asyncio.get_running_loop(), self._promote(peer))
@@ -359,7 +360,12 @@ class Identity:
         try:
             await self.store.write(work)
         except Unavailable as error:
-            log.warning("that %s spoke with an old certificate was not noted: %s", peer.device, error)
+            log.warning(
+                "that %s spoke with an old certificate was not noted: %s",
+                peer.device,
+                error,
+                extra=about(device=peer.device),
+            )
 
     async def _promote(self, peer: Peer) -> None:
         def work(unit: Unit) -> None:
@@ -370,7 +376,12 @@ class Identity:
         try:
             await self.store.write(work)
         except Unavailable as error:
-            log.warning("that %s connected with its new certificate was not noted: %s", peer.device, error)
+            log.warning(
+                "that %s connected with its new certificate was not noted: %s",
+                peer.device,
+                error,
+                extra=about(device=peer.device),
+            )
 
     async def close(self) -> None:
         """Wait for what still runs after commits."""

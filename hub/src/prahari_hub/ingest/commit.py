@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from prahari_wire.ack import Ack, Refusal
 from prahari_wire.base import Message, Reason, Refused
@@ -21,6 +23,7 @@ from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.intake import Place
 from prahari_hub.fleet.watermark import Watermark
 from prahari_hub.ingest.handlers import BirthHook, Handlers
+from prahari_hub.log import about
 from prahari_hub.store import Unit
 
 ACK_RANGES = 64
@@ -48,6 +51,42 @@ class Batch:
     mark: Watermark = field(default_factory=Watermark)
 
 
+class HandlerFailed(Exception):
+    """A handler failed and its transaction with it: it is run again with care."""
+
+
+@dataclass(slots=True)
+class Work:
+    """One transaction: what is known of the devices in it, and the rows that it writes at its end.
+
+    With ``careful`` each event has a savepoint of its own, so that one whose handler fails leaves nothing and spoils no neighbour.
+    That costs two statements an event; so a transaction is tried without first, and run again when a handler fails.
+    """
+
+    unit: Unit
+    handlers: Handlers
+    careful: bool
+    places: dict[str, Place]
+    marks: dict[tuple[str, str], Watermark]
+    touched: dict[tuple[str, str], Watermark] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def mark(self, batch: Batch) -> Watermark:
+        key = batch.device, str(batch.message.journal)
+        found = self.touched[key] = self.marks.setdefault(key, Watermark())
+        return found
+
+    def close(self) -> None:
+        journal.add_events(self.unit, self.rows)
+        journal.save_watermarks(self.unit, self.touched)
+
+
+def begin(unit: Unit, devices: Sequence[str], handlers: Handlers, *, careful: bool) -> Work:
+    places = intake.places(unit.conn, devices) if devices else {}
+    marks = journal.watermarks(unit.conn, devices) if devices else {}
+    return Work(unit, handlers, careful, places, marks)
+
+
 def commit(
     unit: Unit,
     births: Sequence[Birth],
@@ -55,23 +94,22 @@ def commit(
     *,
     handlers: Handlers,
     birth_hooks: Sequence[BirthHook] = (),
+    careful: bool = True,
 ) -> None:
-    """Write everything; a handler that fails leaves its event in ``poison``. Raises only when the database itself fails."""
+    """Write everything. A handler that fails leaves its event in ``poison``; without ``careful`` it raises HandlerFailed."""
     for birth in births:
         intake.born(unit, birth.device, birth.message, birth.received_at)
         for hook in birth_hooks:
             hook(unit, birth.device)
-    places: dict[str, Place] = {}
+    work = begin(unit, [batch.device for batch in batches], handlers, careful=careful)
     for batch in batches:
         batch.refused, batch.poison, batch.duplicates, batch.stored = [], [], 0, 0
-        place = places.get(batch.device) or intake.place(unit.conn, batch.device)
-        places[batch.device] = place
-        _commit_batch(unit, batch, place, handlers)
+        _commit_batch(work, batch)
+    work.close()
 
 
-def _commit_batch(unit: Unit, batch: Batch, place: Place, handlers: Handlers) -> None:
-    key = str(batch.message.journal)
-    mark = batch.mark = journal.watermark(unit.conn, batch.device, key)
+def _commit_batch(work: Work, batch: Batch) -> None:
+    mark = batch.mark = work.mark(batch)
     for event in batch.message.events:
         if event.seq in mark:
             batch.duplicates += 1
@@ -81,16 +119,15 @@ def _commit_batch(unit: Unit, batch: Batch, place: Place, handlers: Handlers) ->
         try:
             body = read_body(event)
         except Refused as refused:
-            refuse(unit, batch, event, refused)
+            refuse(work.unit, batch, event, refused)
             continue
-        if _store_event(unit, batch, event, _fact(unit, batch.device, place, event, body), handlers):
+        if _store_event(work, batch, event, body):
             mark.add(event.seq)
             batch.stored += 1
         else:
             batch.poison.append(event)
     held = min((event.seq for event in batch.message.events), default=batch.message.low)
     mark.raise_to(min(batch.message.low, held))
-    journal.save_watermark(unit, batch.device, key, mark)
 
 
 def read_body(event: Event) -> Message:
@@ -100,25 +137,35 @@ def read_body(event: Event) -> Message:
     return parse_body(event.kind, event.body)
 
 
-def _store_event(unit: Unit, batch: Batch, event: Event, fact: Fact, handlers: Handlers) -> bool:
-    """Store and handle one event in a savepoint; False if a handler failed, and then nothing of it remains."""
+def _store_event(work: Work, batch: Batch, event: Event, body: Message) -> bool:
+    """Handle one event and keep it for the end of the transaction; False if a handler failed, and then nothing of it remains."""
+    unit, fact = work.unit, _fact(work, batch.device, event, body)
     told, after = len(unit.changes), len(unit.callbacks)
     try:
-        with unit.conn.begin_nested():
-            journal.add_event(unit, batch.device, str(batch.message.journal), event, event.body)
-            for handle in handlers.get(event.kind, ()):
+        with unit.conn.begin_nested() if work.careful else nullcontext():
+            for handle in work.handlers.get(event.kind, ()):
                 handle(unit, fact)
     except OperationalError:
         raise
-    except Exception:
+    except Exception as error:
+        if not work.careful:
+            raise HandlerFailed(event.kind) from error
         del unit.changes[told:], unit.callbacks[after:]
         metrics.WORKER_FAILURES.labels("ingest").inc()
-        log.exception("handling %s %s of %s failed", event.kind, event.id, batch.device)
+        log.exception(
+            "handling %s %s of %s failed",
+            event.kind,
+            event.id,
+            batch.device,
+            extra=about(device=batch.device),
+        )
         return False
+    work.rows.append(journal.row_of(batch.device, str(batch.message.journal), event, unit.now))
     return True
 
 
-def _fact(unit: Unit, device: str, place: Place, event: Event, body: Message) -> Fact:
+def _fact(work: Work, device: str, event: Event, body: Message) -> Fact:
+    place = work.places.get(device) or Place(None, {})
     peripheral = event.peripheral
     return Fact(
         device=device,
@@ -130,7 +177,7 @@ def _fact(unit: Unit, device: str, place: Place, event: Event, body: Message) ->
         at=event.at,
         late=event.late,
         ulid=event.id,
-        received_at=unit.now,
+        received_at=work.unit.now,
     )
 
 
@@ -152,17 +199,16 @@ def refuse(unit: Unit, batch: Batch, event: Event, refused: Refused) -> None:
 
 def retry_poison(unit: Unit, batch: Batch, event: Event, handlers: Handlers, *, last: bool) -> bool:
     """Try one event alone; with ``last`` quarantine it instead. Whether it is settled now."""
-    key = str(batch.message.journal)
-    batch.mark = journal.watermark(unit.conn, batch.device, key)
+    work = begin(unit, [batch.device], handlers, careful=True)
+    batch.mark = work.mark(batch)
     if last:
         refuse(unit, batch, event, Refused(Reason.INVALID, POISON))
     else:
-        fact = _fact(unit, batch.device, intake.place(unit.conn, batch.device), event, read_body(event))
-        if not _store_event(unit, batch, event, fact, handlers):
+        if not _store_event(work, batch, event, read_body(event)):
             return False
         batch.mark.add(event.seq)
         batch.stored += 1
-    journal.save_watermark(unit, batch.device, key, batch.mark)
+    work.close()
     return True
 
 

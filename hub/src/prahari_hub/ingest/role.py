@@ -30,7 +30,7 @@ from prahari_hub.fleet.cells import cells_of
 from prahari_hub.fleet.presence import Limits
 from prahari_hub.ingest import read
 from prahari_hub.ingest.columns import ALL_PARTITIONS
-from prahari_hub.ingest.commit import Batch, Birth, ack_batch, ack_birth, commit, retry_poison
+from prahari_hub.ingest.commit import Batch, Birth, HandlerFailed, ack_batch, ack_birth, commit, retry_poison
 from prahari_hub.ingest.flush import Flusher
 from prahari_hub.ingest.handlers import BIRTH_HOOKS, BirthHook, Handlers
 from prahari_hub.ingest.limits import Allowance
@@ -39,6 +39,7 @@ from prahari_hub.ingest.packing import restore
 from prahari_hub.ingest.queue import Beats, Queue
 from prahari_hub.ingest.read import Raw, address, batch_id
 from prahari_hub.ingest.refused import Refusals
+from prahari_hub.log import about
 from prahari_hub.store import Change, Store, Unit
 
 FORGET_UNKNOWN_S = 5.0
@@ -338,6 +339,7 @@ class Ingest:
         for batch in batches:
             for event in list(batch.poison):
                 await self._settle(batch, event.seq)
+        self.memory.doubt({each.device for each in (*births, *batches)})
         now = self._store.clock()
         for birth in births:
             await self._tell(birth.device, ack_birth(birth, now, window_s=self.window_s()))
@@ -349,7 +351,10 @@ class Ingest:
     async def _transact(self, births: list[Birth], batches: list[Batch]) -> bool:
         steps = self.memory.take_pending()
         try:
-            await self._store.write(lambda unit: self._write(unit, steps, births, batches))
+            try:
+                await self._store.write(lambda unit: self._write(unit, steps, births, batches, careful=False))
+            except HandlerFailed:
+                await self._store.write(lambda unit: self._write(unit, steps, births, batches, careful=True))
         except Unavailable as error:
             self.memory.pending[:0] = steps
             log.error("events are not committed, the devices keep them: %s", error)
@@ -358,7 +363,7 @@ class Ingest:
             self.memory.pending[:0] = steps
             devices = sorted({birth.device for birth in births} | {batch.device for batch in batches})
             metrics.WORKER_FAILURES.labels("ingest").inc()
-            log.exception("the transaction for %s failed", ", ".join(devices))
+            log.exception("the transaction for %s failed", ", ".join(devices), extra=about(device=devices[0]))
             if len(devices) > 1:
                 for device in devices:
                     await self._commit(
@@ -369,10 +374,16 @@ class Ingest:
         return True
 
     def _write(
-        self, unit: Unit, steps: Sequence[Told], births: Sequence[Birth], batches: Sequence[Batch]
+        self,
+        unit: Unit,
+        steps: Sequence[Told],
+        births: Sequence[Birth],
+        batches: Sequence[Batch],
+        *,
+        careful: bool,
     ) -> None:
         self.flusher.record(unit, steps)
-        commit(unit, births, batches, handlers=self._handlers, birth_hooks=self._hooks)
+        commit(unit, births, batches, handlers=self._handlers, birth_hooks=self._hooks, careful=careful)
 
     async def _settle(self, batch: Batch, seq: int) -> None:
         """An event whose handler failed is tried alone, then quarantined."""
@@ -436,7 +447,12 @@ class Ingest:
         try:
             await self._send(device, Down.ACK, ack)
         except Unavailable as error:
-            log.info("an ack for %s is not sent, the device asks again: %s", device, error)
+            log.info(
+                "an ack for %s is not sent, the device asks again: %s",
+                device,
+                error,
+                extra=about(device=device),
+            )
 
 
 def _stored(number: int, conn: Connection) -> list[vitals.Cell]:
