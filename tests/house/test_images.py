@@ -167,7 +167,7 @@ def test_the_settings_of_compose_are_settings_of_the_hub(root: Path, tmp_path: P
     }
     values["hosts"] = json.loads(values["hosts"])
     settings = Settings(home=tmp_path, roles="ingest", **values)
-    assert len(settings.nats_urls) == 3 and settings.status_port == 8080
+    assert len(settings.nats_urls) == 3 and settings.metrics_port == 8080
 
 
 @COMPOSE

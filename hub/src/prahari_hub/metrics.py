@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from importlib.metadata import version
-from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,7 +13,6 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
-    start_http_server,
 )
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -163,11 +160,6 @@ CLOCK_SYNCHRONISED = Gauge(
     "1 where the kernel holds its clock for synchronised; NaN where it does not tell",
     registry=REGISTRY,
 )
-
-
-def serve(address: str, port: int) -> tuple[WSGIServer, threading.Thread]:
-    """GET /metrics on a port of its own, for a process without the console; shut the server down at the end."""
-    return start_http_server(port, addr=address, registry=REGISTRY)
 
 
 def render() -> bytes:

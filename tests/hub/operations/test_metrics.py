@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import re
@@ -89,18 +88,6 @@ async def test_the_lag_of_a_lane_is_how_long_its_oldest_message_waits() -> None:
     assert value("prahari_queue_oldest_seconds", lane="events") == 0
     assert value("prahari_queue_messages", lane="heartbeats") == 1
     assert (value("prahari_partitions_owned"), value("prahari_devices_loaded")) == (2, 3)
-
-
-async def test_a_process_without_the_console_has_a_port_for_its_metrics(port_offset: int) -> None:
-    server, thread = metrics.serve("127.0.0.1", 9600 + port_offset % 1000)
-    try:
-        async with httpx.AsyncClient() as client:
-            answer = await client.get(f"http://127.0.0.1:{9600 + port_offset % 1000}/metrics")
-        assert "prahari_build_info" in answer.text
-    finally:
-        await asyncio.to_thread(server.shutdown)
-        server.server_close()
-        thread.join()
 
 
 def test_names_follow_prometheus() -> None:
