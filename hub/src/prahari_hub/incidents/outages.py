@@ -229,6 +229,12 @@ def held(conn: Connection, ids: Sequence[str]) -> set[str]:
     return found
 
 
+def silent_in(conn: Connection, incident: str) -> set[str]:
+    """The devices that an outage holds now."""
+    here = sa.and_(incident_children.c.incident_id == incident, incident_children.c.left_at.is_(None))
+    return set(conn.scalars(sa.select(incident_children.c.device_id).where(here)))
+
+
 def end(unit: Unit, incident: str) -> list[Silent]:
     """The place is no longer the cause. What is still silent, which from now on stands for itself."""
     row = unit.conn.execute(sa.select(incidents).where(incidents.c.id == incident)).one()

@@ -80,17 +80,25 @@ def silence(
 
 
 def fallen(
-    conn: Connection, census: Census, cover: Cover, node: str, *, since: datetime, until: datetime
+    conn: Connection,
+    census: Census,
+    cover: Cover,
+    node: str,
+    ids: Iterable[str],
+    *,
+    since: datetime,
+    until: datetime,
 ) -> list[Silent]:
-    """The offline devices under a place that were last heard in that time, those under a window left out."""
-    query = sa.select(devices.c.id, devices.c.site_id, _heard).where(
-        devices.c.presence == "offline", _counts, _heard >= since, _heard <= until
-    )
+    """Those of ``ids`` that are offline under a place and were last heard in that time, those under a window left out."""
     inside = _under(census.tree, node)
     return [
-        Silent(device, heard)
-        for device, site, heard in conn.execute(query)
-        if inside(site_node(site)) and cover.window(device, site) is None
+        Silent(one.id, one.heard_at)
+        for one in standing(conn, ids).values()
+        if one.presence == "offline"
+        and one.heard_at is not None
+        and since <= one.heard_at <= until
+        and inside(site_node(one.site))
+        and cover.window(one.id, one.site) is None
     ]
 
 

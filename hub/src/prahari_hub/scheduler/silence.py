@@ -20,7 +20,7 @@ from prahari_hub import metrics
 from prahari_hub.fleet import windows
 from prahari_hub.fleet.facts import Fact, Transition
 from prahari_hub.fleet.tables import transitions
-from prahari_hub.fleet.tree import site_node
+from prahari_hub.fleet.tree import Tree, site_node
 from prahari_hub.fleet.windows import Cover
 from prahari_hub.incidents import flapping, outages, rootcause, service
 from prahari_hub.incidents.outages import Outage, Silent
@@ -139,7 +139,8 @@ class Silence:
             gone, silent = census.silence(unit.conn, cover, since, until)
             tree, devices = self._census.tree, self._census.devices
             for node, alive in rootcause.find(tree, devices, gone, silent, self._bars):
-                found = census.fallen(unit.conn, self._census, cover, node, since=since, until=until)
+                ids = taken_over(unit.conn, tree, node) | heard.keys()
+                found = census.fallen(unit.conn, self._census, cover, node, ids, since=since, until=until)
                 if not found or taken.issuperset(one.device for one in found):
                     continue
                 outages.begin(unit, node, found, devices=alive)
@@ -247,6 +248,19 @@ def with_incident(conn: Connection, ids: Sequence[str]) -> set[str]:
             incidents.c.cleared_at.is_(None),
         )
         found |= {str(device) for device in conn.scalars(query)}
+    return found
+
+
+def taken_over(conn: Connection, tree: Tree, node: str) -> set[str]:
+    """Devices with incidents that an outage of ``node`` may explain: their own, or that of a place below. The others that are offline
+    there come with their own transitions, so that no transaction grows with the outage."""
+    alone = sa.select(incidents.c.device_id).where(
+        incidents.c.kind == OFFLINE, incidents.c.resolved_at.is_(None), incidents.c.cleared_at.is_(None)
+    )
+    found = {str(device) for device in conn.scalars(alone)}
+    for place, outage in outages.holding(conn).items():
+        if place != node and node in tree.chain(place):
+            found |= outages.silent_in(conn, outage.id)
     return found
 
 
