@@ -126,7 +126,7 @@ class Town:
 
     def start_hub(self) -> None:
         self.hub = self.launch("hub", "prahari-hub", "serve", log=self.folder / "hub.log")
-        eventually(self._hub_ready, "the hub to be ready")
+        eventually(self._hub_ready, "the hub to be ready", within_s=90)
 
     def kill_hub(self) -> None:
         assert self.hub
@@ -254,6 +254,14 @@ def town(request: pytest.FixtureRequest, find_port_offset: Callable[[], int]) ->
 def own_town(request: pytest.FixtureRequest, port_offset: int) -> Iterator[Town]:
     """A town whose hub a test may kill; settings of the hub come by indirect parametrisation."""
     yield from _lend(request, port_offset, **getattr(request, "param", {}))
+
+
+@pytest.fixture
+def town_on_postgres(request: pytest.FixtureRequest, postgres: Any, port_offset: int) -> Iterator[Town]:
+    """A town whose hub keeps everything in PostgreSQL."""
+    database = postgres.create()
+    yield from _lend(request, port_offset, PRAHARI_DATABASE_URL=database)
+    postgres.drop(database)
 
 
 def _lend(request: pytest.FixtureRequest, offset: int, **settings: str) -> Iterator[Town]:
