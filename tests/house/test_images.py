@@ -6,16 +6,12 @@ import json
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import pytest
@@ -221,58 +217,6 @@ def shows_its_first_page(address: str) -> bool:
     return "<form" in page and len(files) >= 2
 
 
-@contextmanager
-def postgresql(program: Callable[[str], str], port: int) -> Iterator[str]:
-    """A PostgreSQL server of its own; its URL. PostgreSQL refuses to run as root, so root lends it to the user nobody."""
-    user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
-    folder = Path(tempfile.mkdtemp(prefix="prahari-pg-", dir="/tmp"))
-    if user:
-        shutil.chown(folder, "nobody", "nogroup")
-    data = folder / "data"
-    try:
-        initialise = [
-            program("initdb"),
-            "--pgdata",
-            data,
-            "--username",
-            "prahari",
-            "--auth",
-            "trust",
-            "--no-sync",
-        ]
-        subprocess.run(initialise, check=True, capture_output=True, cwd=folder, **user)  # type: ignore[call-overload]
-        options = [
-            "-D",
-            data,
-            "-p",
-            str(port),
-            "-k",
-            folder,
-            "-c",
-            "listen_addresses=127.0.0.1",
-            "-c",
-            "fsync=off",
-        ]
-        server = [Path(program("initdb")).with_name("postgres"), *options]
-        with subprocess.Popen(server, cwd=folder, stderr=subprocess.DEVNULL, **user) as process:  # type: ignore[call-overload]
-            try:
-                until_open(port)
-                yield f"postgresql+psycopg://prahari@127.0.0.1:{port}/postgres"
-            finally:
-                process.send_signal(signal.SIGINT)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def until_open(port: int, *, within_s: float = 30) -> None:
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.1)
-    pytest.fail(f"nobody listens on port {port}")
-
-
 def serves(
     root: Path, home: Path, port_offset: int, *, database: str | None = None, programs: Path | None = None
 ) -> tuple[bool, str]:
@@ -314,11 +258,10 @@ def test_a_hub_serves_beside_a_broker_that_was_started_apart(root: Path, tmp_pat
 
 @pytest.mark.system
 @pytest.mark.needs("initdb")
-def test_a_hub_serves_on_postgresql(
-    root: Path, tmp_path: Path, port_offset: int, program: Callable[[str], str], free_port: Callable[[], int]
-):
-    with postgresql(program, free_port()) as database:
-        served, log = serves(root, tmp_path / "home", port_offset, database=database)
+def test_a_hub_serves_on_postgresql(root: Path, tmp_path: Path, port_offset: int, postgres: Any):
+    database = postgres.create()
+    served, log = serves(root, tmp_path / "home", port_offset, database=database)
+    postgres.drop(database)
     assert served, log
     assert not (tmp_path / "home" / "hub.db").exists()
 
