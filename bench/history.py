@@ -136,9 +136,9 @@ def measure_disk(store: Store, cells: dict[int, list[str]]) -> dict[str, object]
     for slot in range(288):
         start = DAY + slot * history.BUCKET
         rollups = [noise[cell].bucket(cell, start, ids) for cell, ids in chosen.items()]
-        began = time.perf_counter()
+        began = time.process_time()
         store.write_sync(lambda unit, rollups=rollups: history.add(unit, rollups))  # type: ignore[misc]
-        added.append(time.perf_counter() - began)
+        added.append(time.process_time() - began)
         if slot == 11:
             buckets = size_of(store, health_buckets)
         if slot % 12 == 11:
@@ -153,22 +153,23 @@ def measure_disk(store: Store, cells: dict[int, list[str]]) -> dict[str, object]
         "hourly_bytes_a_device_day": round(size_of(store, health_days) / number),
         "daily_bytes_a_device_day": round(size_of(store, health_months) / number),
         "running_hour_bytes_a_device": round(buckets / number),
-        "add_us_a_device_bucket": round(sum(added) / 288 / number * 1e6, 1),
-        "hour_compaction_ms_a_cell": round(sum(compacted) / 24 / len(chosen) * 1000, 1),
-        "hour_compaction_step_max_ms": round(max(compacted) * 1000),
-        "day_compaction_ms_a_cell": round(sum(rolled) / len(chosen) * 1000, 1),
-        "day_compaction_step_max_ms": round(max(rolled) * 1000),
+        "add_cpu_us_a_device_bucket": round(sum(added) / 288 / number * 1e6, 1),
+        "hour_compaction_cpu_ms_a_cell": round(sum(compacted) / 24 / len(chosen) * 1000, 1),
+        "hour_compaction_step_max_cpu_ms": round(max(compacted) * 1000),
+        "day_compaction_cpu_ms_a_cell": round(sum(rolled) / len(chosen) * 1000, 1),
+        "day_compaction_step_max_cpu_ms": round(max(rolled) * 1000),
     }
 
 
 def compact(store: Store, now: datetime, step: Callable[[Unit], bool], took: list[float]) -> None:
+    """Run a job of the scheduler's until it finds nothing; ``took`` gets each step's seconds of CPU."""
     store.clock = lambda: now
     more = True
     while more:
-        began = time.perf_counter()
+        began = time.process_time()
         more = store.write_sync(step)
         if more:
-            took.append(time.perf_counter() - began)
+            took.append(time.process_time() - began)
 
 
 def fill_tiers(store: Store, real: list[str], cell: int) -> None:
@@ -296,9 +297,9 @@ def measure_figures(store: Store) -> dict[str, object]:
     return {
         "devices": FLEET,
         "days_closed": CLOSED_DAYS,
-        "closing_a_day_s": round(statistics.median(a_day), 1),
-        "closing_step_p50_ms": round(statistics.median(took) * 1000),
-        "closing_step_max_ms": round(max(took) * 1000),
+        "closing_a_day_cpu_s": round(statistics.median(a_day), 1),
+        "closing_step_p50_cpu_ms": round(statistics.median(took) * 1000),
+        "closing_step_max_cpu_ms": round(max(took) * 1000),
         "month_by_zone": timed(ask("zone"), 10),
         "month_by_vendor": timed(ask("vendor"), 10),
         "month_by_day": timed(ask("day"), 10),

@@ -12,7 +12,7 @@ import json
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ Codes = NDArray[np.int32]
 VERSION = b"\x01"
 LEVEL, QUICK = 6, 1
 LARGEST = 9.99e14
+N = TypeVar("N", np.int32, np.uint32)
 _HEAD = struct.Struct("<I")
 PLANES = 10
 """Bytes a value in a block: four of the count, two each of mean, least and most."""
@@ -32,7 +33,7 @@ def codes(values: NDArray[Any]) -> Codes:
     """-13,599 to 13,599; 0 to 999 are hundredths, then each decade has 900."""
     size = np.minimum(np.abs(values.astype(np.float64)), LARGEST)
     exponent = np.floor(np.log10(np.maximum(size, 10.0))).astype(np.int32)
-    digits = np.rint(size / np.power(10.0, exponent - 2)).astype(np.int32)
+    digits = np.rint(size / _UNIT[exponent]).astype(np.int32)
     large = 1000 + (exponent - 1) * 900 + digits - 100
     found = np.where(size < 10.0, np.rint(np.minimum(size, 10.0) * 100).astype(np.int32), large)
     return np.where(values < 0, -found, found).astype(np.int32)
@@ -40,14 +41,24 @@ def codes(values: NDArray[Any]) -> Codes:
 
 def values(numbers: NDArray[Any]) -> Values:
     """The values that ``codes`` numbered, with no digit more than they keep."""
-    size = np.abs(numbers).astype(np.int32)
+    size = _VALUES[np.abs(numbers)]
+    found: Values = np.where(numbers < 0, -size, size)
+    return found
+
+
+def _table() -> Values:
+    """The value of each number from 0 on; a little longer than ``codes`` reaches, for differences that were rounded apart."""
+    size = np.arange(1 << 15)
     above = np.maximum(size - 1000, 0)
-    digits = above % 900 + 100
-    power = above // 900 - 1
-    large = np.where(power < 0, digits / 10, digits * np.power(10.0, np.maximum(power, 0)))
-    found = np.where(size < 1000, size / 100, large)
-    signed: Values = np.where(numbers < 0, -found, found)
-    return signed
+    digits, power = above % 900 + 100, above // 900 - 1
+    large = np.where(power < 0, digits / 10, digits * np.power(10.0, np.clip(power, 0, 30)))
+    found: Values = np.where(size < 1000, size / 100, large)
+    return found
+
+
+_VALUES = _table()
+_UNIT = np.power(10.0, np.arange(17) - 2)
+"""What the third significant digit is worth, by exponent."""
 
 
 def pack(block: Block, *, quick: bool = False) -> bytes:
@@ -102,9 +113,10 @@ def _open(packed: bytes) -> _Opened:
 
 def _block(opened: _Opened, devices: list[str], rows: slice) -> Block:
     planes = opened.planes[:, :, rows, :]
-    count: Counts = _number(planes[0:4]).astype(np.uint32)
-    mean = np.cumsum(_unzigzag(_number(planes[4:6])), axis=2)
-    least, most = mean - _number(planes[6:8]), mean + _number(planes[8:10])
+    count: Counts = _number(planes[0:4], np.uint32)
+    mean = np.cumsum(_unzigzag(_number(planes[4:6], np.int32)), axis=2, dtype=np.int32)
+    least = mean - _number(planes[6:8], np.int32)
+    most = mean + _number(planes[8:10], np.int32)
     return Block(devices, opened.checks, count, values(least), values(mean), values(most))
 
 
@@ -121,17 +133,19 @@ def _zigzag(numbers: NDArray[Any]) -> NDArray[Any]:
     return np.where(numbers < 0, -2 * numbers - 1, 2 * numbers)
 
 
-def _unzigzag(numbers: NDArray[Any]) -> NDArray[np.int64]:
-    return np.where(numbers & 1, -(numbers + 1) // 2, numbers // 2).astype(np.int64)
+def _unzigzag(numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+    return (numbers >> 1) ^ -(numbers & 1)
 
 
 def _bytes(numbers: NDArray[Any], width: int) -> bytes:
     """Planes, the lowest bytes first."""
-    return b"".join((numbers >> shift & 255).astype(np.uint8).tobytes() for shift in range(0, 8 * width, 8))
+    planes = np.ascontiguousarray(numbers.astype(f"<u{width}")).view(np.uint8).reshape(-1, width)
+    return planes.T.tobytes()
 
 
-def _number(planes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    found = np.zeros(planes.shape[1:], np.int64)
+def _number(planes: NDArray[np.uint8], kind: type[N]) -> NDArray[N]:
+    found = np.zeros(planes.shape[1:], kind)
     for shift, plane in enumerate(planes):
-        found |= plane.astype(np.int64) << (8 * shift)
+        if shift < 2 or plane.any():
+            found |= plane.astype(kind) << kind(8 * shift)
     return found
