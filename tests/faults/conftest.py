@@ -17,8 +17,8 @@ from tests.faults.clockshim import Hands
 from tests.faults.place import LONG, Place
 from tests.system.conftest import Town
 
-GRACE_S = "30"
-"""Longer than a box whose hub comes back after some seconds waits until its next try."""
+GRACE_S = "90"
+"""As by default: longer than the longest wait of a box until its next try."""
 
 
 class Form(NamedTuple):

@@ -42,7 +42,7 @@ def test_a_box_whose_clock_steps_goes_on_and_says_that_its_time_is_doubtful(plac
         box.kill()
         box.start()
         place.wait_for_control(box)
-        place.press(box, within_s=15)
+        place.press(box, within_s=60)
     finally:
         place.hands.turn(box.device, 0)
     place.press(box)

@@ -89,7 +89,7 @@ def test_a_box_with_a_damaged_outbox_says_so_and_its_presses_go_on(place: Any) -
         outbox.with_name(outbox.name + rest).unlink(missing_ok=True)
     box.start()
     place.wait_for_control(box)
-    place.press(box, within_s=15)
+    place.press(box, within_s=60)
     place.eventually(lambda: place.stored(box, "outbox.set_aside"), "the hub to be told of the broken outbox")
     assert list(box.home.glob("outbox.db.broken-*"))
 
@@ -127,7 +127,7 @@ def test_a_box_whose_card_was_restored_from_an_older_image_loses_no_press(place:
     image = (box.home / "outbox.db").read_bytes()
     box.start()
     place.wait_for_control(box)
-    place.press(box, within_s=15)
+    place.press(box, within_s=60)
     place.press(box)
     box.kill()
     for rest in ("-wal", "-shm"):
@@ -135,7 +135,7 @@ def test_a_box_whose_card_was_restored_from_an_older_image_loses_no_press(place:
     (box.home / "outbox.db").write_bytes(image)
     box.start()
     place.wait_for_control(box)
-    place.press(box, within_s=15)
+    place.press(box, within_s=60)
     twice = place.rows("SELECT kind FROM events WHERE device_id = :d GROUP BY ulid, kind HAVING count(*) > 1",
                        d=box.device)  # fmt: skip
     assert all(kind != "callbox.press" for (kind,) in twice), "only what the image still held comes again"

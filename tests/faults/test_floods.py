@@ -93,7 +93,7 @@ def test_a_device_that_floods_with_good_events_is_held_back_and_loses_none(place
         for _ in range(1500):
             device.emit(*device.self_test())
     place.press(box)
-    balance = place.settle(field, within_s=120)
+    balance = place.settle(field)
     assert balance.stored == 3000
     field.stop()
     place.eventually(lambda: place.memory_mb < memory_mb + MEMORY_MB, "the hub's memory to be back")

@@ -59,7 +59,8 @@ def test_no_press_is_lost_when_its_box_is_killed_at_random(
         box.start()
         place.wait_for_control(box)
     place.eventually(
-        lambda: place.stored(box, "callbox.press") >= pressed, "every press to arrive", within_s=60
+        lambda: place.stored(box, "callbox.press") >= pressed,
+        "every press to arrive",
     )
     assert place.stored(box, "callbox.press") == pressed
     assert place.doubled(box) == []

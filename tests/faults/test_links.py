@@ -46,7 +46,7 @@ def test_a_slow_link_delays_and_loses_nothing(place: Any) -> None:
         30_000,
     )
     try:
-        place.press(box, within_s=6)
+        place.press(box, within_s=20)
         time.sleep(2)
     finally:
         place.proxy.weather.delay_s, place.proxy.weather.jitter_s, place.proxy.weather.bytes_a_s = 0, 0, None
@@ -66,7 +66,8 @@ def test_a_pulled_cable_makes_a_box_suspect_and_its_press_arrives_when_it_is_bac
     finally:
         place.proxy.weather.dead = False
     place.eventually(
-        lambda: place.stored(box, "callbox.press") == pressed, "the press to arrive", within_s=60
+        lambda: place.stored(box, "callbox.press") == pressed,
+        "the press to arrive",
     )
     place.all_online(field, box)
     place.settle(field)
@@ -81,7 +82,8 @@ def test_a_press_leaves_a_connection_that_nobody_answers(place: Any) -> None:
     started = time.monotonic()
     place.ask_press(box)
     place.eventually(
-        lambda: place.stored(box, "callbox.press") == before + 1, "the press to arrive", within_s=60
+        lambda: place.stored(box, "callbox.press") == before + 1,
+        "the press to arrive",
     )
     took_s = time.monotonic() - started
-    assert took_s < 25, f"the press took {took_s:.0f} s"
+    assert took_s < 40, f"the press took {took_s:.0f} s"

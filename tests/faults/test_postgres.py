@@ -31,7 +31,7 @@ def server(program: Callable[[str], str], free_port: Callable[[], int]) -> Itera
 def test_nothing_acknowledged_is_lost_when_postgresql_is_killed_at_random(
     server: Server, places: Any, form: Any, seed: int, dice: random.Random
 ) -> None:
-    place = places.bare(seed, PRAHARI_OFFLINE_AFTER_S="30", PRAHARI_DATABASE_URL=server.url)
+    place = places.bare(seed, PRAHARI_OFFLINE_AFTER_S="90", PRAHARI_DATABASE_URL=server.url)
     try:
         place.build()
         field = place.field(6, events_a_s=4.0)
