@@ -144,26 +144,40 @@ class Hub:
 
 
 @pytest.fixture
-def refuses_writes(store: Store) -> Callable[[], AbstractContextManager[None]]:
-    """Within refuses_writes() the database takes no writes: another process holds it."""
-    if store.engine.dialect.name != "sqlite":
-        pytest.skip("another process holds a whole database only on SQLite")
+def refuses_writes(
+    store: Store, request: pytest.FixtureRequest
+) -> Callable[[], AbstractContextManager[None]]:
+    """Within refuses_writes() the database takes no writes."""
+    if store.engine.dialect.name == "sqlite":
+        return lambda: another_process_holds(store)
+    return lambda: it_is_a_standby(store, request.getfixturevalue("postgres"))
 
+
+@contextmanager
+def another_process_holds(store: Store) -> Iterator[None]:
     def be_impatient(conn: sa.Connection) -> None:
         conn.exec_driver_sql("PRAGMA busy_timeout = 20")
 
-    @contextmanager
-    def held() -> Iterator[None]:
-        sa.event.listen(store.engine, "begin", be_impatient, insert=True)
-        other = sqlite3.connect(str(store.engine.url.database), isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            other.close()
-            sa.event.remove(store.engine, "begin", be_impatient)
+    sa.event.listen(store.engine, "begin", be_impatient, insert=True)
+    other = sqlite3.connect(str(store.engine.url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.close()
+        sa.event.remove(store.engine, "begin", be_impatient)
 
-    return held
+
+@contextmanager
+def it_is_a_standby(store: Store, server: Any) -> Iterator[None]:
+    name = store.engine.url.database
+    server.do(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    store.engine.dispose()
+    try:
+        yield
+    finally:
+        server.do(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        store.engine.dispose()
 
 
 @pytest.fixture
