@@ -11,7 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -43,11 +43,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Peer:
-    """Who a verified client certificate says it is; ``serial`` in lower-case hex."""
+    """Who a verified client certificate says it is; ``serial`` in lower-case hex, ``certificate`` the one that was shown."""
 
     device: str
     serial: str
     not_after: datetime
+    certificate: x509.Certificate | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, certificate: x509.Certificate) -> Peer:
@@ -55,7 +56,8 @@ class Peer:
         names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         if len(names) != 1 or not is_device_id(str(names[0].value)):
             raise ValueError("the certificate names no device")
-        return cls(str(names[0].value), f"{certificate.serial_number:x}", certificate.not_valid_after_utc)
+        serial = f"{certificate.serial_number:x}"
+        return cls(str(names[0].value), serial, certificate.not_valid_after_utc, certificate)
 
 
 class Admission(Protocol):

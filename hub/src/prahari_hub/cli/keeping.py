@@ -156,6 +156,9 @@ def _say_what_next(home: Path, source: Source, done: Restored) -> None:
     )
     print("  - events that devices had delivered since: they keep no copy of what was acknowledged;")
     print(
+        "  - certificates that devices renewed since are taken in again by themselves; a device ENROLLED since needs a new claim;"
+    )
+    print(
         "  - devices, users and claims added since, and every revocation since: REVOKE AGAIN devices, tokens and users that you shut out;"
     )
     print(

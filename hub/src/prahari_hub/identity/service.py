@@ -24,7 +24,7 @@ from prahari_hub.access.audit import record
 from prahari_hub.broker.callout import Peer
 from prahari_hub.errors import NotFound, SetupError, Unavailable
 from prahari_hub.http.actor import Actor, system
-from prahari_hub.identity import certificates, claims
+from prahari_hub.identity import adoption, certificates, claims
 from prahari_hub.identity.admission import AdmissionTable, Standing
 from prahari_hub.identity.ca import Authority, open_authority, serial_text, spki_sha256
 from prahari_hub.identity.requests import BadRequest, public_key_of
@@ -351,7 +351,12 @@ class Identity:
     async def _write_stranger(self, peer: Peer) -> None:
         def work(unit: Unit) -> None:
             row = certificates.by_serial(unit.conn, peer.serial)
-            if row is not None and row.state in (Standing.SUPERSEDED, Standing.REVOKED):
+            if row is None:
+                gap = adoption.missed(unit.conn)
+                if gap is not None and adoption.adopt(unit, peer, gap):
+                    self._changed(unit, peer.device)
+                return
+            if row.state in (Standing.SUPERSEDED, Standing.REVOKED):
                 detail = {"serial": peer.serial, "state": row.state}
                 subject = f"device:{peer.device}"
                 record(unit, system("identity"), "device.stranger", subject, reason=row.reason, detail=detail)

@@ -20,6 +20,7 @@ from prahari_hub.broker.files import private_folder, write_private
 from prahari_hub.errors import SetupError
 from prahari_hub.fleet import restored as fleet
 from prahari_hub.http.actor import system
+from prahari_hub.identity.adoption import RESTORED
 from prahari_hub.operations import manifest as manifests
 from prahari_hub.operations import sealed
 from prahari_hub.operations.manifest import DATABASE, KEYS, SEALED_KEYS, Blob, Manifest
@@ -31,7 +32,6 @@ from prahari_hub.store.migrate import knows, migrate
 LEAST_STEP = 1000
 PASSES_A_SECOND = 2
 """Twice what a display's epoch or a twin's version can grow in a second: a second restore of the same backup must leap over the first."""
-ACTION = "hub.restore"
 Keys = dict[PurePosixPath, bytes]
 
 
@@ -211,7 +211,7 @@ def _leap(unit: Unit, manifest: Manifest) -> tuple[int, int, int]:
     sessions.end_all(unit)
     links.void_all(unit)
     detail = {"backup": manifest.made_at.isoformat(), "product": manifest.product, "leap": step}
-    record(unit, system("shell"), ACTION, "hub", detail=detail)
+    record(unit, system("shell"), RESTORED, "hub", detail=detail)
     return found
 
 
