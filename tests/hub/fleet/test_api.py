@@ -204,7 +204,11 @@ async def test_an_override_needs_a_display_a_reason_and_an_end(api: Any, born: A
 async def test_health_is_a_series_with_gaps(api: Any, store: Any, time: Any) -> None:
     from prahari_hub.fleet import history
 
-    store.write_sync(lambda unit: history.add(unit, history.from_sums(time.now, {"pune-cam-01": {"cpu": [1.0, 4.0, 3.0, 2]}})))
+    store.write_sync(
+        lambda unit: history.add(
+            unit, history.from_sums(time.now, {"pune-cam-01": {"cpu": [1.0, 4.0, 3.0, 2]}})
+        )
+    )
     params = {"until": "2026-03-01T12:10:00Z", "hours": 0.5}
     found = (await api().get("/devices/pune-cam-01/health", params=params)).json()
     assert found["step_s"] == 300
@@ -251,7 +255,9 @@ async def test_events_are_listed_newest_first_by_pages(api: Any, store: Any, bor
             seq=seq, kind="callbox.press", body={"press": ulid(), "count": 1},
         )  # fmt: skip
         named.append(event.id)
-        store.write_sync(lambda unit, e=event: journal.add_event(unit, "pune-ecb-01", "j", e, e.body))
+        store.write_sync(
+            lambda unit, e=event: journal.add_events(unit, [journal.row_of("pune-ecb-01", "j", e, unit.now)])
+        )
     seen: list[str] = []
     cursor: str | None = None
     client = api(Role.AUDITOR)

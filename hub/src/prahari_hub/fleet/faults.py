@@ -10,6 +10,10 @@ from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.tables import peripherals
 from prahari_hub.store import Unit
 
+_HERE = (peripherals.c.device_id == sa.bindparam("b_device")) & (peripherals.c.id == sa.bindparam("b_id"))
+_PRESENT = sa.select(peripherals.c.faults).where(_HERE)
+_NOTE = peripherals.update().where(_HERE)
+
 
 def noted(unit: Unit, fact: Fact) -> None:
     """Add or take away one fault of a peripheral; a late event says nothing about the present."""
@@ -17,14 +21,12 @@ def noted(unit: Unit, fact: Fact) -> None:
     assert isinstance(body, CameraFault | DisplayFault)
     if fact.late or fact.peripheral is None:
         return
-    where = (peripherals.c.device_id == fact.device) & (peripherals.c.id == fact.peripheral)
-    present = unit.conn.scalar(sa.select(peripherals.c.faults).where(where))
+    here = {"b_device": fact.device, "b_id": fact.peripheral}
+    present = unit.conn.scalar(_PRESENT, here)
     if present is None:
         return
     faults = sorted({*present} - {str(body.fault)} | ({str(body.fault)} if body.active else set()))
-    unit.conn.execute(
-        peripherals.update()
-        .where(where)
-        .values(faults=faults, state="fail" if faults else "ok", note=body.detail, updated_at=unit.now)
-    )
+    state = "fail" if faults else "ok"
+    now = {"faults": faults, "state": state, "note": body.detail, "updated_at": unit.now}
+    unit.conn.execute(_NOTE, here | now)
     unit.tell("devices", id=fact.device, peripheral=fact.peripheral, faults=faults)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -80,12 +80,19 @@ def known_devices(
     return found
 
 
-def place(conn: Connection, device: str) -> Place:
-    site = conn.scalar(sa.select(devices.c.site_id).where(devices.c.id == device))
-    rows = conn.execute(
-        sa.select(peripherals.c.id, peripherals.c.type).where(peripherals.c.device_id == device)
+def places(conn: Connection, ids: Iterable[str]) -> dict[str, Place]:
+    """Of each of these devices that is registered."""
+    query = (
+        sa.select(devices.c.id, devices.c.site_id, peripherals.c.id.label("peripheral"), peripherals.c.type)
+        .outerjoin(peripherals, peripherals.c.device_id == devices.c.id)
+        .where(devices.c.id.in_(sorted(set(ids))))
     )
-    return Place(site, {row.id: row.type for row in rows})
+    found: dict[str, Place] = {}
+    for device, site, peripheral, kind in conn.execute(query):
+        place = found.setdefault(device, Place(site, {}))
+        if peripheral is not None:
+            place.peripherals[peripheral] = kind
+    return found
 
 
 def born(unit: Unit, device: str, message: BirthMessage, received_at: datetime) -> None:

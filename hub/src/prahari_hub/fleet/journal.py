@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,44 +20,49 @@ KEPT_BYTES = 4096
 KEPT_PER_DEVICE_AND_HOUR = 100
 
 
-def watermark(conn: Connection, device: str, journal: str) -> Watermark:
-    row = conn.execute(
-        sa.select(journals.c.upto, journals.c.beyond).where(
-            journals.c.device_id == device, journals.c.journal == journal
-        )
-    ).first()
-    return from_json(row.upto, row.beyond) if row else Watermark()
+def watermarks(conn: Connection, devices: Iterable[str]) -> dict[tuple[str, str], Watermark]:
+    """Of every journal of these devices: {(device, journal): watermark}."""
+    query = sa.select(journals).where(journals.c.device_id.in_(sorted(set(devices))))
+    return {(row.device_id, row.journal): from_json(row.upto, row.beyond) for row in conn.execute(query)}
 
 
-def save_watermark(unit: Unit, device: str, journal: str, mark: Watermark) -> None:
-    row = {
+def save_watermarks(unit: Unit, marks: Mapping[tuple[str, str], Watermark]) -> None:
+    rows = [
+        {
+            "device_id": device,
+            "journal": journal,
+            "upto": mark.upto,
+            "beyond": [list(r) for r in mark.beyond],
+        }
+        for (device, journal), mark in marks.items()
+    ]
+    upsert(unit.conn, journals, rows, keys=("device_id", "journal"))
+
+
+def row_of(device: str, journal: str, event: Event, received_at: datetime) -> dict[str, Any]:
+    """What is kept of an event."""
+    return {
+        "ulid": event.id,
         "device_id": device,
         "journal": journal,
-        "upto": mark.upto,
-        "beyond": [list(r) for r in mark.beyond],
+        "seq": event.seq,
+        "kind": event.kind,
+        "peripheral": event.peripheral,
+        "at": event.at,
+        "mono_ms": event.mono_ms,
+        "boot": str(event.boot),
+        "conn": event.conn,
+        "clock": event.clock,
+        "late": event.late,
+        "received_at": received_at,
+        "body": event.body,
     }
-    upsert(unit.conn, journals, row, keys=("device_id", "journal"))
 
 
-def add_event(unit: Unit, device: str, journal: str, event: Event, body: dict[str, Any]) -> None:
-    unit.conn.execute(
-        events.insert().values(
-            ulid=event.id,
-            device_id=device,
-            journal=journal,
-            seq=event.seq,
-            kind=event.kind,
-            peripheral=event.peripheral,
-            at=event.at,
-            mono_ms=event.mono_ms,
-            boot=str(event.boot),
-            conn=event.conn,
-            clock=event.clock,
-            late=event.late,
-            received_at=unit.now,
-            body=body,
-        )
-    )
+def add_events(unit: Unit, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the rows of events, as ``row_of`` makes them."""
+    if rows:
+        unit.conn.execute(events.insert(), rows)
 
 
 def quarantine(

@@ -31,11 +31,14 @@ POISON = "the hub could not handle this event; it is kept in quarantine for whoe
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Birth:
+    """``mark``: what is committed of the journal that the device names, None where the hub has nothing of it."""
+
     device: str
     message: BirthMessage
     received_at: datetime
+    mark: Watermark | None = None
 
 
 @dataclass(slots=True)
@@ -105,6 +108,10 @@ def commit(
     for batch in batches:
         batch.refused, batch.poison, batch.duplicates, batch.stored = [], [], 0, 0
         _commit_batch(work, batch)
+    if births:
+        marks = journal.watermarks(unit.conn, [birth.device for birth in births]) | work.touched
+        for birth in births:
+            birth.mark = marks.get((birth.device, str(birth.message.body.journal)))
     work.close()
 
 
@@ -139,7 +146,7 @@ def read_body(event: Event) -> Message:
 
 def _store_event(work: Work, batch: Batch, event: Event, body: Message) -> bool:
     """Handle one event and keep it for the end of the transaction; False if a handler failed, and then nothing of it remains."""
-    unit, fact = work.unit, _fact(work, batch.device, event, body)
+    unit, fact = work.unit, _fact(work, batch, event, body)
     told, after = len(unit.changes), len(unit.callbacks)
     try:
         with unit.conn.begin_nested() if work.careful else nullcontext():
@@ -164,11 +171,11 @@ def _store_event(work: Work, batch: Batch, event: Event, body: Message) -> bool:
     return True
 
 
-def _fact(work: Work, device: str, event: Event, body: Message) -> Fact:
-    place = work.places.get(device) or Place(None, {})
+def _fact(work: Work, batch: Batch, event: Event, body: Message) -> Fact:
+    place = work.places.get(batch.device) or Place(None, {})
     peripheral = event.peripheral
     return Fact(
-        device=device,
+        device=batch.device,
         site_id=place.site_id,
         peripheral=peripheral,
         peripheral_type=place.peripherals.get(peripheral) if peripheral else None,
@@ -178,6 +185,8 @@ def _fact(work: Work, device: str, event: Event, body: Message) -> Fact:
         late=event.late,
         ulid=event.id,
         received_at=work.unit.now,
+        journal=str(batch.message.journal),
+        seq=event.seq,
     )
 
 
@@ -227,5 +236,11 @@ def ack_batch(batch: Batch, at: datetime) -> Ack:
 
 
 def ack_birth(birth: Birth, at: datetime, *, window_s: float = 0.0) -> Ack:
-    """``window_s``: over how long the device is to spread its next connection."""
-    return Ack(id=ulid(), at=at, birth=birth.message.id, reconnect_window_s=window_s or None)
+    """``window_s``: over how long the device is to spread its next connection.
+
+    A device whose card is an older image of itself learns from ``upto`` that its next numbers are taken.
+    """
+    ack = Ack(id=ulid(), at=at, birth=birth.message.id, reconnect_window_s=window_s or None)
+    if birth.mark is None:
+        return ack
+    return ack.model_copy(update={"journal": birth.message.body.journal, "upto": birth.mark.upto})

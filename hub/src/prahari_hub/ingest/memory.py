@@ -123,6 +123,13 @@ class Memory:
             bucket.forget(row)
         self.pending = [told for told in self.pending if told.device != device]
 
+    def doubt(self, devices: Iterable[str]) -> None:
+        """Something else has written of these devices' peripherals: their next heartbeat is written whatever it says."""
+        for device in devices:
+            row = self.columns.row(device)
+            if row is not None:
+                self.columns.served[row] = None
+
     # -- heartbeats
 
     def fold(self, beats: Sequence[Arrived], now_s: float, now: datetime) -> list[Arrived]:

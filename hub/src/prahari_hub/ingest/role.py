@@ -339,7 +339,7 @@ class Ingest:
         for batch in batches:
             for event in list(batch.poison):
                 await self._settle(batch, event.seq)
-        self.memory.doubt({each.device for each in (*births, *batches)})
+        self.memory.doubt({birth.device for birth in births} | {batch.device for batch in batches})
         now = self._store.clock()
         for birth in births:
             await self._tell(birth.device, ack_birth(birth, now, window_s=self.window_s()))
