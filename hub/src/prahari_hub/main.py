@@ -240,7 +240,8 @@ async def start_web(hub: Hub, stack: AsyncExitStack, console: socket.socket, dev
 
 async def start_status(hub: Hub, stack: AsyncExitStack, sock: socket.socket) -> None:
     """Health and metrics of a process without a console."""
-    app = status_app(hub.store, probes_of(hub), [watching.watch_broker(hub.broker)])
+    notices = {"clock": lambda: hub.trust.held}
+    app = status_app(hub.store, probes_of(hub), notices, [watching.watch_broker(hub.broker)])
     config = Config(app, log_config=None, access_log=False, server_header=False, ws="none")
     listener = Listener(config, sock, "status")
     await listener.start()

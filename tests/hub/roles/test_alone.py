@@ -81,7 +81,7 @@ async def test_a_process_without_a_console_serves_its_health_and_metrics(
 ) -> None:
     store, port = Store.open(database_url), free_port()
     missing: list[str] = ["the broker is not reachable"]
-    app = status_app(store, {"broker": lambda: missing[0] if missing else None}, [])
+    app = status_app(store, {"broker": lambda: missing[0] if missing else None}, {}, [])
     listener = Listener(
         Config(app, log_config=None, lifespan="off"), bind("127.0.0.1", port, "status"), "status"
     )

@@ -104,7 +104,7 @@ class Bus:
             tls=context,
             allow_reconnect=True,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.05,
+            reconnect_time_wait=0.05,  # type: ignore[arg-type]  # seconds to sleep; annotated too narrowly
             connect_timeout=2,
             ping_interval=PING_S,
             max_outstanding_pings=2,

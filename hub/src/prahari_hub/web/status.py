@@ -11,12 +11,14 @@ from prahari_hub.http.health import Probe, Sampler
 from prahari_hub.store import Store
 
 
-def status_app(store: Store, probes: dict[str, Probe], samplers: Sequence[Sampler]) -> FastAPI:
+def status_app(
+    store: Store, probes: dict[str, Probe], notices: dict[str, Probe], samplers: Sequence[Sampler]
+) -> FastAPI:
     """/healthz, /readyz and /metrics, for whoever reaches the port."""
     app = FastAPI(title="Prahari", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.store = store
     app.state.probes = probes
-    app.state.notices = {}
+    app.state.notices = notices
     app.state.gauges = []
     app.state.samplers = list(samplers)
     app.include_router(health.router)
