@@ -120,7 +120,11 @@ class Settings(BaseSettings):
         False,
         description="let load generators speak for every device; refused unless broker and hub are on this machine alone",
     )
-    flush_s: float = Field(5, gt=0, description="how often heartbeats are written")
+    flush_s: float = Field(
+        5,
+        gt=0,
+        description="how often changes that heartbeats bring are written; in fleets beyond 5,000 devices the newest values follow within 30 s",
+    )
     keep_events_days: int | None = Field(
         None, ge=7, description="events and transitions are deleted when so old; never if left out"
     )
