@@ -49,6 +49,15 @@ async def test_a_repeated_birth_is_acked_again_and_changes_nothing(hub: Any, box
     assert hub.scalar(sa.select(peripherals.c.state).where(peripherals.c.id == "box1")) == "ok"
 
 
+async def test_the_answer_to_a_birth_says_what_the_hub_has_of_the_journal(hub: Any, box: Any) -> None:
+    (ack,) = await hub.say(box, Up.BIRTH, box.birth())
+    assert (ack.journal, ack.upto) == (None, None)
+    await hub.say(box, Up.EVENT, box.batch(*[box.press() for _ in range(7)]))
+    box.conn += 1
+    (ack,) = await hub.say(box, Up.BIRTH, box.birth())
+    assert (str(ack.journal), ack.upto) == (str(box.journal), 6)
+
+
 async def test_peripherals_follow_the_newest_birth(hub: Any, box: Any) -> None:
     await hub.say(box, Up.BIRTH, box.birth())
     box.conn += 1
