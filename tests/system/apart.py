@@ -51,7 +51,7 @@ class Apart(Town):
     def start_hub(self) -> None:
         """The process that people and devices reach."""
         self.hub = self.worker("front", "broker,web")
-        eventually(self._hub_ready, "the console to be ready")
+        eventually(self._hub_ready, "the console to be ready", within_s=90)
 
     def worker(self, name: str, roles: str, *more: str, **settings: str) -> Program:
         env = {**self.env, **settings}
@@ -115,5 +115,6 @@ class Apart(Town):
         eventually(
             lambda: httpx.get(f"{address}/readyz", timeout=2).status_code == 200,
             "the second console to be ready",
+            within_s=90,
         )
         return address
