@@ -96,6 +96,7 @@ class Field:
         *,
         late: bool = False,
         at: datetime | None = None,
+        seq: int | None = None,
         **body: Any,
     ) -> None:
         fact = Fact(
@@ -109,6 +110,8 @@ class Field:
             late=late,
             ulid=ulid(),
             received_at=self.clock.now,
+            journal="a-journal" if seq is not None else None,
+            seq=seq,
         )
         self.store.write_sync(lambda unit: service.on_event(unit, fact))
 

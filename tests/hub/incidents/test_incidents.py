@@ -247,6 +247,17 @@ def test_a_fault_that_was_acknowledged_closes_when_it_ends_and_the_next_one_is_n
     assert only(store).id != first.id
 
 
+def test_a_late_end_is_compared_by_the_journal_whatever_the_devices_clock_says(
+    store: Store, field, clock
+) -> None:
+    field.camera_fault(active=True, seq=7)
+    long_ago = datetime(1970, 1, 1, 0, 5, tzinfo=UTC)
+    field.camera_fault(active=False, late=True, at=clock.now + timedelta(days=1), seq=6)
+    assert only(store).active
+    field.camera_fault(active=False, late=True, at=long_ago, seq=8)
+    assert not only(store).active
+
+
 def test_a_late_end_clears_unless_the_fault_began_again_after_it(store: Store, field, clock) -> None:
     field.camera_fault(active=True)
     ended = clock.now + timedelta(seconds=10)

@@ -12,7 +12,8 @@ from prahari_wire.base import Message
 class Fact:
     """One committed event. ``body`` is the model that ``prahari_wire.events.KINDS`` names for ``kind``.
 
-    ``at`` is the device's time, ``received_at`` the hub's. A ``late`` fact enters history and raises no fresh alarm.
+    ``at`` is the device's time, ``received_at`` the hub's; ``seq`` is its place in the device's ``journal``. A ``late`` fact enters
+    history and raises no fresh alarm.
     """
 
     device: str
@@ -25,6 +26,8 @@ class Fact:
     late: bool
     ulid: str
     received_at: datetime
+    journal: str | None = None
+    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Cause:
-    """Where a verdict comes from. ``at`` is the time of the cause by the clock that made it."""
+    """Where a verdict comes from. ``at`` is the time of the cause by the clock that made it, ``place`` where it stands in a device's
+    journal (the journal's id, the number in it), which no clock can disturb."""
 
     device: str
     peripheral: str | None
@@ -59,12 +60,26 @@ class Cause:
     at: datetime
     late: bool = False
     ulid: str | None = None
+    place: tuple[str, int] | None = None
+
+    def as_detail(self) -> dict[str, Any]:
+        """What a later end is compared with."""
+        found: dict[str, Any] = {"caused_at": self.at.isoformat()}
+        return found | ({"caused_by": list(self.place)} if self.place else {})
+
+    def is_before(self, detail: dict[str, Any]) -> bool:
+        """Whether it happened before what ``detail`` was raised for: by the journal where both are of one, else by the clocks."""
+        raised = detail.get("caused_by")
+        if self.place and raised and raised[0] == self.place[0]:
+            return bool(self.place[1] < raised[1])
+        return self.at < datetime.fromisoformat(detail["caused_at"])
 
 
 def on_event(unit: Unit, fact: Fact) -> None:
     """One committed event of a device."""
     config = _config(unit.conn, fact) if fact.kind in NEEDS_CONFIG else None
-    cause = Cause(fact.device, fact.peripheral, fact.site_id, fact.at, fact.late, fact.ulid)
+    place = (fact.journal, fact.seq) if fact.journal is not None and fact.seq is not None else None
+    cause = Cause(fact.device, fact.peripheral, fact.site_id, fact.at, fact.late, fact.ulid, place)
     apply(unit, cause, judge(fact, config))
 
 
@@ -137,7 +152,7 @@ def _open(unit: Unit, cause: Cause, verdict: Raise) -> None:
     if _is_planned(unit, cause.device, verdict.kind):
         return
     incident = ulid(int(unit.now.timestamp() * 1000))
-    detail = verdict.detail | {"caused_at": cause.at.isoformat()}
+    detail = verdict.detail | cause.as_detail()
     if verdict.source:
         detail["active"] = [verdict.source]
     unit.conn.execute(
@@ -182,7 +197,7 @@ def _join(unit: Unit, cause: Cause, verdict: Raise, row: Row[Any]) -> None:
             return
         active = [*active, verdict.source][-MAX_SOURCES:]
     severity = min(Severity(row.severity), verdict.severity, key=RANK.__getitem__)
-    detail = row.detail | verdict.detail | {"caused_at": cause.at.isoformat()}
+    detail = row.detail | verdict.detail | cause.as_detail()
     if verdict.source:
         detail["active"] = active
     news = verdict.kind == events.PRESS or (verdict.source is not None and not known)
@@ -226,7 +241,7 @@ def _clear(unit: Unit, cause: Cause, verdict: Clear, row: Row[Any]) -> None:
     """The cause is over, unless this is old news of an earlier end. Live news counts whatever the device's clock says."""
     if row.cleared_at is not None:
         return
-    if cause.late and cause.at < datetime.fromisoformat(row.detail["caused_at"]):
+    if cause.late and cause.is_before(row.detail):
         return
     values: dict[str, Any] = {"snapshot": verdict.snapshot or row.snapshot}
     if verdict.source is not None:
