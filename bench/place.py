@@ -66,6 +66,7 @@ class Place:
         self.workers: dict[str, Program] = {}
         self.swarms: list[Player] = []
         self.epoch = secrets.randbits(31)
+        self._cookies: dict[str, str] | None = None
         self.console = f"http://127.0.0.1:{self.settings.console_port}"
         self.status = [self.console]
         """Where each process of the hub says what it counts."""
@@ -102,6 +103,9 @@ class Place:
     def people(self) -> None:
         """An account and a token, for what the pages and the API cost meanwhile."""
         self.do("prahari-hub", "init")
+        self.do("prahari-hub", "user", "add", "bench", "--role", "admin", "--no-password")
+        link = self.do("prahari-hub", "user", "login-link", "bench").split()[-1]
+        self._login = parse_qs(urlsplit(link).query)["token"][0]
         self.token = self.do(
             "prahari-hub", "token", "create", "bench", "--role", "admin", "--days", "1"
         ).strip()
@@ -191,13 +195,14 @@ class Place:
         return httpx.Client(base_url=f"{self.console}/api/v1", headers=headers, timeout=30)
 
     def signed_in(self) -> httpx.Client:
-        """The console, signed in."""
-        name = f"bench-{secrets.token_hex(3)}"
-        self.do("prahari-hub", "user", "add", name, "--role", "admin", "--no-password")
-        link = self.do("prahari-hub", "user", "login-link", name).split()[-1]
+        """The console, signed in by the one-time link that ``people`` made."""
         client = httpx.Client(base_url=self.console, timeout=30, headers={"Origin": self.console})
-        token = parse_qs(urlsplit(link).query)["token"][0]
-        client.post("/login/link", data={"token": token})
+        if self._cookies is None:
+            client.post("/login/link", data={"token": self._login})
+            self._cookies = dict(client.cookies)
+            if not self._cookies:
+                raise Waited("the console does not sign the bench in")
+        client.cookies.update(self._cookies)
         return client
 
 

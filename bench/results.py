@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 import time
@@ -20,6 +21,7 @@ class Results:
     """``rows`` make the table, ``details`` what stands behind them."""
 
     def __init__(self, name: str) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended and the rows are printed
         self.name = name
         self.rows: list[Row] = []
         self.details: dict[str, Any] = {}

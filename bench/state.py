@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import sqlalchemy as sa
 
-from bench.place import Meter, Place, Player, until
+from bench.place import Meter, Place, Player, Waited, until
 from bench.results import Results, percentiles, say
 from bench.swarm import Ledger, name_of
 
@@ -41,9 +41,10 @@ class Asker(threading.Thread):
         self._ending = threading.Event()
         self.took: dict[str, list[float]] = {}
         self.failed: dict[str, int] = {}
+        self._console, self._api = place.signed_in(), place.api()
 
     def run(self) -> None:
-        with closing(self._place.signed_in()) as console, closing(self._place.api()) as api:
+        with closing(self._console) as console, closing(self._api) as api:
             asks = {
                 "sign-in page": lambda: console.get("/login"),
                 "device list": lambda: console.get("/devices"),
@@ -233,6 +234,8 @@ def with_events(
         f"presses p50 {press.get('p50_ms')} ms, p99 {press.get('p99_ms')} ms (n = {press['n']})",
     )
     p95 = asked["all"].get("p95_ms", 1e9)
+    if not asked["each"]:
+        raise Waited("no page was answered")
     worst = max(asked["each"].items(), key=lambda item: item[1].get("p95_ms", 0.0))
     results.row(
         f"{on}pages and API meanwhile",

@@ -6,10 +6,12 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 from prahari_hub.settings import Settings, load
 from prahari_provisioning.demo.processes import Program, installed
 
+from bench.place import until
 from bench.swarm import Identity, Swarm, issue
 
 pytestmark = pytest.mark.system
@@ -43,7 +45,9 @@ def hub(settings: Settings, identities: list[Identity]) -> Iterator[Program]:
 
 @pytest.fixture
 def swarm(settings: Settings, identities: list[Identity]) -> Iterator[Swarm]:
-    """Its devices knock until the hub, which has only just been started, lets them in."""
+    """Begins when the hub is ready: who knocks at a hub that starts waits longer and longer."""
+    ready = f"http://127.0.0.1:{settings.console_port}/readyz"
+    until(lambda: httpx.get(ready, timeout=5).is_success, "the hub to be ready", within_s=90)
     with Swarm(
         identities, "127.0.0.1", settings.mqtt_port, ca=settings.home / "pki" / "ca.pem", heartbeat_s=2
     ) as found:
