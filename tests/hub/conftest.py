@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import structlog
+from argon2 import PasswordHasher
+from prahari_hub.access import passwords
 from prahari_hub.store import Store
 from prahari_hub.store.migrate import migrate
 
@@ -69,3 +71,9 @@ def short_tracebacks() -> None:
     """structlog, left as it is, spends seconds on drawing one traceback with all its variables."""
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[structlog.stdlib.add_log_level, plain])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> None:
+    """Hashing as in the field takes 60 ms of a core for each of a thousand accounts that tests make."""
+    passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)

@@ -41,3 +41,9 @@ async def client(store: Store, tmp_path: Path) -> AsyncIterator[httpx.AsyncClien
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def which_store() -> str:
+    """What every page and route needs does not depend on it."""
+    return "sqlite"
