@@ -11,7 +11,7 @@ from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.fleet import intake, registry
 from prahari_hub.fleet.tables import commands, devices
 from prahari_hub.http.actor import Actor, Role, system
-from prahari_hub.incidents import actions, lamp, queries
+from prahari_hub.incidents import actions, clones, lamp, queries
 from prahari_hub.incidents.queries import Filter, Incident
 from prahari_hub.incidents.rootcause import Bars, Flapping
 from prahari_hub.scheduler.silence import Silence
@@ -255,6 +255,20 @@ def test_a_late_end_is_compared_by_the_journal_whatever_the_devices_clock_says(
     field.camera_fault(active=False, late=True, at=clock.now + timedelta(days=1), seq=6)
     assert only(store).active
     field.camera_fault(active=False, late=True, at=long_ago, seq=8)
+    assert not only(store).active
+
+
+def test_a_clone_alarm_that_nobody_reports_any_more_clears_after_a_restart(
+    store: Store, field, clock
+) -> None:
+    field.transition("clone", "single", "clone")
+    clock.pass_(minutes=90)
+    field.transition("clone", "clone", "clone")
+    clock.pass_(minutes=90)
+    store.write_sync(clones.end_quiet)
+    assert only(store).active and only(store).count == 2
+    clock.pass_(minutes=31)
+    store.write_sync(clones.end_quiet)
     assert not only(store).active
 
 

@@ -25,6 +25,8 @@ Mask = NDArray[np.bool_]
 Seconds = NDArray[np.floating[Any]]
 CLONE_QUIET_S = 3600.0
 """A clone alarm ends when no earlier boot id has spoken for so long."""
+CLONE_REPEAT_S = CLONE_QUIET_S / 2
+"""While it lasts it is told again after so long: an alarm that is told no more ended while the hub was away."""
 
 
 class Presence(StrEnum):
@@ -80,6 +82,7 @@ class Link:
     dead: bool = False
     superseded: tuple[str, ...] = ()
     clone_s: float | None = None
+    clone_told_s: float | None = None
     before: Presence | None = None
 
     def born(self, session: Session, now_s: float) -> list[Step]:
@@ -151,16 +154,17 @@ class Link:
         return [] if self.state is Presence.ONLINE else [self._move(Presence.ONLINE, detail)]
 
     def _clone(self, now_s: float) -> list[Step]:
-        known = self.clone_s is not None
-        self.clone_s = now_s
-        return (
-            [] if known else [Step("clone", "single", "clone", "two boots of this device id speak in turn")]
-        )
+        told_s, self.clone_s = self.clone_told_s, now_s
+        if told_s is not None and now_s - told_s < CLONE_REPEAT_S:
+            return []
+        self.clone_told_s = now_s
+        before = "single" if told_s is None else "clone"
+        return [Step("clone", before, "clone", "two boots of this device id speak in turn")]
 
     def _clone_over(self, now_s: float) -> list[Step]:
         if self.clone_s is None or now_s - self.clone_s < CLONE_QUIET_S:
             return []
-        self.clone_s = None
+        self.clone_s = self.clone_told_s = None
         return [Step("clone", "clone", "single", "only one boot has spoken for an hour")]
 
     def _move(self, after: Presence, detail: str) -> Step:

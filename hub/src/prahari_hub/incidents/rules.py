@@ -209,13 +209,11 @@ def _online(transition: Transition, _desired: Desired | None) -> Verdict:
 
 def _clone(transition: Transition, _desired: Desired | None) -> Verdict:
     detail = {"note": transition.detail}
-    return Raise(
-        f"{transition.device}//clone", CLONE, Severity.CRITICAL, "Two boxes use one identity", detail
-    )
+    return Raise(clone_key(transition.device), CLONE, Severity.CRITICAL, "Two boxes use one identity", detail)
 
 
 def _single(transition: Transition, _desired: Desired | None) -> Verdict:
-    return Clear(f"{transition.device}//clone")
+    return Clear(clone_key(transition.device))
 
 
 def _stranger(transition: Transition, _desired: Desired | None) -> Verdict:
@@ -241,6 +239,10 @@ def flapping_title(falls: int) -> str:
 
 def offline_key(device: str) -> str:
     return f"{device}//offline"
+
+
+def clone_key(device: str) -> str:
+    return f"{device}//clone"
 
 
 def flapping_key(device: str) -> str:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from prahari_hub.access import chain
 from prahari_hub.fleet import commands, history, journal, quota, uploads
 from prahari_hub.fleet.availability import closing
-from prahari_hub.incidents import holds
+from prahari_hub.incidents import clones, holds
 from prahari_hub.incidents.rootcause import Flapping
 from prahari_hub.operations import parts, sizes
 from prahari_hub.scheduler import retention
@@ -43,6 +43,7 @@ def jobs(settings: Settings) -> list[Job]:
         Job("transitions", 1.0, partial(tell_incidents, silence=silence), frozenset({"transitions"})),
         Job("incidents.hold", 1.0, _once(holds.refresh), frozenset({"windows"})),
         Job("outages.settle", 5.0, _once(silence.settle)),
+        Job("clones.end", 60.0, _once(clones.end_quiet), ends=True),
         Job("windows.follow", 5.0, _once(silence.follow)),
         Job("commands.overdue", 2.0, _once(commands.conclude_overdue), ends=True),
         Job("overrides.expire", 0.5, _once(overrides.expire), ends=True),
