@@ -38,6 +38,8 @@ VITALS_S = 30.0
 """How old the vitals of a device may be in the store: of a small fleet as old as ``flush_s``."""
 HISTORY_S = 15.0
 """How often a small fleet's charts grow; those of a larger one do at the end of five minutes."""
+CHARTED_AT_ONCE = 1000
+"""Devices of such a small fleet."""
 HISTORY_SPREAD_S = 60.0
 PRESENCE_A_TURN = 4000
 MOST_CLOSED = 3
@@ -270,7 +272,7 @@ class Flusher:
         """Buckets that are over, spread over a minute; of a small fleet also what there is of the present one."""
         memory = self._memory
         memory.turn_bucket(self._store.clock().timestamp())
-        if len(memory) <= SMALL_FLEET and self._mono() - self._history_s >= HISTORY_S:
+        if len(memory) <= CHARTED_AT_ONCE and self._mono() - self._history_s >= HISTORY_S:
             self._history_s = self._mono()
             memory.close_bucket()
         while len(memory.closed) > MOST_CLOSED:

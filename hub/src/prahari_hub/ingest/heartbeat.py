@@ -26,7 +26,7 @@ WORST = {"ok": 0, "unknown": 1, "warn": 2, "fail": 3}
 STATES = ("ok", "unknown", "warn", "fail")
 """By rank in WORST."""
 NOTHING = Raw(b"[]")
-KEPT_SERVED = 65_536
+KEPT_SERVED = 20_000
 
 
 class Check(Struct, forbid_unknown_fields=True, gc=False):

@@ -36,7 +36,7 @@ from prahari_hub.ingest.limits import HEARTBEAT_BURST_S, HEARTBEAT_EVERY_S
 
 Arrived = tuple[bytes, bytes]
 PREFIX, SUFFIX = len(b"prahari.in."), -len(b".health")
-KEPT_SHAPES = 65_536
+KEPT_SHAPES = 20_000
 Rows = NDArray[np.intp]
 
 
@@ -61,6 +61,27 @@ class Group:
         self.columns = np.array([column for column in columns if column is not None], np.intp)
         self.rows: list[int] = []
         self.values: list[float | None] = []
+
+
+class Gathered:
+    """What one fold has read so far: rows, when each was sent (Unix time), uptimes, and the groups that hold their values."""
+
+    __slots__ = ("groups", "rows", "sent_at", "uptimes")
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.sent_at: list[float] = []
+        self.uptimes: list[int] = []
+        self.groups: list[Group] = []
+
+    def clear(self) -> None:
+        for group in self.groups:
+            group.rows.clear()
+            group.values.clear()
+        self.groups.clear()
+        self.rows.clear()
+        self.sent_at.clear()
+        self.uptimes.clear()
 
 
 class Memory:
@@ -134,18 +155,25 @@ class Memory:
 
     def fold(self, beats: Sequence[Arrived], now_s: float, now: datetime) -> list[Arrived]:
         """Fold heartbeats in, those of earlier sessions ignored; gives back those of devices that are not known here."""
-        at = now.timestamp()
-        self.turn_bucket(at)
+        self.turn_bucket(now.timestamp())
+        got = Gathered()
+        try:
+            strangers = self._gather(beats, got, now_s, now)
+            self._write(got, now_s, now)
+        finally:
+            if got.rows:  # it was not written
+                got.clear()
+                self.columns.taken[:] = 0
+        return strangers
+
+    def _gather(self, beats: Sequence[Arrived], got: Gathered, now_s: float, now: datetime) -> list[Arrived]:
+        """The loop over heartbeats: it is most of what a heartbeat costs."""
         columns, shapes = self.columns, self.shapes
         rows_of, boots = columns.rows.get, columns.boots
         due_s: Any = columns.due_s.data
         conn, state = columns.conn.data, columns.state.data
         taken, ranks = columns.taken.data, columns.rank.data
         strangers: list[Arrived] = []
-        rows: list[int] = []
-        sent_at: list[float] = []
-        uptimes: list[int] = []
-        busy: list[Group] = []
         latest = now_s + HEARTBEAT_BURST_S
         for beat_of in beats:
             subject, payload = beat_of
@@ -168,7 +196,7 @@ class Memory:
             ) and not self._speaks(row, beat.boot, beat.conn, now_s, now):
                 continue
             if taken[row]:
-                self._write(rows, sent_at, uptimes, busy, now_s, at)
+                self._write(got, now_s, now)
             taken[row] = 1
             what = said(beat)
             found = shapes.get(what) or self._learn(what)
@@ -176,15 +204,14 @@ class Memory:
                 self._note(row, found[0], served, ranks[row])
             group = found[1]
             if not group.rows:
-                busy.append(group)
+                got.groups.append(group)
             group.rows.append(row)
             group.values += values(beat)
-            rows.append(row)
-            sent_at.append(beat.at.timestamp())
-            uptimes.append(beat.body.uptime_s)
+            got.rows.append(row)
+            got.sent_at.append(beat.at.timestamp())
+            got.uptimes.append(beat.body.uptime_s)
             if beat.clock != "synced" or row in columns.clocks:
                 self._clock(row, beat)
-        self._write(rows, sent_at, uptimes, busy, now_s, at)
         return strangers
 
     def _clock(self, row: int, beat: Heartbeat) -> None:
@@ -223,28 +250,20 @@ class Memory:
             columns.rank[row] = now_rank
             self.changed.add(row)
 
-    def _write(
-        self,
-        rows: list[int],
-        sent_at: list[float],
-        uptimes: list[int],
-        busy: list[Group],
-        now_s: float,
-        at: float,
-    ) -> None:
+    def _write(self, got: Gathered, now_s: float, now: datetime) -> None:
         """What a fold has gathered goes into the columns at once; each row stands at most once in it."""
-        if not rows:
+        if not got.rows:
             return
-        columns = self.columns
-        here = np.array(rows, np.intp)
+        columns, at = self.columns, now.timestamp()
+        here = np.array(got.rows, np.intp)
         columns.heard_s[here] = now_s
         columns.seen_at[here] = columns.beat_at[here] = at
-        columns.offset_ms[here] = (np.array(sent_at) - at) * 1000
-        columns.uptime_s[here] = uptimes
+        columns.offset_ms[here] = (np.array(got.sent_at) - at) * 1000
+        columns.uptime_s[here] = got.uptimes
         columns.taken[here] = 0
         columns.dirty[columns.cell[here]] = True
         self.bucket.fit(columns.room, columns.values.shape[1])
-        for group in busy:
+        for group in got.groups:
             if group.names:
                 found = np.array(group.values, np.float64).reshape(len(group.rows), len(group.names))
                 self._beyond(group, found)
@@ -252,12 +271,7 @@ class Memory:
                 which = np.array(group.rows, np.intp)
                 columns.values[which[:, None], group.columns] = found
                 self.bucket.fold(which, group.columns, found)
-            group.rows.clear()
-            group.values.clear()
-        busy.clear()
-        rows.clear()
-        sent_at.clear()
-        uptimes.clear()
+        got.clear()
 
     def _beyond(self, group: Group, found: NDArray[np.float64]) -> None:
         """Values of checks that have no column are kept beside, for the device's page alone."""
@@ -336,6 +350,7 @@ class Memory:
             dead=bool(columns.dead[row]),
             superseded=rare.superseded if rare else (),
             clone_s=rare.clone_s if rare else None,
+            clone_told_s=rare.clone_told_s if rare else None,
             before=None if before == NO_STATE else PRESENCES[before],
         )
 
@@ -384,6 +399,8 @@ class Memory:
         """Judge the silence of every device; yields now and then, for the event loop's breath."""
         columns = self.columns
         count = len(columns.ids)
+        if unseen := [number for number, since in enumerate(self.sighted_s) if since is None]:
+            self.blind(unseen)
         sighted = np.array([np.nan if since is None else since for since in self.sighted_s])
         since = sighted[columns.partitions()]
         due = may_move(

@@ -43,6 +43,7 @@ from prahari_hub.log import about
 from prahari_hub.store import Change, Store, Unit
 
 FORGET_UNKNOWN_S = 5.0
+MOST_ALLOWANCES, PURGE_S = 10_000, 10.0
 log = logging.getLogger(__name__)
 
 Send = Callable[[str, Down, Ack], Awaitable[None]]
@@ -87,6 +88,8 @@ class Ingest:
         self._taps: dict[int | None, Subscription] = {}
         self._handing_over = asyncio.Lock()
         self._told: set[asyncio.Task[None]] = set()
+        self._busy = asyncio.Lock()
+        self._purged_s = mono()
         self._refused = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -121,6 +124,8 @@ class Ingest:
         while len(self.queue) or self.beats.count:
             await self.handle(self.queue.take_now())
             await self.fold(*self.beats.take())
+        async with self._busy:
+            pass  # what the worker had in hand is committed
 
     # -- partitions
 
@@ -211,11 +216,22 @@ class Ingest:
         device = raw.at.device
         allowance = self._allowances.get(device)
         if allowance is None:
+            self._purge(at_s)
             allowance = self._allowances[device] = Allowance.full(at_s)
         if not allowance.batch(at_s, len(payload)) or not self.queue.put(raw):
             metrics.MESSAGES.labels(raw.at.channel, "dropped").inc()
             if device in self.memory.columns:
                 self._hold_back(raw, allowance)
+
+    def _purge(self, now_s: float) -> None:
+        """Forget the allowances that are full again: after a storm of births there is one for every device."""
+        if len(self._allowances) >= MOST_ALLOWANCES and now_s - self._purged_s >= PURGE_S:
+            self._purged_s = now_s
+            self._allowances = {
+                device: allowance
+                for device, allowance in self._allowances.items()
+                if not allowance.is_full(now_s)
+            }
 
     def _hold_back(self, raw: Raw, allowance: Allowance) -> None:
         """Ask a device that sends too much, or everyone when the hub is pressed, to wait; events stay in its outbox."""
@@ -302,6 +318,10 @@ class Ingest:
         """Read each birth and batch, commit them, answer."""
         if not raws:
             return
+        async with self._busy:
+            await self._handle(raws)
+
+    async def _handle(self, raws: Sequence[Raw]) -> None:
         await self._learn({raw.at.device for raw in raws})
         births: list[Birth] = []
         batches: list[Batch] = []
