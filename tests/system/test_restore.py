@@ -12,7 +12,7 @@ from prahari_wire.display import DisplayConfig, PlaylistItem, TextContent
 from prahari_wire.twin import Desired
 from prometheus_client.parser import text_string_to_metric_families
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 BOX = "ecb-09"
 
 
@@ -66,7 +66,7 @@ def test_twins_overrides_commands_and_events_go_on_after_an_older_backup_is_rest
     said = town.do("prahari-hub", "backup", str(town.folder / "backups"))
     assert "MiB in" in said
 
-    for number in range(3):
+    for number in range(2):
         put_twin(town, f"TEXT {number}")
         eventually(lambda: town.twin_applied(BOX), "the new configuration")
     put_up(town, "ROAD CLOSED")
@@ -93,4 +93,3 @@ def test_twins_overrides_commands_and_events_go_on_after_an_older_backup_is_rest
     told = text_string_to_metric_families(town.api.get(f"{town.console}/metrics").text)
     found = {sample.name: sample.value for family in told for sample in family.samples}
     assert found["prahari_partitions_owned"] == 16 and found["prahari_devices_loaded"] == 1
-    assert "as they were sealed" in town.do("prahari-hub", "audit", "verify")
