@@ -123,41 +123,32 @@ def _picked(conn: Connection, table: Table, spans: Sequence[datetime], device: s
 def _columns(
     found: Found, times: Sequence[datetime], step: timedelta, checks: Sequence[str]
 ) -> dict[str, dict[str, list[float | None]]]:
-    names = {
-        check
-        for start, block in found
-        for row, check in enumerate(block.checks)
-        if any(block.count[row, 0, slot] for slot in _within(start, block, times, step))
-    }
-    wanted = list(checks) or sorted(names)
-    if not times:
-        return {name: {"min": [], "mean": [], "max": []} for name in wanted}
-    parts = [(_slot(start, times, step), block) for start, block in found]
-    before = max([0, *[-slot for slot, _ in parts]])
-    size = max([len(times), *[slot + block.slots for slot, block in parts]]) + before
-    whole = merged(size, [(slot + before, block) for slot, block in parts])
-    return {name: _column(whole, name, before, len(times)) for name in wanted}
+    """All parts laid onto the asked steps; of every check that was measured in them, or of ``checks``."""
+    first = [(start - times[0]) // step for start, _ in found] if times else []
+    parts = [(slot, _cut(block, slot, len(times))) for slot, (_, block) in zip(first, found, strict=False)]
+    whole = merged(len(times), [(max(slot, 0), block) for slot, block in parts if block.slots])
+    measured = (whole.count > 0).any(axis=(1, 2))
+    wanted = list(checks) or [name for name, said in zip(whole.checks, measured, strict=True) if said]
+    return {name: _column(whole, name) for name in wanted}
 
 
-def _slot(start: datetime, times: Sequence[datetime], step: timedelta) -> int:
-    return (start - times[0]) // step
+def _cut(block: Block, first: int, size: int) -> Block:
+    """The slots of a block that begins at slot ``first`` which lie within 0 to ``size``."""
+    here = slice(max(-first, 0), max(min(size - first, block.slots), 0))
+    arrays = (block.count, block.least, block.mean, block.most)
+    return Block(block.devices, block.checks, *(array[:, :, here] for array in arrays))
 
 
-def _within(start: datetime, block: Block, times: Sequence[datetime], step: timedelta) -> Iterable[int]:
-    first = _slot(start, times, step) if times else 0
-    return [slot for slot in range(block.slots) if 0 <= first + slot < len(times)]
-
-
-def _column(whole: Block, name: str, before: int, size: int) -> dict[str, list[float | None]]:
-    if name not in whole.checks:
-        return {kind: [None] * size for kind in ("min", "mean", "max")}
-    row = whole.checks.index(name)
-    known = (whole.count[row, 0] > 0).tolist()[before : before + size]
+def _column(whole: Block, name: str) -> dict[str, list[float | None]]:
     columns = {"min": whole.least, "mean": whole.mean, "max": whole.most}
+    if name not in whole.checks:
+        return {kind: [None] * whole.slots for kind in columns}
+    row = whole.checks.index(name)
+    known = (whole.count[row, 0] > 0).tolist()
     return {
         kind: [
-            round(value, 2) if said else None
-            for value, said in zip(part[row, 0].tolist()[before : before + size], known, strict=True)
+            value if said else None
+            for value, said in zip(np.round(part[row, 0], 2).tolist(), known, strict=True)
         ]
         for kind, part in columns.items()
     }
