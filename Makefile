@@ -63,7 +63,7 @@ test: setup ## every test, on as many processes as the machine has cores
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 faults: setup ## what breaks, at length: PRAHARI_SEED=… takes one seed again, ARGS="-k hub" some of it
-	@PRAHARI_FAULTS=long $(BIN)/python -m pytest tests/faults -rA --show-capture=no $(ARGS)
+	@PRAHARI_FAULTS=long $(BIN)/python -m pytest tests/faults -v -s --durations=0 $(ARGS)
 
 check: setup ## style, types, layers, dependencies, generated files
 	$(BIN)/ruff check
