@@ -11,6 +11,7 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
+import sqlalchemy as sa
 from cryptography import x509
 from prahari_hub.broker.callout import Peer
 from prahari_hub.broker.role import Broker, open_broker
@@ -138,6 +139,25 @@ async def test_a_revocation_cuts_within_two_seconds_and_refuses_the_next_connect
     again = await asyncio.to_thread(connect, file, box(A).key())
     assert await asyncio.to_thread(again.down.wait, 5)
     assert not again.up.is_set()
+
+
+async def test_what_was_read_before_a_revocation_lets_nobody_in_after_it(desk, box) -> None:
+    await enrol(desk, box(A))
+    reading, revoked = threading.Event(), threading.Event()
+
+    def hold(_conn, _cursor, statement: str, *_: object) -> None:
+        if "certificates" in statement and threading.current_thread().name.startswith("hub.store.read"):
+            reading.set()
+            revoked.wait(20)
+
+    sa.event.listen(desk.store.engine, "after_cursor_execute", hold)
+    reloading = asyncio.create_task(desk.identity.reload(A))
+    assert await asyncio.to_thread(reading.wait, 20)
+    await desk.store.write(lambda unit: desk.identity.revoke(unit, TECHNICIAN, A, "stolen"))
+    revoked.set()
+    await reloading
+    sa.event.remove(desk.store.engine, "after_cursor_execute", hold)
+    assert desk.identity.admission.serials(A) == {}
 
 
 async def test_a_revocation_by_a_command_line_reaches_the_running_hub(

@@ -25,7 +25,7 @@ from prahari_hub.broker.callout import Peer
 from prahari_hub.errors import NotFound, SetupError, Unavailable
 from prahari_hub.http.actor import Actor, system
 from prahari_hub.identity import adoption, certificates, claims
-from prahari_hub.identity.admission import AdmissionTable, Standing
+from prahari_hub.identity.admission import AdmissionTable, Serials, Standing
 from prahari_hub.identity.ca import Authority, open_authority, serial_text, spki_sha256
 from prahari_hub.identity.requests import BadRequest, public_key_of
 from prahari_hub.identity.signer import Signer, open_signer
@@ -111,8 +111,7 @@ class Identity:
 
     async def reload(self, device: str) -> None:
         """Another process changed this device: take its serials anew and cut it if it lost one."""
-        now, before = self.store.clock(), self.admission.serials(device)
-        serials = await self.store.read(lambda conn: certificates.allowed(conn, device, now))
+        before, serials = await self._read_one(device)
         self.admission.put(device, serials)
         retired = device in await self.store.read(self.retired)
         moved = self.admission.set_retired(device, retired)
@@ -122,6 +121,15 @@ class Identity:
             self.store.on_changes(
                 [Change("devices", {"id": device, "service": "retired" if retired else "active"})]
             )
+
+    async def _read_one(self, device: str) -> tuple[Serials, Serials]:
+        """(the table's serials, the store's), of one moment: what this process changed while it read is not taken back."""
+        now = self.store.clock()
+        while True:
+            before = self.admission.serials(device)
+            serials = await self.store.read(lambda conn: certificates.allowed(conn, device, now))
+            if self.admission.serials(device) == before:
+                return before, serials
 
     def on_changes(self, changes: Iterable[Change]) -> None:
         """A device was retired or taken back: it is cut, or let in again; other processes are told."""
