@@ -16,7 +16,7 @@ from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.fleet import registry
 from prahari_hub.fleet.tables import assets, cursors, sites, zones
-from prahari_hub.fleet.tree import ROOT, Tree, asset_node, site_node, zone_node
+from prahari_hub.fleet.tree import DEEPEST, ROOT, Tree, asset_node, site_node, zone_node
 from prahari_hub.http import paging
 from prahari_hub.http.actor import Actor
 from prahari_hub.http.paging import Page
@@ -76,10 +76,16 @@ def bring(
     unit: Unit, actor: Actor, wanted: Sequence[Link], hangs: Mapping[str, str | None]
 ) -> dict[str, int]:
     """A city's topology at once: assets in any order, and the asset of each site. All of it or nothing."""
-    known = set(unit.conn.scalars(sa.select(assets.c.id)))
+    rows = unit.conn.execute(sa.select(assets.c.id, assets.c.parent_id))
+    parents: dict[str, str | None] = {asset: parent for asset, parent in rows}  # noqa: C416
     given = {link.id: link for link in wanted}
-    for link in in_order(given, known):
-        _write(unit, link)
+    ordered = in_order(given, set(parents))
+    parents |= {link.id: link.parent for link in ordered}
+    zone_ids = set(unit.conn.scalars(sa.select(zones.c.id)))
+    for link in ordered:
+        _check(link, zone_ids)
+        _check_depth(link, parents)
+    upsert(unit.conn, assets, [_row(link) for link in ordered], keys=("id",))
     _hang_all(unit, hangs)
     counts = {"assets": len(given), "sites": len(hangs)}
     record(unit, actor, "topology.import", "topology", detail=dict(counts))
@@ -122,20 +128,38 @@ def _hang_all(unit: Unit, hangs: Mapping[str, str | None]) -> None:
 
 
 def _write(unit: Unit, wanted: Link) -> None:
+    _check(wanted, set(unit.conn.scalars(sa.select(zones.c.id))))
+    _check_above(unit.conn, wanted)
+    upsert(unit.conn, assets, _row(wanted), keys=("id",))
+
+
+def _check(wanted: Link, zone_ids: set[str]) -> None:
     registry.check_slug(wanted.id)
     if wanted.kind not in KINDS:
         raise Invalid(f"{wanted.kind[:40]!r} is no kind of asset", ("kind", f"one of {', '.join(KINDS)}"))
-    if wanted.zone is not None:
-        registry.zone_of(unit.conn, wanted.zone)
-    _check_above(unit.conn, wanted)
-    row = {
+    if wanted.zone is not None and wanted.zone not in zone_ids:
+        raise NotFound(f"there is no zone {wanted.zone}")
+
+
+def _check_depth(wanted: Link, parents: Mapping[str, str | None]) -> None:
+    """Conflict when it hangs on itself, also through what stood before, or too deep."""
+    above, steps = wanted.parent, 1
+    while above is not None:
+        if above == wanted.id:
+            raise Conflict(f"{wanted.id} cannot hang on itself")
+        if steps == MAX_DEPTH:
+            raise Conflict(f"assets hang at most {MAX_DEPTH} deep")
+        above, steps = parents.get(above), steps + 1
+
+
+def _row(wanted: Link) -> dict[str, Any]:
+    return {
         "id": wanted.id,
         "kind": wanted.kind,
         "name": registry.check_name(wanted.name),
         "parent_id": wanted.parent,
         "zone_id": wanted.zone,
     }
-    upsert(unit.conn, assets, row, keys=("id",))
 
 
 def _check_above(conn: Connection, wanted: Link) -> None:
@@ -225,24 +249,23 @@ def _above(asset: str | None, zone: str | None) -> str:
     return zone_node(zone) if zone is not None else ROOT
 
 
-def chain_of(conn: Connection, device_site: str | None) -> list[str]:
-    """The nodes above a site, itself first, the fleet last: for one device, without the whole tree."""
-    if device_site is None:
-        return [ROOT]
-    row = conn.execute(sa.select(sites.c.asset_id, sites.c.zone_id).where(sites.c.id == device_site)).first()
-    if row is None:
-        return [ROOT]
-    found, asset, zone = [site_node(device_site)], row.asset_id, row.zone_id
-    while asset is not None and len(found) <= 2 * MAX_DEPTH:
-        found.append(asset_node(asset))
-        above = conn.execute(
-            sa.select(assets.c.parent_id, assets.c.zone_id).where(assets.c.id == asset)
-        ).one()
-        asset, zone = above.parent_id, above.zone_id
-    while zone is not None and len(found) <= 4 * MAX_DEPTH:
-        found.append(zone_node(zone))
-        zone = conn.scalar(sa.select(zones.c.parent_id).where(zones.c.id == zone))
+def chain_of(conn: Connection, node: str) -> list[str]:
+    """The nodes above a place, itself first, the fleet last: for one place, without the whole tree."""
+    found: list[str] = []
+    while node != ROOT and len(found) < DEEPEST:
+        found.append(node)
+        node = _next_above(conn, node)
     return [*found, ROOT]
+
+
+def _next_above(conn: Connection, node: str) -> str:
+    kind, _, name = node.partition("/")
+    if kind == "zone":
+        parent = conn.scalar(sa.select(zones.c.parent_id).where(zones.c.id == name))
+        return zone_node(parent) if parent is not None else ROOT
+    table, above = (sites, sites.c.asset_id) if kind == "site" else (assets, assets.c.parent_id)
+    row = conn.execute(sa.select(above, table.c.zone_id).where(table.c.id == name)).first()
+    return ROOT if row is None else _above(row[0], row[1])
 
 
 def kinds(conn: Connection, nodes: Sequence[str]) -> list[str]:

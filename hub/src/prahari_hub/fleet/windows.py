@@ -175,7 +175,7 @@ def covering(conn: Connection, device: str, now: datetime) -> list[Window]:
     if not running:
         return []
     site = conn.scalar(sa.select(devices.c.site_id).where(devices.c.id == device))
-    places = {f"device/{device}", *topology.chain_of(conn, site)}
+    places = {f"device/{device}", *topology.chain_of(conn, site_node(site))}
     return [window for window in running if window.node in places]
 
 

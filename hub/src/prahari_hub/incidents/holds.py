@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row
 
 from prahari_hub.fleet import topology, windows
 from prahari_hub.fleet.tables import devices
+from prahari_hub.fleet.tree import site_node
 from prahari_hub.incidents.rules import ALWAYS, suppresses
 from prahari_hub.incidents.service import tell, write_log
 from prahari_hub.incidents.tables import incidents
@@ -22,56 +23,57 @@ MAINTENANCE = "maintenance"
 ACTOR = "system:windows"
 
 
-def reason(conn: Connection, row: Row[Any], now: datetime) -> str | None:
-    """Why nobody is told of an incident now: the id of a window, or MAINTENANCE; None if somebody is."""
-    if row.kind in ALWAYS:
-        return None
-    running = windows.holding(conn, now)
-    service, site = None, row.scope_id if row.scope_type == "site" else None
-    if row.device_id is not None:
-        service, site = conn.execute(
-            sa.select(devices.c.service, devices.c.site_id).where(devices.c.id == row.device_id)
-        ).one()
-    if service == "maintenance":
-        return MAINTENANCE
-    if not running:
-        return None
-    window = windows.first_of(
-        [one for one in running if suppresses(one.kind, row.kind)], _places(conn, row, site)
-    )
-    return window.id if window else None
-
-
-def _places(conn: Connection, row: Row[Any], site: str | None) -> list[str]:
-    if row.device_id is not None:
-        return [f"device/{row.device_id}", *topology.chain_of(conn, site)]
-    if row.scope_type == "site":
-        return topology.chain_of(conn, site)
-    return list(topology.load(conn).chain(f"{row.scope_type}/{row.scope_id}"))
-
-
 def is_held(conn: Connection, incident: str, now: datetime) -> bool:
     """Asked again when a step is planned and when it is sent, because a window may have begun since the last ``refresh``."""
-    row = conn.execute(sa.select(incidents).where(incidents.c.id == incident)).one_or_none()
-    return row is not None and reason(conn, row, now) is not None
+    row = conn.execute(_OPEN.where(incidents.c.id == incident)).one_or_none()
+    return row is not None and _Reasons(conn, now).of(row) is not None
 
 
 def refresh(unit: Unit) -> None:
     """Put open incidents on hold and take them off as windows begin and end and devices go into maintenance."""
-    in_maintenance = sa.select(devices.c.id).where(devices.c.service == "maintenance")
-    maybe: list[sa.ColumnElement[bool]] = [
-        incidents.c.hold.is_not(None),
-        incidents.c.device_id.in_(in_maintenance),
-    ]
-    if windows.holding(unit.conn, unit.now):
-        maybe.append(sa.true())
-    query = sa.select(incidents).where(
-        incidents.c.resolved_at.is_(None), incidents.c.kind.not_in(ALWAYS), sa.or_(*maybe)
-    )
+    reasons = _Reasons(unit.conn, unit.now)
+    query = _OPEN.where(incidents.c.resolved_at.is_(None), incidents.c.kind.not_in(ALWAYS))
+    if not reasons.running:
+        query = query.where(sa.or_(incidents.c.hold.is_not(None), devices.c.service == MAINTENANCE))
     for row in unit.conn.execute(query).all():
-        why = reason(unit.conn, row, unit.now)
+        why = reasons.of(row)
         if why != row.hold:
             _set(unit, row, why)
+
+
+_OPEN = sa.select(incidents, devices.c.service, devices.c.site_id.label("stands_at")).outerjoin(
+    devices, devices.c.id == incidents.c.device_id
+)
+
+
+class _Reasons:
+    """Why nobody is told of an incident now: the id of a window, or MAINTENANCE. Places are looked up once each."""
+
+    def __init__(self, conn: Connection, now: datetime) -> None:
+        self._conn = conn
+        self.running = windows.holding(conn, now)
+        self._chains: dict[str, list[str]] = {}
+
+    def of(self, row: Row[Any]) -> str | None:
+        if row.kind in ALWAYS:
+            return None
+        if row.service == MAINTENANCE:
+            return MAINTENANCE
+        running = [one for one in self.running if suppresses(one.kind, row.kind)]
+        if not running:
+            return None
+        window = windows.first_of(running, self._places(row))
+        return window.id if window else None
+
+    def _places(self, row: Row[Any]) -> list[str]:
+        if row.device_id is not None:
+            return [f"device/{row.device_id}", *self._above(site_node(row.stands_at))]
+        return self._above(f"{row.scope_type}/{row.scope_id or ''}")
+
+    def _above(self, node: str) -> list[str]:
+        if node not in self._chains:
+            self._chains[node] = topology.chain_of(self._conn, node)
+        return self._chains[node]
 
 
 def _set(unit: Unit, row: Row[Any], why: str | None) -> None:

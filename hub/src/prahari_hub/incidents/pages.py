@@ -186,7 +186,7 @@ def _around(conn: Connection, found: Incident) -> dict[str, Any]:
     """What an incident belongs to: the places above it, the incident that took it in, its devices, and the window it waits for."""
     above: list[tuple[str, str]] = []
     if found.device is None:
-        nodes = list(topology.load(conn).chain(f"{found.scope_type}/{found.scope or ''}"))[:-1]
+        nodes = topology.chain_of(conn, f"{found.scope_type}/{found.scope or ''}")[:-1]
         named = topology.names(conn, nodes)
         above = list(zip(topology.kinds(conn, nodes), named.values(), strict=True))
     waits = windows.get(conn, found.hold) if found.hold and found.hold != holds.MAINTENANCE else None

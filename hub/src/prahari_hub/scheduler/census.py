@@ -40,17 +40,17 @@ class Standing(NamedTuple):
 
 @dataclass
 class Census:
-    """``look`` before each use."""
+    """``look`` before each use. Whoever may read at leisure looks after KEPT already, so that no writer has to wait for it."""
 
     tree: Tree = field(default_factory=lambda: Tree({}))
     devices: dict[str, int] = field(default_factory=dict)
     _version: int = -1
     _at: datetime | None = None
 
-    def look(self, conn: Connection, now: datetime) -> None:
-        """Read the tree and the devices by place again if they changed or are old."""
+    def look(self, conn: Connection, now: datetime, *, kept: timedelta = 2 * KEPT) -> None:
+        """Read the tree and the devices by place again if they changed or are older than ``kept``."""
         version = topology.version(conn)
-        if version == self._version and self._at is not None and timedelta() <= now - self._at < KEPT:
+        if version == self._version and self._at is not None and timedelta() <= now - self._at < kept:
             return
         self.tree = topology.load(conn)
         query = sa.select(devices.c.site_id, sa.func.count()).where(_counts).group_by(devices.c.site_id)

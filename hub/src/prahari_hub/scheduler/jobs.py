@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
 
 from prahari_hub.access import chain
 from prahari_hub.fleet import commands, history, journal, quota, uploads
@@ -27,21 +29,23 @@ HOUR_S = 3600.0
 
 class Job(NamedTuple):
     """``run`` is one transaction; a true result says that there is more to do at once. ``wakes``: topics of changes that
-    do not wait for the clock. ``ends``: deletes what is old or ends what is over, and waits while the clock is not trusted."""
+    do not wait for the clock. ``prepare`` reads before it, at leisure. ``ends``: deletes what is old or ends what is over,
+    and waits while the clock is not trusted."""
 
     name: str
     every_s: float
     run: Callable[[Unit], object]
     wakes: frozenset[str] = frozenset()
     ends: bool = False
+    prepare: Callable[[Connection, datetime], object] | None = None
 
 
 def jobs(settings: Settings) -> list[Job]:
     flaps = Flapping(settings.flapping_per_hour, timedelta(seconds=settings.flapping_quiet_s))
     silence = Silence(bars_of(settings), flaps)
     return [
-        Job("transitions", 1.0, partial(tell_incidents, silence=silence), frozenset({"transitions"})),
-        Job("incidents.hold", 1.0, _once(holds.refresh), frozenset({"windows"})),
+        Job("transitions", 1.0, partial(tell_incidents, silence=silence), frozenset({"transitions"}), prepare=silence.prepare),
+        Job("incidents.hold", 5.0, _once(holds.refresh), frozenset({"windows"})),
         Job("outages.settle", 5.0, _once(silence.settle)),
         Job("clones.end", 60.0, _once(clones.end_quiet), ends=True),
         Job("windows.follow", 5.0, _once(silence.follow)),

@@ -57,7 +57,11 @@ class Scheduler:
                 await self._run(job)
 
     async def _run(self, job: Job) -> None:
+        prepare = job.prepare
         try:
+            if prepare is not None:
+                now = self._store.clock()
+                await self._store.read(lambda conn: prepare(conn, now))
             if await self._store.write(partial(self._transact, job)) is True:
                 self._due_s[job.name] = self._mono()
         except Unavailable as error:

@@ -56,6 +56,10 @@ class Silence:
         self._flaps = flaps
         self._census = Census()
 
+    def prepare(self, conn: Connection, now: datetime) -> None:
+        """Outside any transaction that writes: bring the copy up to date."""
+        self._census.look(conn, now, kept=census.KEPT)
+
     def back(self, unit: Unit, told: Sequence[Transition]) -> None:
         """Devices speak again: they leave their outages, and their own incidents clear."""
         ids = [transition.device for transition in told]
