@@ -59,11 +59,11 @@ def test_a_hub_whose_clock_steps_loses_nothing_and_calls_nobody_offline(place: A
     since, kept = place.last_transition(), place.rows("SELECT count(*) FROM events")[0][0]
     place.hands.turn("hub", step())
     try:
-        place.press(box)
-        time.sleep(3)
+        place.light_press(field.devices[0])
+        time.sleep(2)
     finally:
         place.hands.turn("hub", 0)
-    place.press(box)
+    place.light_press(field.devices[0])
     place.settle(field)
     place.all_online(field, box)
     assert place.called_offline(since) == []
