@@ -30,8 +30,6 @@ NAMED_POSTGRES = os.environ.get("PRAHARI_TEST_POSTGRES")
 PACKAGES = {
     "Xvfb": "xvfb",
     "initdb": "postgresql",
-    "pg_dump": "postgresql-client",
-    "pg_restore": "postgresql-client",
     "nft": "nftables",
     "chronyd": "chrony",
     "systemd-analyze": "systemd",

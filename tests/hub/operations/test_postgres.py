@@ -27,7 +27,7 @@ from .conftest import populate
 
 NOW = datetime(2026, 11, 22, 3, 15, tzinfo=UTC)
 LATER = NOW + timedelta(hours=6)
-pytestmark = pytest.mark.needs("initdb", "pg_dump", "pg_restore")
+pytestmark = pytest.mark.needs("initdb")
 
 
 @pytest.fixture
