@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from prahari_hub.fleet.presence import Limits, Presence
 from prahari_hub.fleet.tables import blind_spells, devices, transitions
 from prahari_hub.ingest.columns import CHECKS, CODE, NO_STATE
 from prahari_hub.ingest.memory import Memory
-from prahari_wire.topics import Up, partition
+from prahari_wire.topics import Up, mapped_subject, partition
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 IDS = st.from_regex(r"[a-z0-9][a-z0-9-]{2,31}", fullmatch=True)
@@ -179,3 +180,21 @@ def test_a_value_that_is_not_there_spoils_no_sum() -> None:
     assert (found.count.tolist(), found.least.tolist()) == ([[2, 1]], [[1.0, 5.0]])
     assert (found.mean.tolist(), found.most.tolist()) == ([[2.0, 5.0]], [[3.0, 5.0]])
     assert bucket.rollup(0, [0], ["dev-1"], ["a", "b"]) is None
+
+
+async def test_a_full_lane_drops_heartbeats_and_no_event_and_nobodys_silence_counts(
+    hub: Any, box: Any, new_box: Any
+) -> None:
+    other = new_box("pune-cam-01")
+    await hub.say(box, Up.BIRTH, box.birth())
+    await hub.say(other, Up.BIRTH, other.birth())
+    hub.ingest.beats._messages = 1
+    health = mapped_subject(other.device, Up.HEALTH).encode()
+    event = mapped_subject(box.device, Up.EVENT).encode()
+    for _ in range(100):
+        hub.time.pass_s(1)
+        hub.ingest.receive([(health, b"{}"), (health, b"{}"), (event, json.dumps(box.batch()).encode())])
+        await hub.ingest.flusher.sweep()
+    assert hub.ingest.beats.dropped == 200
+    assert len(hub.ingest.queue) == 100
+    assert hub.ingest.memory.columns.state[hub.ingest.memory.columns.row(other.device)] == CODE["online"]

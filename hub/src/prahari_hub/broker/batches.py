@@ -119,5 +119,5 @@ class BatchClient(Client):
 
     async def untap(self, subscription: Subscription) -> None:
         """Nothing more comes after this."""
-        await subscription.unsubscribe()
         self._ps.sinks.pop(b"%d" % subscription._id, None)
+        await subscription.unsubscribe()

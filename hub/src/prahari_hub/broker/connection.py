@@ -156,8 +156,11 @@ class Bus:
         return found
 
     async def untap(self, subscription: Subscription) -> None:
-        """End a tap; while the connection is lost the broker has forgotten it already."""
-        await self._open.untap(subscription)
+        """End a tap; a connection that is closed has ended it already."""
+        try:
+            await self._open.untap(subscription)
+        except Error as error:
+            log.info("a subscription of %s had ended before: %s", self.name, error)
 
     async def _lost(self) -> None:
         if not self._closing:
