@@ -21,9 +21,11 @@ from prahari_hub.fleet import registry, windows
 from prahari_hub.fleet.facts import Fact, Transition
 from prahari_hub.fleet.tables import devices
 from prahari_hub.http.actor import Actor, Role
-from prahari_hub.incidents import actions, holds, queries, service
+from prahari_hub.incidents import actions, holds, outages, queries, service
+from prahari_hub.incidents.outages import Silent
 from prahari_hub.incidents.queries import Filter
 from prahari_hub.incidents.tables import notifications
+from prahari_hub.scheduler.channels import Call, letter
 from prahari_hub.scheduler.escalation import ATTEMPTS, Escalation
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store
@@ -431,3 +433,16 @@ async def test_a_call_from_a_call_box_waits_for_no_window(store: Store, hook, re
 def listed(store: Store) -> queries.Incident:
     (found,) = store.read_sync(lambda conn: queries.page(conn, Filter())).items
     return found
+
+
+async def test_an_outage_is_told_once_with_its_place_and_how_many_it_holds(
+    store: Store, hook, receiver, clock, tmp_path: Path
+) -> None:
+    silent = [Silent("pune-ecb-01", clock.now)]
+    store.write_sync(lambda unit: outages.begin(unit, "asset/sw-12", silent, devices=1))
+    clock.pass_(301)
+    await tick(store, hook)
+    (told,) = [json.loads(body)["incident"] for _, _, body in receiver.got]
+    assert (told["device"], told["scope"], told["children"]) == (None, "sw-12", 1)
+    found = letter(Call(1, 1, listed(store), clock.now), "hub@city.example", "asha@city.example")
+    assert found["Subject"] == "[major] sw-12: 1 of 1 devices silent: asset sw-12"

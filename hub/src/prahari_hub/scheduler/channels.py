@@ -102,6 +102,9 @@ def document(call: Call) -> dict[str, Any]:
             "device": incident.device,
             "peripheral": incident.peripheral,
             "site": incident.site,
+            "scope_type": incident.scope_type,
+            "scope": incident.scope,
+            "children": incident.children,
             "opened_at": incident.opened_at.isoformat(),
             "count": incident.count,
             "active": incident.active,
@@ -163,11 +166,12 @@ def _reason(error: Exception) -> str:
 
 def letter(call: Call, sender: str, recipients: str) -> EmailMessage:
     incident = call.incident
-    where = " / ".join(part for part in (incident.site, incident.device, incident.peripheral) if part)
+    place = f"{incident.scope_type} {incident.scope or ''}".strip() if incident.device is None else None
+    where = " / ".join(part for part in (place, incident.site, incident.device, incident.peripheral) if part)
     message = EmailMessage()
     message["From"] = sender
     message["To"] = recipients
-    message["Subject"] = one_line(f"[{incident.severity}] {incident.title}: {incident.device}")
+    message["Subject"] = one_line(f"[{incident.severity}] {incident.title}: {incident.device or place}")
     message["Date"] = format_datetime(call.at)
     message["Message-ID"] = make_msgid(str(call.delivery), "prahari.invalid")
     message.set_content(
