@@ -124,8 +124,9 @@ class Place:
         env = {**self.env, **{f"PRAHARI_{key.upper()}": _text(value) for key, value in settings.items()}}
         program = Program(name, [installed("prahari-hub"), "serve"], self.folder / f"{name}.log", env)
         self.workers[name] = program
-        if "status_port" in settings:
-            self.status.append(f"http://127.0.0.1:{settings['status_port']}")
+        if "metrics_port" in settings:
+            port = settings["metrics_port"] + self.settings.port_offset
+            self.status.append(f"http://127.0.0.1:{port}")
         return program
 
     def _ready(self, program: Program, console: str, within_s: float) -> None:

@@ -39,6 +39,7 @@ from bench.state import (
 SECONDS = 60.0
 STEPS = (15_000, 20_000, 25_000, 30_000, 35_000, 40_000)
 WORKERS = 2
+METRICS_PORT = 9464
 ON = "PostgreSQL, two ingest workers: "
 
 
@@ -123,7 +124,7 @@ class Apart(Place):
                 roles="ingest",
                 nats_url=f"nats://127.0.0.1:{self.settings.nats_port}",
                 nats_seed_file=str(self.settings.home / "broker" / "keys.json"),
-                status_port=free_port(),
+                metrics_port=METRICS_PORT + number,
             )
         for address in self.status[1:]:
             self._ready(self.workers[f"ingest-{self.status.index(address) - 1}"], address, 120)
