@@ -152,6 +152,11 @@ def test_a_planned_power_cut_over_a_zone_is_kept_apart(days: Days) -> None:
     days.step(CAMERA, 9, "offline", "online")
     days.close()
     assert days.rows(availability_days, "day", "device_id")[DAY, CAMERA] == (21 * H, H, 0, 2 * H, 0)
+    days.do(lambda unit: unit.conn.execute(availability_closed.delete()))
+    one = days.store.read_sync(
+        lambda conn: figures.device_days(conn, CAMERA, DAY, date(2026, 3, 2), zone=KOLKATA, now=at(24))
+    )
+    assert one == {DAY: Share(21 * H, H, 0, 2 * H, 0)}
 
 
 def test_maintenance_and_retirement_by_hand_are_counted(days: Days, asha: Any) -> None:

@@ -127,25 +127,25 @@ def first_online(conn: Connection, ids: Sequence[str]) -> dict[str, datetime]:
 
 
 class Chains:
-    """The places above each site, from a tree that is loaded once, when it is first needed."""
+    """The places above a place, from a tree that is loaded once, when it is first needed."""
 
     def __init__(self) -> None:
         self._tree: Tree | None = None
 
-    def __call__(self, conn: Connection, site: str | None) -> Iterable[str]:
+    def __call__(self, conn: Connection, node: str) -> Iterable[str]:
         if self._tree is None:
             self._tree = topology.load(conn)
-        return self._tree.chain(site_node(site))
+        return self._tree.chain(node)
 
 
 class Surroundings:
-    """The blind spells and windows of one span, by device; ``chain`` gives the places above a site."""
+    """The blind spells and windows of one span, by device; ``chain`` gives the places above a place, itself first."""
 
     def __init__(
         self,
         conn: Connection,
         span: Span,
-        chain: Callable[[Connection, str | None], Iterable[str]] = topology.chain_of,
+        chain: Callable[[Connection, str], Iterable[str]] = topology.chain_of,
     ) -> None:
         self._conn = conn
         self._chain = chain
@@ -156,7 +156,7 @@ class Surroundings:
         planned: list[Span] = []
         maintenance: list[Span] = []
         if self._windows:
-            for node in (f"device/{device}", *self._chain(self._conn, site)):
+            for node in (f"device/{device}", *self._chain(self._conn, site_node(site))):
                 for kind, span in self._windows.get(node, ()):
                     (maintenance if kind == MAINTENANCE else planned).append(span)
         return Around(self.blind(partition_of(device)), planned, maintenance)

@@ -127,16 +127,16 @@ def _columns(
     first = [(start - times[0]) // step for start, _ in found] if times else []
     parts = [(slot, _cut(block, slot, len(times))) for slot, (_, block) in zip(first, found, strict=False)]
     whole = merged(len(times), [(max(slot, 0), block) for slot, block in parts if block.slots])
-    measured = (whole.count > 0).any(axis=(1, 2))
-    wanted = list(checks) or [name for name, said in zip(whole.checks, measured, strict=True) if said]
+    measured = {name for row, name in enumerate(whole.checks) if whole.count[row].any()}
+    wanted = list(checks) or sorted(measured)
     return {name: _column(whole, name) for name in wanted}
 
 
 def _cut(block: Block, first: int, size: int) -> Block:
     """The slots of a block that begins at slot ``first`` which lie within 0 to ``size``."""
     here = slice(max(-first, 0), max(min(size - first, block.slots), 0))
-    arrays = (block.count, block.least, block.mean, block.most)
-    return Block(block.devices, block.checks, *(array[:, :, here] for array in arrays))
+    least, mean, most = (array[:, :, here] for array in (block.least, block.mean, block.most))
+    return Block(block.devices, block.checks, block.count[:, :, here], least, mean, most)
 
 
 def _column(whole: Block, name: str) -> dict[str, list[float | None]]:
