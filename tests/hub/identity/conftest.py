@@ -155,7 +155,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def desk(database_url: str, tmp_path: Path, clock: Clock, free_port: Callable[[], int]) -> AsyncIterator[Desk]:
+async def desk(
+    database_url: str, tmp_path: Path, clock: Clock, free_port: Callable[[], int]
+) -> AsyncIterator[Desk]:
     home = tmp_path / "home"
     home.mkdir()
     store = Store.open(database_url, clock=clock)
