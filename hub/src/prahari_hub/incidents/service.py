@@ -6,6 +6,7 @@ nor raises; it may clear what was raised before it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -46,6 +47,20 @@ MAX_SOURCES = 50
 LOG_REPEATS_EVERY = timedelta(minutes=1)
 ACK_COVERS = timedelta(minutes=5)
 """A new call or person so long after the acknowledgement may be another matter: somebody has to look again."""
+_OPEN = sa.select(incidents).where(
+    incidents.c.key == sa.bindparam("b_key"), incidents.c.resolved_at.is_(None)
+)
+_LAST = (
+    sa.select(incidents.c.detail)
+    .where(incidents.c.key == sa.bindparam("b_key"))
+    .order_by(incidents.c.id.desc())
+    .limit(1)
+)
+_TWIN = sa.select(twins.c.document).where(twins.c.device_id == sa.bindparam("b_device"))
+_SERVICE = sa.select(devices.c.service).where(devices.c.id == sa.bindparam("b_device"))
+_NEW, _LOG = incidents.insert(), incident_log.insert()
+_CHANGE = incidents.update().where(incidents.c.id == sa.bindparam("b_id"))
+"""Built once: an event costs a handful of statements, and building one costs as much as running it."""
 log = structlog.get_logger(__name__)
 
 
@@ -102,7 +117,7 @@ def _config(conn: Connection, fact: Fact) -> Config:
 
 def desired_of(conn: Connection, device: str) -> Desired | None:
     """The device's twin; None if it has none that can be read."""
-    document = conn.execute(sa.select(twins.c.document).where(twins.c.device_id == device)).scalar()
+    document = conn.execute(_TWIN, {"b_device": device}).scalar()
     if document is None:
         return None
     try:
@@ -133,19 +148,12 @@ def _had_its_incident(conn: Connection, verdict: Raise) -> bool:
     """Whether this very source was part of the last incident under its key, which somebody has closed meanwhile."""
     if verdict.source is None:
         return False
-    query = (
-        sa.select(incidents.c.detail)
-        .where(incidents.c.key == verdict.key)
-        .order_by(incidents.c.id.desc())
-        .limit(1)
-    )
-    detail = conn.execute(query).scalar() or {}
+    detail = conn.execute(_LAST, {"b_key": verdict.key}).scalar() or {}
     return verdict.source == detail.get("track") or verdict.source in detail.get("active", [])
 
 
 def _open_row(conn: Connection, key: str) -> Row[Any] | None:
-    query = sa.select(incidents).where(incidents.c.key == key, incidents.c.resolved_at.is_(None))
-    return conn.execute(query).first()
+    return conn.execute(_OPEN, {"b_key": key}).first()
 
 
 def _open(unit: Unit, cause: Cause, verdict: Raise) -> None:
@@ -155,36 +163,36 @@ def _open(unit: Unit, cause: Cause, verdict: Raise) -> None:
     detail = verdict.detail | cause.as_detail()
     if verdict.source:
         detail["active"] = [verdict.source]
-    unit.conn.execute(
-        incidents.insert().values(
-            id=incident,
-            key=verdict.key,
-            kind=verdict.kind,
-            severity=str(verdict.severity),
-            rank=RANK[verdict.severity],
-            device_id=cause.device,
-            peripheral=cause.peripheral,
-            site_id=cause.site,
-            title=verdict.title,
-            detail=detail,
-            opened_at=unit.now,
-            last_at=unit.now,
-            count=1,
-            snapshot=verdict.snapshot,
-            version=1,
-        )
-    )
+    values = {
+        "id": incident,
+        "key": verdict.key,
+        "kind": verdict.kind,
+        "severity": str(verdict.severity),
+        "rank": RANK[verdict.severity],
+        "device_id": cause.device,
+        "peripheral": cause.peripheral,
+        "site_id": cause.site,
+        "title": verdict.title,
+        "detail": detail,
+        "opened_at": unit.now,
+        "last_at": unit.now,
+        "count": 1,
+        "snapshot": verdict.snapshot,
+        "version": 1,
+    }
+    unit.conn.execute(_NEW, values)
     write_log(unit, incident, HUB, "opened", event=cause.ulid)
-    tell(unit, incident, "opened")
+    _tell(unit, {"acked_at": None, "cleared_at": None, "resolved_at": None} | values, "opened")
 
 
 def _is_planned(unit: Unit, device: str, kind: str) -> bool:
     """Whether the device is out of service or under a window that explains it."""
     if kind in ALWAYS:
         return False
-    service = unit.conn.execute(sa.select(devices.c.service).where(devices.c.id == device)).scalar()
-    if service in ("maintenance", "retired"):
+    if unit.conn.execute(_SERVICE, {"b_device": device}).scalar() in ("maintenance", "retired"):
         return True
+    if not unit.once("windows", lambda: windows.holding(unit.conn, unit.now)):
+        return False
     return any(suppresses(one.kind, kind) for one in windows.covering(unit.conn, device, unit.now))
 
 
@@ -202,7 +210,7 @@ def _join(unit: Unit, cause: Cause, verdict: Raise, row: Row[Any]) -> None:
         detail["active"] = active
     news = verdict.kind == events.PRESS or (verdict.source is not None and not known)
     again = news and row.acked_at is not None and unit.now - row.acked_at > ACK_COVERS
-    _update(
+    now = _update(
         unit,
         row,
         detail=detail,
@@ -224,7 +232,7 @@ def _join(unit: Unit, cause: Cause, verdict: Raise, row: Row[Any]) -> None:
     if verdict.kind == events.PRESS and row.acked_at is not None:
         state = Lamp.BLINKING if again else Lamp.STEADY
         lamp.light(unit, cause.device, cause.peripheral, incident=row.id, state=state)
-    tell(unit, row.id, "repeated")
+    _tell(unit, now, "repeated")
 
 
 def _unacknowledged(unit: Unit, row: Row[Any]) -> dict[str, Any]:
@@ -253,45 +261,47 @@ def _clear(unit: Unit, cause: Cause, verdict: Clear, row: Row[Any]) -> None:
     values["cleared_at"] = unit.now
     if row.kind in SELF_CLOSING and row.acked_at is not None:
         values |= {"resolved_at": unit.now, "resolved_by": HUB}
-    _update(unit, row, **values)
+    now = _update(unit, row, **values)
     write_log(unit, row.id, HUB, "cleared", event=cause.ulid)
     if "resolved_at" in values:
         write_log(unit, row.id, HUB, "resolved")
-    tell(unit, row.id, "cleared")
+    _tell(unit, now, "cleared")
 
 
-def _update(unit: Unit, row: Row[Any], **values: Any) -> None:
-    unit.conn.execute(
-        incidents.update().where(incidents.c.id == row.id).values(**values, version=row.version + 1)
-    )
+def _update(unit: Unit, row: Row[Any], **values: Any) -> dict[str, Any]:
+    """Change these columns; the whole row as it is now."""
+    changed = values | {"version": row.version + 1}
+    unit.conn.execute(_CHANGE, changed | {"b_id": row.id})
+    return {**row._mapping, **changed}
 
 
 def write_log(
     unit: Unit, incident: str, actor: str, action: str, *, text: str | None = None, event: str | None = None
 ) -> None:
-    unit.conn.execute(
-        incident_log.insert().values(
-            incident_id=incident, at=unit.now, actor=actor, action=action, text=text, event_ulid=event or None
-        )
-    )
+    row = {"incident_id": incident, "at": unit.now, "actor": actor, "action": action, "text": text}
+    unit.conn.execute(_LOG, row | {"event_ulid": event or None})
 
 
 def tell(unit: Unit, incident: str, action: str) -> None:
     """Tell browsers what a queue needs to decide whether to fetch."""
     row = unit.conn.execute(sa.select(incidents).where(incidents.c.id == incident)).one()
+    _tell(unit, row._mapping, action)
+
+
+def _tell(unit: Unit, row: Mapping[Any, Any], action: str) -> None:
     unit.tell(
         "incidents",
-        id=row.id,
+        id=row["id"],
         action=action,
-        kind=row.kind,
-        severity=row.severity,
-        device=row.device_id,
-        title=row.title,
-        opened_at=row.opened_at.isoformat(),
-        acknowledged=row.acked_at is not None,
-        active=row.cleared_at is None,
-        open=row.resolved_at is None,
-        version=row.version,
+        kind=row["kind"],
+        severity=row["severity"],
+        device=row["device_id"],
+        title=row["title"],
+        opened_at=row["opened_at"].isoformat(),
+        acknowledged=row["acked_at"] is not None,
+        active=row["cleared_at"] is None,
+        open=row["resolved_at"] is None,
+        version=row["version"],
     )
 
 

@@ -61,6 +61,14 @@ class Unit:
     now: datetime
     changes: list[Change] = field(default_factory=list)
     callbacks: list[Callable[[], None]] = field(default_factory=list)
+    known: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, what: str, read: Callable[[], T]) -> T:
+        """What ``read`` gives, read once a transaction: for what many events of one transaction ask and none of them changes."""
+        if what not in self.known:
+            self.known[what] = read()
+        found: T = self.known[what]
+        return found
 
     def tell(self, topic: str, **data: Any) -> None:
         """Tell the live feed once the transaction is on disk."""
