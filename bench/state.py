@@ -259,6 +259,11 @@ def highest(
     """Steps up until heartbeats are dropped, left out or pile up."""
     best = None
     for rate in steps if scale == 1 else steps[:3]:
+        if rate > devices:
+            say(
+                f"{rate:,}/s would be more than one a second from each device, which the hub refuses as a flood"
+            )
+            break
         took = at_rate(place, lanes, devices, rate)
         results.details.setdefault("rates", {})[rate] = took
         say(f"{rate:,}/s: {took}")
