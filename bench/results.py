@@ -21,7 +21,9 @@ class Results:
     """``rows`` make the table, ``details`` what stands behind them."""
 
     def __init__(self, name: str) -> None:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended and the rows are printed
+        signal.signal(
+            signal.SIGTERM, lambda *_: sys.exit(1)
+        )  # so that what was started is ended and the rows are printed
         self.name = name
         self.rows: list[Row] = []
         self.details: dict[str, Any] = {}

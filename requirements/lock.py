@@ -32,7 +32,15 @@ LOCKS = {
     "hub.txt": ["hub/pyproject.toml"],
     "provisioning.txt": ["provisioning/pyproject.toml"],
     "dev.txt": [
-        *("agent/pyproject.toml", "--extra", "litert", "hub/pyproject.toml", "--extra", "export", "provisioning/pyproject.toml"),
+        *(
+            "agent/pyproject.toml",
+            "--extra",
+            "litert",
+            "hub/pyproject.toml",
+            "--extra",
+            "export",
+            "provisioning/pyproject.toml",
+        ),
         "requirements/dev.in",
     ],
 }

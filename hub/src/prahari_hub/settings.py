@@ -123,7 +123,7 @@ class Settings(BaseSettings):
     flush_s: float = Field(
         5,
         gt=0,
-        description="how often changes that heartbeats bring are written; in fleets beyond 5,000 devices the newest values follow within 30 s",
+        description="how often changes that heartbeats bring are written; beyond 5,000 devices the newest values follow within 30 s",
     )
     keep_events_days: int | None = Field(
         None, ge=7, description="events and transitions are deleted when so old; never if left out"

@@ -14,7 +14,7 @@ KINDS = ("up_s", "down_s", "unknown_s", "planned_s", "maintenance_s")
 
 def upgrade() -> None:
     for name in ("health_buckets", "health_hours", "health_days", "health_months"):
-        rolled = [sa.Column("rolled", sa.Boolean(), nullable=False)] if name == "health_hours" else []
+        rolled: list[sa.Column[bool]] = [sa.Column("rolled", sa.Boolean(), nullable=False)] if name == "health_hours" else []
         op.create_table(
             name,
             sa.Column("start", UtcDateTime(), nullable=False),
