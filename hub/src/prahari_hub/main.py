@@ -29,7 +29,7 @@ from prahari_hub.identity.peer import device_listener
 from prahari_hub.identity.service import Identity, open_identity
 from prahari_hub.incidents import lamp
 from prahari_hub.incidents import service as incidents
-from prahari_hub.ingest.handlers import BIRTH_HOOKS, table
+from prahari_hub.ingest.handlers import BIRTH_HOOKS, BirthHook, table
 from prahari_hub.ingest.role import Ingest
 from prahari_hub.live.feed import Feed
 from prahari_hub.live.relay import Listening, Relay
@@ -137,7 +137,8 @@ async def open_hub(settings: Settings, stack: AsyncExitStack) -> Hub:
     hub = Hub(settings, store, identity, broker, relay, own, Trust(accept=settings.accept_clock))
     stack.callback(hub.feed.close)
     hub.listeners += [hub.feed.publish, identity.on_changes]
-    store.on_changes = tell(hub.hear, relay.send)
+    alone_here = store.engine.dialect.name == "sqlite"  # no other process could listen
+    store.on_changes = hub.hear if alone_here else tell(hub.hear, relay.send)
     return hub
 
 
@@ -187,7 +188,7 @@ async def start_ingest(hub: Hub, stack: AsyncExitStack) -> None:
         handlers=table(incidents.on_event),
         limits=Limits(settings.suspect_s, settings.offline_s, settings.heartbeat_s),
         flush_s=settings.flush_s,
-        birth_hooks=(*BIRTH_HOOKS, lamp.on_birth),
+        birth_hooks=(*BIRTH_HOOKS, BirthHook(lamp.pressed, lamp.on_birth)),
         partitions=(),
     )
     ingest.window_s = lambda: reconnect_window_s(ingest.fleet_size, settings.admission_rate)

@@ -8,7 +8,7 @@ What the device says is the truth: it also corrects what the hub has concluded. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -195,6 +195,12 @@ def reported(unit: Unit, fact: Fact) -> None:
         .values(state=str(said), state_at=unit.now, next_send_at=None, result=body.result, error=body.error)
     )
     _tell(unit, body.command, fact.device, said)
+
+
+def waited_for(conn: Connection, ids: Sequence[str]) -> set[str]:
+    """Those of many devices that have commands which are not answered."""
+    where = commands.c.device_id.in_(ids) & commands.c.state.in_(_words(UNANSWERED))
+    return set(conn.scalars(sa.select(commands.c.device_id).where(where)))
 
 
 def on_birth(unit: Unit, device: str) -> None:

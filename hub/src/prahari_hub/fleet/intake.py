@@ -96,27 +96,65 @@ def places(conn: Connection, ids: Iterable[str]) -> dict[str, Place]:
 
 
 def born(unit: Unit, device: str, message: BirthMessage, received_at: datetime) -> None:
-    """Write a session's first word and let everything that waits for the device be sent now."""
-    body = message.body
-    unit.conn.execute(
-        devices.update()
-        .where(devices.c.id == device)
-        .values(
-            born_at=received_at,
-            last_seen=received_at,
-            boot=str(message.boot),
-            conn=message.conn,
-            clock=message.clock,
-            clock_offset_ms=offset_ms(message.at, received_at),
-            birth=body.model_dump(mode="json", by_alias=True),
-            service=sa.case((devices.c.service == "registered", "active"), else_=devices.c.service),
-        )
+    """Write one session's first word, see ``born_all``."""
+    born_all(unit, [(device, message, received_at)])
+
+
+def born_all(unit: Unit, births: Sequence[tuple[str, BirthMessage, datetime]]) -> None:
+    """Write the first words of sessions (device, message, received at), and let everything that waits for these devices be sent now.
+
+    After the broker was away thousands come together: what most of them need is asked and written for all at once.
+    """
+    ids = sorted({device for device, _, _ in births})
+    unit.conn.execute(_BORN, [_born_row(*birth) for birth in births])
+    served, documents = _served(unit.conn, ids), twins.documents(unit.conn, ids)
+    waited_for = commands.waited_for(unit.conn, ids)
+    for device, message, _ in births:
+        body = message.body
+        types = {item.id: str(item.type) for item in body.peripherals}
+        names = twins.names_in(documents.get(device))
+        if served.get(device, {}) != {item: (kind, names.get(item)) for item, kind in types.items()}:
+            serve(unit, device, types, names)
+        if device in documents or body.twin_version is not None:
+            twins.on_birth(unit, device, body.twin_version)
+        if device in waited_for:
+            commands.on_birth(unit, device)
+        unit.tell("devices", id=device)
+
+
+_BORN = (
+    devices.update()
+    .where(devices.c.id == bindparam("b_id"))
+    .values(service=sa.case((devices.c.service == "registered", "active"), else_=devices.c.service))
+    .values(
+        {
+            name: bindparam(name)
+            for name in ("born_at", "last_seen", "boot", "conn", "clock", "clock_offset_ms", "birth")
+        }
     )
-    names = twins.peripheral_names(unit.conn, device)
-    serve(unit, device, {item.id: str(item.type) for item in body.peripherals}, names)
-    twins.on_birth(unit, device, body.twin_version)
-    commands.on_birth(unit, device)
-    unit.tell("devices", id=device)
+)
+
+
+def _born_row(device: str, message: BirthMessage, received_at: datetime) -> dict[str, object]:
+    return {
+        "b_id": device,
+        "born_at": received_at,
+        "last_seen": received_at,
+        "boot": str(message.boot),
+        "conn": message.conn,
+        "clock": str(message.clock),
+        "clock_offset_ms": offset_ms(message.at, received_at),
+        "birth": message.body.model_dump(mode="json", by_alias=True),
+    }
+
+
+def _served(conn: Connection, ids: Sequence[str]) -> dict[str, dict[str, tuple[str, str | None]]]:
+    """{device: {peripheral: (type, name)}}."""
+    found: dict[str, dict[str, tuple[str, str | None]]] = {}
+    query = sa.select(peripherals.c.device_id, peripherals.c.id, peripherals.c.type, peripherals.c.name)
+    for device, peripheral, kind, name in conn.execute(query.where(peripherals.c.device_id.in_(ids))):
+        found.setdefault(device, {})[peripheral] = kind, name
+    return found
 
 
 def offset_ms(device_at: datetime, received_at: datetime) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -147,8 +148,14 @@ def _name_peripherals(unit: Unit, device: str, desired: Desired) -> None:
         unit.conn.execute(peripherals.update().where(where).values(name=config.name))
 
 
-def peripheral_names(conn: Connection, device: str) -> dict[str, str | None]:
-    document = conn.scalar(sa.select(twins.c.document).where(twins.c.device_id == device))
+def documents(conn: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The desired documents of those of many devices that have one."""
+    query = sa.select(twins.c.device_id, twins.c.document).where(twins.c.device_id.in_(ids))
+    return {row.device_id: row.document for row in conn.execute(query)}
+
+
+def names_in(document: Mapping[str, Any] | None) -> dict[str, str | None]:
+    """{peripheral: its name} as a desired document has them."""
     configs: dict[str, dict[str, Any]] = (document or {}).get("peripherals", {})
     return {peripheral: config.get("name") for peripheral, config in configs.items()}
 

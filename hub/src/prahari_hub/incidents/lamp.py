@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -41,6 +42,12 @@ def light(unit: Unit, device: str, peripheral: str | None, *, incident: str, sta
         )
     except HubError as error:
         log.warning("the lamp was not set", device=device, peripheral=peripheral, reason=str(error))
+
+
+def pressed(conn: Connection, ids: Sequence[str]) -> set[str]:
+    """Those of many devices that ever had an incident of a call box."""
+    where = incidents.c.device_id.in_(ids) & (incidents.c.kind == events.PRESS)
+    return set(conn.scalars(sa.select(incidents.c.device_id).where(where).distinct()))
 
 
 def on_birth(unit: Unit, device: str) -> None:

@@ -100,10 +100,8 @@ def commit(
     careful: bool = True,
 ) -> None:
     """Write everything. A handler that fails leaves its event in ``poison``; without ``careful`` it raises HandlerFailed."""
-    for birth in births:
-        intake.born(unit, birth.device, birth.message, birth.received_at)
-        for hook in birth_hooks:
-            hook(unit, birth.device)
+    if births:
+        _bear(unit, births, birth_hooks)
     work = begin(unit, [batch.device for batch in batches], handlers, careful=careful)
     for batch in batches:
         batch.refused, batch.poison, batch.duplicates, batch.stored = [], [], 0, 0
@@ -113,6 +111,14 @@ def commit(
         for birth in births:
             birth.mark = marks.get((birth.device, str(birth.message.body.journal)))
     work.close()
+
+
+def _bear(unit: Unit, births: Sequence[Birth], hooks: Sequence[BirthHook]) -> None:
+    intake.born_all(unit, [(birth.device, birth.message, birth.received_at) for birth in births])
+    ids = sorted({birth.device for birth in births})
+    for hook in hooks:
+        for device in sorted(hook.concerns(unit.conn, ids)):
+            hook.run(unit, device)
 
 
 def _commit_batch(work: Work, batch: Batch) -> None:

@@ -41,7 +41,7 @@ HISTORY_S = 15.0
 CHARTED_AT_ONCE = 1000
 """Devices of such a small fleet."""
 HISTORY_SPREAD_S = 60.0
-PRESENCE_A_TURN = 4000
+PRESENCE_A_TURN = 16_000
 MOST_CLOSED = 3
 """Buckets that wait for a database that takes no writes; the oldest is given up."""
 log = logging.getLogger(__name__)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from prahari_wire import events
+from sqlalchemy import Connection
 
 from prahari_hub.fleet import commands, faults, twins, uploads
 from prahari_hub.fleet.facts import Fact
@@ -12,7 +14,15 @@ from prahari_hub.signage import displays, overrides
 from prahari_hub.store import Unit
 
 Handler = Callable[[Unit, Fact], None]
-BirthHook = Callable[[Unit, str], None]
+
+
+class BirthHook(NamedTuple):
+    """What else happens at a device's birth. ``concerns`` names, in one query, those of many devices for which there is anything to do."""
+
+    concerns: Callable[[Connection, Sequence[str]], set[str]]
+    run: Callable[[Unit, str], None]
+
+
 Handlers = Mapping[str, tuple[Handler, ...]]
 
 
@@ -35,5 +45,5 @@ def table(incident: Handler) -> Handlers:
     }
 
 
-BIRTH_HOOKS: tuple[BirthHook, ...] = (overrides.on_birth,)
+BIRTH_HOOKS: tuple[BirthHook, ...] = (BirthHook(overrides.showing, overrides.on_birth),)
 """What else goes to a device at its birth; the composition root adds the lamps of open incidents."""

@@ -445,7 +445,10 @@ class Memory:
         waits = (columns.state[:count] == UNKNOWN) & (columns.before[:count] == ONLINE)
         return set(np.unique(columns.partitions()[waits]).tolist())
 
-    def take_pending(self) -> list[Told]:
+    def take_pending(self, most: int | None = None) -> list[Told]:
+        """All of them; none where there are more than ``most``: then they do not go along with something that is in a hurry."""
+        if most is not None and len(self.pending) > most:
+            return []
         taken, self.pending = self.pending, []
         return taken
 

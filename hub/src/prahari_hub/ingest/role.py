@@ -43,6 +43,8 @@ from prahari_hub.log import about
 from prahari_hub.store import Change, Store, Unit
 
 FORGET_UNKNOWN_S = 5.0
+STEPS_ALONG = 50
+"""Transitions that go along with a transaction of events; more than that are the flusher's, and no event waits for them."""
 MOST_ALLOWANCES, PURGE_S = 10_000, 10.0
 log = logging.getLogger(__name__)
 
@@ -369,7 +371,7 @@ class Ingest:
         await self._refresh(births, batches)
 
     async def _transact(self, births: list[Birth], batches: list[Batch]) -> bool:
-        steps = self.memory.take_pending()
+        steps = self.memory.take_pending(STEPS_ALONG)
         try:
             try:
                 await self._store.write(lambda unit: self._write(unit, steps, births, batches, careful=False))

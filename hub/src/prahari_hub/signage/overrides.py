@@ -210,6 +210,12 @@ def ensure(unit: Unit, device: str, peripheral: str) -> None:
     insert_new(unit.conn, displays, row, keys=("device_id", "peripheral"))
 
 
+def showing(conn: Connection, ids: Sequence[str]) -> set[str]:
+    """Those of many devices whose displays were ever sent a set."""
+    where = displays.c.device_id.in_(ids) & (displays.c.epoch > 0)
+    return set(conn.scalars(sa.select(displays.c.device_id).where(where)))
+
+
 def on_birth(unit: Unit, device: str) -> None:
     """The device has started or come back: what is in force takes a new epoch, so that its lease begins again."""
     query = sa.select(displays).where(displays.c.device_id == device, displays.c.epoch > 0)
