@@ -130,10 +130,8 @@ def _settled(steps: Sequence[Step]) -> list[Step]:
     found: list[Step] = []
     follows = ""
     for step in reversed(steps):
-        settled = step._replace(before=step.after if step.before == "suspect" else step.before)
-        if step.after == "suspect" and follows:
-            settled = settled._replace(after=follows)
-        found.append(settled)
+        after = follows if step.after == "suspect" and follows else step.after
+        found.append(step._replace(before=after if step.before == "suspect" else step.before, after=after))
         follows = step.after if step.after != "suspect" else follows
     return found[::-1]
 
