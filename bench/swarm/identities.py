@@ -144,6 +144,7 @@ def _device(number: int, now: datetime, born_epoch: int | None) -> dict[str, Any
             "service": "active",
             "born_at": now,
             "last_seen": now,
+            "presence": "online",
             "presence_since": now,
             "boot": payloads.boot_of(number, born_epoch),
             "conn": 1,

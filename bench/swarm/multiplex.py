@@ -91,6 +91,7 @@ class Multiplex:
         self._context = ssl.create_default_context(cafile=str(ca))
         self._started_s = time.monotonic()
         self._outboxes: dict[int, Outbox] = {}
+        self._waiting: set[int] = set()
         self._answers: dict[int, Answers] = {}
         self._frozen: set[int] = set()
         self._owed = 0.0
@@ -144,6 +145,8 @@ class Multiplex:
                 self._turn(lane, now_s)
             self._events(now_s)
             self._repeat(now_s)
+            for lane in self.lanes:
+                self._send(lane, b"")
             self.cpu_s = time.thread_time()
             begun_s = max(begun_s + TICK_S, time.monotonic())
             self._wait(poll, begun_s)
@@ -163,6 +166,8 @@ class Multiplex:
                 if lane.sock is not None and lane.sock.fileno() in ready:
                     self._read(lane)
                     self._send(lane, b"")
+                    if lane.sock is not None and not lane.outgoing:
+                        poll.modify(lane.sock, select.POLLIN)
             if ready and any(lane.outgoing for lane in self.lanes):
                 time.sleep(0.001)
         for lane in self.lanes:
@@ -273,6 +278,7 @@ class Multiplex:
         outbox = self._outbox(number)
         boot, up_s = payloads.boot_of(number, self.epoch), now_s - self._started_s
         outbox.emit(boot, 1, up_s, now_s, kind=kind, peripheral=peripheral, body=body)
+        self._waiting.add(number)
         self._flush(number, outbox, now_s)
 
     def _outbox(self, number: int) -> Outbox:
@@ -290,9 +296,10 @@ class Multiplex:
         if now_s - self._looked_s < 0.25:
             return
         self._looked_s = now_s
-        for number, outbox in list(self._outboxes.items()):
-            if outbox.held and outbox.due_s(welcomed=True) <= now_s:
-                self._flush(number, outbox, now_s)
+        self._waiting = {number for number in self._waiting if self._outboxes[number].held}
+        for number in self._waiting:
+            if self._outboxes[number].due_s(welcomed=True) <= now_s:
+                self._flush(number, self._outboxes[number], now_s)
 
     def _heard(self, topic: str, payload: bytes, now_s: float) -> None:
         _, _, device, _, channel = topic.split("/")

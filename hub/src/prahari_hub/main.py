@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -53,6 +54,9 @@ from prahari_hub.web.app import Parts, console_app
 from prahari_hub.web.listen import Listener, bind
 from prahari_hub.web.status import status_app
 
+SWITCH_S = 0.0002
+"""How long the event loop may keep the writer's thread waiting after each of its statements. SQLite's driver gives Python's lock
+back at every step, and with the usual 5 ms a transaction of 200 statements took seconds while heartbeats were folded in."""
 log = logging.getLogger(__name__)
 
 
