@@ -63,6 +63,7 @@ log = logging.getLogger(__name__)
 def serve(settings: Settings) -> None:
     """Run this process's roles until SIGTERM or SIGINT; SetupError says in one sentence what stands in the way."""
     logs.configure(form=settings.log_format, level=settings.log_level, roles=settings.roles)
+    sys.setswitchinterval(SWITCH_S)
     spool_in(settings.home)
     asyncio.run(run(settings))
 
