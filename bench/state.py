@@ -155,6 +155,9 @@ def measure(place: Place, results: Results, devices: int, scale: float) -> None:
     until(lambda: player.status().get("up") == len(lanes), "the swarm to be connected", within_s=60)
     say("a whole round of heartbeats, so that every device is known to be online")
     time.sleep(HEARTBEAT_S + 5)
+    until(
+        lambda: presence(place).get("online", 0) >= devices, "the store to say so", within_s=180, every_s=2.0
+    )
     results.take("heartbeats alone", lambda: alone(place, results, player, devices, ALONE_S * scale))
     stop(place, player)
     results.take(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -57,6 +58,8 @@ from prahari_hub.web.status import status_app
 SWITCH_S = 0.0002
 """How long the event loop may keep the writer's thread waiting after each of its statements. SQLite's driver gives Python's lock
 back at every step, and with the usual 5 ms a transaction of 200 statements took seconds while heartbeats were folded in."""
+COLLECT = (50_000, 20, 100)
+"""When Python looks for cycles: heartbeats leave none, and looking through what is known of a state's devices takes a second."""
 log = logging.getLogger(__name__)
 
 
@@ -64,6 +67,7 @@ def serve(settings: Settings) -> None:
     """Run this process's roles until SIGTERM or SIGINT; SetupError says in one sentence what stands in the way."""
     logs.configure(form=settings.log_format, level=settings.log_level, roles=settings.roles)
     sys.setswitchinterval(SWITCH_S)
+    gc.set_threshold(*COLLECT)
     spool_in(settings.home)
     asyncio.run(run(settings))
 
@@ -202,6 +206,7 @@ async def start_ingest(hub: Hub, stack: AsyncExitStack) -> None:
     hub.listeners.append(ingest.on_changes)
     hub.relay.on_nudge(share.wake)
     await ingest.start(hub.broker.bus)
+    gc.freeze()  # what was taken up stays
     stack.push_async_callback(ingest.stop)
     await share.start(
         lambda taken: ingest.take(numbers_of(taken)), lambda given: ingest.give_up(numbers_of(given))

@@ -33,7 +33,7 @@ log_file: {log_file}
 logfile_size_limit: 4MB
 logfile_max_num: 2
 max_payload: {max_payload}
-max_pending: 16MB
+max_pending: 128MB
 jetstream {{ store_dir: {store}, max_mem: 16MB, max_file: {max_file}{domain} }}
 mqtt {{
   host: {listen}

@@ -57,7 +57,7 @@ class Heartbeat(Struct, forbid_unknown_fields=True, gc=False):
     v: Literal[1] = 1
 
 
-class Item(Struct, forbid_unknown_fields=True, frozen=True):
+class Item(Struct, forbid_unknown_fields=True, frozen=True, gc=False):
     """What a heartbeat says of one peripheral."""
 
     id: str

@@ -23,8 +23,13 @@ from prahari_hub.store import Change
 FRESH_S = 900.0
 """After so long everything is read again, in case a change was not heard of."""
 MOST_CHANGES = 5000
+"""More devices than that at once, and all of them are read again."""
+AGAIN_S = 30.0
+"""But not sooner than so: reading a state's devices costs seconds of CPU, and the map may be so old while everything moves."""
 WORST = 100
-PART = 10_000
+PART = 2_000
+BREATH_S = 0.01
+"""After each part, so that heartbeats and events are not kept waiting by who looks at a map."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,11 @@ class Board:
 
     def columns(self, conn: Connection) -> Columns:
         with self._lock:
+            held, age_s = self._columns, self._mono() - self._read_s
+            if held is not None and self._changed is None and age_s < AGAIN_S:
+                return held
             changed, self._changed = self._changed, set()
-            held = self._columns
-            if held is None or changed is None or self._mono() - self._read_s > FRESH_S:
+            if held is None or changed is None or age_s > FRESH_S:
                 held, self._read_s = columns_of(queries.standings(conn)), self._mono()
             elif changed:
                 held = merged(held, sorted(changed), columns_of(queries.standings(conn, sorted(changed))))
@@ -81,6 +88,7 @@ def columns_of(found: Iterable[Standing]) -> Columns:
     parts = [_packed([])]
     while part := list(islice(rows, PART)):
         parts.append(_packed(part))
+        time.sleep(BREATH_S)
     ids = np.concatenate([part.ids for part in parts])
     order = np.argsort(ids, kind="stable")
     x, y, state = (
