@@ -27,8 +27,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PORTS = (8883, 4222, 8080, 8443)
 REQUIRED = frozenset(filter(None, os.environ.get("PRAHARI_REQUIRE", "").split(",")))
 NAMED_POSTGRES = os.environ.get("PRAHARI_TEST_POSTGRES")
-LONG = {"system", "faults", "test_images.py", "test_cluster.py", "bench"}
-"""Folders and files of tests that start whole programs."""
 PACKAGES = {
     "Xvfb": "xvfb",
     "initdb": "postgresql",
@@ -80,33 +78,6 @@ def demand(need: str) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: tests wait for processes, brokers and browsers about half of their time."""
     return (os.cpu_count() or 1) + 1
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let each worker begin with its share of the long tests: one that begins last would keep all others waiting."""
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if workers > 1:
-        items[:] = spread(items, workers)
-
-
-def spread(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
-    """``workers`` runs of equal length (xdist's worksteal cuts the list so), each with long tests first, a file's together."""
-    files: dict[Path, list[pytest.Item]] = {}
-    for item in items:
-        if LONG & set(item.path.relative_to(ROOT).parts):
-            files.setdefault(item.path, []).append(item)
-    runs: list[list[pytest.Item]] = [[] for _ in range(workers)]
-    for file in sorted(files.values(), key=len, reverse=True):
-        min(runs, key=len).extend(file)
-    long = {item for run in runs for item in run}
-    light = [item for item in items if item not in long]
-    for left in range(workers, 0, -1):
-        run = runs[workers - left]
-        rest = sum(len(other) for other in runs[workers - left + 1 :])
-        room = max(0, (len(light) + len(run) + rest) // left - len(run))
-        run += light[:room] if left > 1 else light
-        del light[:room]
-    return [item for run in runs for item in run]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
