@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import socket
 import ssl
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ from prahari_wire.topics import Up, down_filter, fnv1a, up
 
 from bench.swarm import packets, payloads
 from bench.swarm.answers import Answers
+from bench.swarm.chance import CHANCE
 from bench.swarm.identities import Identity
 from bench.swarm.ledger import Ledger
 from bench.swarm.outbox import Outbox
@@ -230,7 +230,7 @@ class Device:
         if not self.outbox.urgent:
             longest_s = max(longest_s, self.window_s)
         self.attempt += 1
-        self.connect_at = now_s + random.uniform(0, longest_s)
+        self.connect_at = now_s + CHANCE.uniform(0, longest_s)
 
     def drop(self) -> None:
         """Close the socket and say nothing."""
@@ -283,7 +283,7 @@ class Device:
         self.birth_id = payloads.quick_ulid()
         wait_s = min(LONGEST_BIRTH_REPEAT_S, BIRTH_REPEAT_S * 2**self.birth_attempts)
         self.birth_attempts += 1
-        self.birth_at = now_s + wait_s * random.uniform(0.75, 1.25)
+        self.birth_at = now_s + wait_s * CHANCE.uniform(0.75, 1.25)
         body = payloads.birth_body(
             self.outbox.journal, self.outbox.low, self.answers.twin_version, callbox=self.identity.callbox
         )
@@ -318,5 +318,5 @@ class Device:
         up_s = self.host.up_s(now_s)
         seq = self.outbox.emit(self.boot, self.conn, up_s, now_s, kind=kind, peripheral=peripheral, body=body)
         if self.phase == "down" and self.outbox.urgent:
-            self.connect_at = min(self.connect_at, now_s + random.uniform(0, FIRST_DELAY_S))
+            self.connect_at = min(self.connect_at, now_s + CHANCE.uniform(0, FIRST_DELAY_S))
         return seq

@@ -7,7 +7,6 @@ phase within the heartbeat follows from the hash of its id, as on a real box.
 from __future__ import annotations
 
 import json
-import random
 import select
 import socket
 import ssl
@@ -25,6 +24,7 @@ from prahari_wire.topics import BENCH_FILTER, Up, fnv1a, up
 
 from bench.swarm import packets, payloads
 from bench.swarm.answers import Answers
+from bench.swarm.chance import CHANCE
 from bench.swarm.identities import Identity, has_callbox, journal_of, name_of
 from bench.swarm.ledger import Ledger
 from bench.swarm.outbox import Outbox
@@ -232,7 +232,7 @@ class Multiplex:
 
     def _say_birth(self, number: int, now_s: float) -> None:
         message_id = payloads.quick_ulid()
-        self._births[number] = message_id, now_s + BIRTH_REPEAT_S * random.uniform(1, 1.5)
+        self._births[number] = message_id, now_s + BIRTH_REPEAT_S * CHANCE.uniform(1, 1.5)
         body = payloads.birth_body(
             journal_of(number, self.epoch), self._outbox(number).low, None, callbox=has_callbox(number)
         )
@@ -252,14 +252,14 @@ class Multiplex:
         self._evented_s = now_s
         while self._owed >= 1:
             self._owed -= 1
-            kind = random.choices([kind for kind, _ in MIX], [share for _, share in MIX])[0]
+            kind = CHANCE.choices([kind for kind, _ in MIX], [share for _, share in MIX])[0]
             self._emit_one(kind, now_s)
         while self._pressing:
             self._pressing -= 1
             self._emit_one(PRESS, now_s)
 
     def _emit_one(self, kind: str, now_s: float) -> None:
-        number = random.choice(self.numbers if kind == CAMERA_FAULT else self.boxes)
+        number = CHANCE.choice(self.numbers if kind == CAMERA_FAULT else self.boxes)
         if kind == PRESS:
             self.emit(number, kind, {"press": payloads.quick_ulid(), "count": 1}, payloads.CALLBOX[0], now_s)
         elif kind == CAMERA_FAULT:

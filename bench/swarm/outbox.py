@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import Any
 
 from prahari_wire.events import KINDS
 
 from bench.swarm import payloads
+from bench.swarm.chance import CHANCE
 from bench.swarm.ledger import Ledger
 
 FIRST_REPEAT_S, LONGEST_REPEAT_S = 3.0, 60.0
@@ -95,7 +95,7 @@ class Outbox:
             events.append(item.before + late + item.after)
             wait_s = min(LONGEST_REPEAT_S, FIRST_REPEAT_S * 2**item.attempts)
             item.attempts += 1
-            item.due_s = now_s + wait_s * random.uniform(0.75, 1.25)
+            item.due_s = now_s + wait_s * CHANCE.uniform(0.75, 1.25)
             self.ledger.sent(self.device, self.journal, seq, late=late == b"true")
         return payloads.batch(self.journal, self.low, events)
 

@@ -255,14 +255,6 @@ class FencedStore(Store):
         self._store._finish(unit)
 
 
-def damaged(engine: Engine, error: DatabaseError) -> SetupError:
-    """What to say of a file that SQLite cannot make sense of."""
-    return SetupError(
-        f"the database {engine.url.render_as_string()} is damaged ({error.orig}): put it aside and restore the newest backup "
-        "with prahari-hub restore"
-    )
-
-
 def _said(error: OperationalError | PoolTimeout) -> str:
     said = str(error.orig if isinstance(error, OperationalError) else error)
     return said.strip().splitlines()[0] if said.strip() else "it said nothing"
