@@ -30,6 +30,19 @@ TRACK = {
     "phase": "ended", "track": ID, "label": "person", "score": 0.75, "started_at": AT, "ended_at": AT, "frames": 9,
     "box": {"left": 0.1, "top": 0.2, "right": 0.3, "bottom": 1}, "regions": ["gate"], "snapshot": {"sha256": HASH, "size": 1},
 }  # fmt: skip
+SEGMENT = {
+    "position": 4, "start_ms": 1795300000000, "duration_ms": 10000, "size": 900, "sha256": HASH, "codec": "h264", "width": 640,
+    "height": 360, "clock": "synced",
+}  # fmt: skip
+HEAD = {
+    "device": "pune-cam-01", "camera": "cam1", "day": "2026-11-22", "position": 4, "hash": HASH, "signed_at": AT, "key": "7f", "sig": "c2ln",
+}  # fmt: skip
+SENT_DAY = {
+    "proof": {"before_position": 3, "before": HASH, "segments": [SEGMENT], "head": HEAD},
+    "sent": [4],
+    "missing": [],
+}
+INTERVAL = {"peripheral": "cam1", "start": AT, "end": "2026-11-21T10:05:00Z"}
 SIGNED = {"v": 1, "id": ID, "key": "k1", "sig": "c2ln"}
 OVERRIDE = {
     "id": ID,
@@ -91,6 +104,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "event.callbox.selftest": {"passed": False, "lamp": False, "button": True, "detail": "lamp line open"},
     "event.display.shown": {"source": "override", "item": ID, "class": 6, "epoch": 9, "frame_sha256": HASH, "text": "X"},
+    "event.recording.coverage": {
+        "day": "2026-11-22", "version": 7, "spans": [[0, 36000000]], "gaps": [[36000000, 36060000, "power"]], "until_ms": 36060000,
+        "growing": False, "closed": True, "size": 5, "head": HEAD,
+    },
+    "event.recording.sent": {"transfer": ID, "outcome": "partial", "segments": 3, "size": 900, "detail": "one segment is damaged"},
+    "command.recording.hold": {**INTERVAL, "hold": ID},
+    "command.recording.release": {"peripheral": "cam1", "hold": ID},
+    "command.recording.send": {**INTERVAL, "transfer": ID, "rate_kbit_s": 500},
+    "document.transfer": {"transfer": ID, "camera": "cam1", "days": [SENT_DAY], "certificate": "-----BEGIN"},
     "command.callbox.lamp": {"peripheral": "box1", "incident": "inc-1", "state": "blinking"},
     "command.display.preview": {"peripheral": "sign1", "content": IMAGE},
     "document.desired": DESIRED,

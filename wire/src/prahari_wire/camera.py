@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints
 
 from prahari_wire.base import Message, PeripheralId, Severity, Sha256, ShortText, Ulid, Utc
+from prahari_wire.recording import RecordingConfig
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 """A coordinate as a share of the picture's width or height, origin top left."""
@@ -54,6 +55,7 @@ class CameraConfig(Message):
     frozen_after_s: Annotated[float, Field(ge=1, le=3600)] = 10
     signal_loss_after_s: Annotated[float, Field(ge=1, le=3600)] = 10
     fault_severity: Severity = Severity.MAJOR
+    recording: RecordingConfig = RecordingConfig()
 
 
 class Box(Message):

@@ -13,6 +13,9 @@ class CommandName(StrEnum):
     PREVIEW = "display.preview"
     SNAPSHOT = "camera.snapshot"
     RESTART = "agent.restart"
+    HOLD = "recording.hold"
+    RELEASE = "recording.release"
+    SEND = "recording.send"
 
 
 class Idempotency(StrEnum):

@@ -9,6 +9,7 @@ from prahari_wire.callbox import ButtonStuck, Press, SelfTest
 from prahari_wire.camera import CameraFault, Track
 from prahari_wire.command import CommandReport
 from prahari_wire.display import DisplayFault, OverrideState, Shown
+from prahari_wire.recording import Coverage, Sent
 from prahari_wire.system import AgentFault, JournalSetAside, Shed
 from prahari_wire.twin import TwinReport
 
@@ -33,6 +34,8 @@ TWIN_REPORT = "twin.report"
 SHED = "outbox.shed"
 SET_ASIDE = "outbox.set_aside"
 AGENT_FAULT = "agent.fault"
+COVERAGE = "recording.coverage"
+SENT = "recording.sent"
 
 KINDS: dict[str, Kind] = {
     PRESS: Kind(Press, 0),
@@ -48,6 +51,8 @@ KINDS: dict[str, Kind] = {
     TWIN_REPORT: Kind(TwinReport, 2),
     SELF_TEST: Kind(SelfTest, 2),
     SHOWN: Kind(Shown, 3),
+    COVERAGE: Kind(Coverage, 3),
+    SENT: Kind(Sent, 3),
 }
 
 

@@ -20,6 +20,7 @@ from prahari_wire.camera import CameraConfig
 from prahari_wire.channels import CHANNELS
 from prahari_wire.display import DisplayConfig, PreviewArgs
 from prahari_wire.events import KINDS
+from prahari_wire.recording import HoldArgs, ReleaseArgs, SendArgs, TransferManifest
 from prahari_wire.seed import Seed
 from prahari_wire.topics import DEVICE_ID, Down, Up
 from prahari_wire.twin import Desired
@@ -28,13 +29,20 @@ Schema = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[3]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-ARGUMENTS: dict[str, type[BaseModel]] = {"callbox.lamp": LampArgs, "display.preview": PreviewArgs}
+ARGUMENTS: dict[str, type[BaseModel]] = {
+    "callbox.lamp": LampArgs,
+    "display.preview": PreviewArgs,
+    "recording.hold": HoldArgs,
+    "recording.release": ReleaseArgs,
+    "recording.send": SendArgs,
+}
 DOCUMENTS: dict[str, type[BaseModel]] = {
     "desired": Desired,
     "camera": CameraConfig,
     "callbox": CallboxConfig,
     "display": DisplayConfig,
     "seed": Seed,
+    "transfer": TransferManifest,
 }
 
 

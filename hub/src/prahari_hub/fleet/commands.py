@@ -18,6 +18,7 @@ from prahari_wire.callbox import LampArgs
 from prahari_wire.command import Command, CommandName, CommandReport, CommandState, Idempotency
 from prahari_wire.display import PreviewArgs
 from prahari_wire.ids import ulid
+from prahari_wire.recording import HoldArgs, ReleaseArgs, SendArgs
 from prahari_wire.topics import Down
 from sqlalchemy import Connection, Row
 
@@ -45,8 +46,13 @@ ARGUMENTS: dict[CommandName, type[Message]] = {
     CommandName.PREVIEW: PreviewArgs,
     CommandName.SNAPSHOT: SnapshotArgs,
     CommandName.RESTART: NoArgs,
+    CommandName.HOLD: HoldArgs,
+    CommandName.RELEASE: ReleaseArgs,
+    CommandName.SEND: SendArgs,
 }
-SAFE = frozenset({CommandName.LAMP, CommandName.PREVIEW})
+SAFE = frozenset(
+    {CommandName.LAMP, CommandName.PREVIEW, CommandName.HOLD, CommandName.RELEASE, CommandName.SEND}
+)
 """May run although the device's clock is not synced."""
 ONCE = frozenset({CommandName.RESTART})
 

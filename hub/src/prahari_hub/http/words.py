@@ -155,6 +155,9 @@ WORDS: dict[str, dict[str, str]] = {
         "display.preview": N_("Preview a message"),
         "camera.snapshot": N_("Take a snapshot"),
         "agent.restart": N_("Restart the agent"),
+        "recording.hold": N_("Keep footage"),
+        "recording.release": N_("Release kept footage"),
+        "recording.send": N_("Send footage"),
     },
     "class": {
         "0": N_("Safe content"),
