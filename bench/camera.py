@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 from prahari_agent.camera.camera import Camera
-from prahari_agent.camera.clip import ensure_clip
+from prahari_agent.street.clip import ensure_clip
 from prahari_agent.hardware.simulated import SimulatedBoard
 from prahari_agent.peripheral import Surroundings
 from prahari_wire.base import Clock

@@ -73,7 +73,7 @@ def clip(
     seed: Annotated[int, typer.Option(help="The same seed draws the same clip.")] = 1,
 ) -> None:
     """Draw a street scene as a video file, for a camera that has no source."""
-    from prahari_agent.camera.clip import ensure_clip
+    from prahari_agent.street.clip import ensure_clip
 
     try:
         ensure_clip(file, seed)
