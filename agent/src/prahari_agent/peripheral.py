@@ -15,6 +15,7 @@ from prahari_wire.base import Message
 from prahari_wire.envelope import Stamp
 from prahari_wire.health import PeripheralHealth
 from prahari_wire.presence import Peripheral as PeripheralInfo
+from prahari_wire.recording import TransferManifest
 from prahari_wire.twin import PeripheralConfig
 
 from prahari_agent.hardware.port import Board
@@ -31,6 +32,32 @@ class Emit(Protocol):
     ) -> int: ...
 
 
+class Transfers(Protocol):
+    """Footage on its way to the hub, and the device's word for it."""
+
+    def send(self, manifest: TransferManifest, files: Mapping[str, Path], rate_kbit_s: int) -> None:
+        """Keep on disk what is to be sent, then send it; ``files`` by SHA-256. The same transfer again changes nothing."""
+        ...
+
+    def ended(self, camera: str) -> list[str]:
+        """Transfers of ``camera`` that have ended and are not forgotten yet."""
+        ...
+
+    def forget(self, transfer: str) -> None: ...
+
+    def key(self) -> str:
+        """The serial of the certificate whose key ``sign`` uses."""
+        ...
+
+    def sign(self, data: bytes) -> str:
+        """The device key's ECDSA signature (SHA-256, DER), base64url without padding."""
+        ...
+
+    def certificate(self) -> str:
+        """PEM of that certificate and its issuer."""
+        ...
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What the core lends to a peripheral.
@@ -38,7 +65,8 @@ class Surroundings:
     ``home``: a folder of the peripheral's own. ``upload(data, content_type)``: keep bytes on disk until the hub has them,
     gives their SHA-256. ``fetch(sha256, size)``: a local path of a content-addressed file, from the cache or the hub; raises
     HubUnreachable.
-    ``secret(peripheral)``: user and password of a source from the box's secrets.toml, or None.
+    ``secret(peripheral)``: user and password of a source from the box's secrets.toml, or None. ``transfers``: None where there is no
+    hub to send footage to.
     """
 
     device: str
@@ -49,6 +77,7 @@ class Surroundings:
     fetch: Callable[[str, int], Path]
     stamp: Callable[[], Stamp]
     secret: Callable[[str], tuple[str, str] | None]
+    transfers: Transfers | None = None
 
 
 class Arguments(dict[str, Any]):

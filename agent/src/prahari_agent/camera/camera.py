@@ -22,8 +22,10 @@ from prahari_wire.system import AgentFault
 from prahari_wire.twin import PeripheralConfig
 
 from prahari_agent.camera.channel import Channel, Message
+from prahari_agent.camera.recorder.keeper import Keeper
+from prahari_agent.camera.recorder.shelf import Shelf
 from prahari_agent.camera.supervisor import Crash, Supervisor
-from prahari_agent.camera.verdict import verdict
+from prahari_agent.camera.verdict import recorded, verdict
 from prahari_agent.errors import AgentError, ConfigRefused, Rejected
 from prahari_agent.files import write_atomic
 from prahari_agent.log import get_logger
@@ -56,6 +58,8 @@ class Camera:
         self._numbers = itertools.count(1)
         self._answers: dict[int, tuple[str | None, bytes]] = {}
         self._answered = threading.Condition()
+        self._keeper: Keeper | None = None
+        self._started = False
         self._supervisor = Supervisor(
             peripheral_id, start_message=self._start_message, heard=self._heard, crashed=self._crashed
         )
@@ -79,24 +83,58 @@ class Camera:
         ids = [region.id for region in config.regions]
         if len(set(ids)) < len(ids):
             raise ConfigRefused(("regions", "each region needs an id of its own"))
-        changed = self._config not in (None, config)
-        self._config = config
-        if changed:
-            self._supervisor.renew()
+        _check_recording(config)
+        before, self._config = self._config, config
+        if before in (None, config):
+            return
+        self._supervisor.renew()
+        if self._started and before is not None and before.recording != config.recording:
+            self._keep_footage()
 
     def start(self) -> None:
         self._recall()
+        self._started = True
+        self._keep_footage()
         self._supervisor.start()
 
     def stop(self) -> None:
         self._supervisor.stop()
+        if self._keeper is not None:
+            self._keeper.stop()
+
+    def _keep_footage(self) -> None:
+        """Begin to keep the footage as the present configuration says."""
+        assert self._config is not None
+        if self._keeper is not None:
+            self._keeper.stop()
+        wanted = self._config.recording
+        shelf = Shelf(
+            self._footage(), device=self._around.device, camera=self._id, retention_days=wanted.retention_days,
+            max_bytes=wanted.max_mb * 2**20,
+        )  # fmt: skip
+        self._keeper = Keeper(
+            self._id, shelf, self._around, recording=lambda: wanted.enabled and self.pid is not None
+        )
+        self._keeper.start()
+
+    def _footage(self) -> Path:
+        """The folder of this camera's footage."""
+        assert self._config is not None
+        where = self._config.recording.where
+        return Path(where) / self._around.device / self._id if where else self._around.home / "footage"
 
     def health(self) -> PeripheralHealth:
-        state, faults, note = verdict(self._facts, self._down)
+        recording = self._config is not None and self._config.recording.enabled
+        state, faults, note = recorded(
+            verdict(self._facts, self._down),
+            self._facts["recorder"] if self._facts and recording else None,
+            self._keeper.trouble if self._keeper else None,
+        )
         return PeripheralHealth(id=self._id, state=state, faults=faults, note=note)
 
     def commands(self) -> Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
-        return {CommandName.SNAPSHOT: self._snapshot}
+        kept = self._keeper.commands() if self._keeper is not None else {}
+        return {CommandName.SNAPSHOT: self._snapshot, **kept}
 
     # The process
 
@@ -113,13 +151,17 @@ class Camera:
             "config": self._config.model_dump_json(),
             "credentials": credentials,
             "analysis": analysis,
-            "offset_s": self._clock_offset_s(),
+            **self._clock_now(),
+            "device": self._around.device,
+            "camera": self._id,
+            "footage": str(self._footage()),
             "faults": [fault.model_dump_json() for fault in self._faults.values()],
         }
 
-    def _clock_offset_s(self) -> float:
-        """What turns the monotonic clock, which both processes share, into the box's UTC."""
-        return self._around.stamp().at.timestamp() - time.monotonic()
+    def _clock_now(self) -> Message:
+        """What turns the monotonic clock, which both processes share, into the box's UTC, and how far that is trusted."""
+        stamp = self._around.stamp()
+        return {"offset_s": stamp.at.timestamp() - time.monotonic(), "clock": str(stamp.clock)}
 
     def _heard(self, message: Message, blob: bytes, channel: Channel) -> None:
         match message:
@@ -127,7 +169,10 @@ class Camera:
                 channel.send({"type": "answer", "id": number, "kept": self._keep(kind, body, blob)})
             case {"type": "facts"}:
                 self._note_facts(message)
-                channel.send({"type": "clock", "offset_s": self._clock_offset_s()})
+                channel.send({"type": "clock", **self._clock_now()})
+            case {"type": "footage"}:
+                if self._keeper is not None:
+                    self._keeper.nudge()
             case {"type": "snapshot", "id": int(number), "problem": problem}:
                 with self._answered:
                     self._answers[number] = (problem, blob)
@@ -255,6 +300,21 @@ class Camera:
         if problem:
             raise Rejected(f"the camera gives no picture now: {problem}")
         return {"snapshot": {"sha256": self._around.upload(jpeg, "image/jpeg"), "size": len(jpeg)}}
+
+
+def _check_recording(config: CameraConfig) -> None:
+    wanted = config.recording
+    if not wanted.enabled:
+        return
+    if wanted.where is not None and not Path(wanted.where).is_dir():
+        raise ConfigRefused(
+            (
+                "recording.where",
+                f"there is no folder {wanted.where} on the box: mount the disk or correct the path",
+            )
+        )
+    if not config.realtime:
+        raise ConfigRefused(("realtime", "a file that is not played in real time cannot be recorded"))
 
 
 def _read_open(path: Path, faults: dict[str, CameraFault]) -> list[Track]:

@@ -16,12 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
+from prahari_wire.base import Clock as Quality
 from prahari_wire.camera import CameraConfig, CameraFault
+from prahari_wire.recording import GapCause
 
 from prahari_agent.camera.channel import Channel, Message
 from prahari_agent.camera.detector import Detector
 from prahari_agent.camera.manifest import ModelRefused, load_model
 from prahari_agent.camera.pipeline import Outgoing, Pipeline
+from prahari_agent.camera.recorder.recorder import Recorder, recorder_for
 from prahari_agent.camera.source import Address, Clock, Frame, Kind, Source
 from prahari_agent.errors import SourceError
 
@@ -114,7 +117,7 @@ class CameraProcess:
         self._inferring = inferring
         self._stopping = threading.Event()
         self._clock = Clock()
-        self._clock.offset_s = float(start["offset_s"])
+        self._clock.offset_s, self._clock.quality = float(start["offset_s"]), Quality(start["clock"])
         self._latest = Latest()
         self._unanswered = Unanswered(channel)
         self._asked: deque[int] = deque()
@@ -130,10 +133,16 @@ class CameraProcess:
         self._model = detector.manifest.name if detector else None
         faults = [CameraFault.model_validate_json(text) for text in start["faults"]]
         self._pipeline = Pipeline(self._config, detector, inferring=self._in_inference, faults=faults)
+        self._recorder: Recorder | None = recorder_for(
+            start, self._config.recording, clock=self._clock, tell=channel.send
+        )
+        self._stop_cause = GapCause.MAINTENANCE
 
     def run(self) -> None:
         threading.Thread(target=self._read, name="source", daemon=True).start()
         threading.Thread(target=self._listen, name="listener", daemon=True).start()
+        if self._recorder is not None:
+            self._recorder.start()
         facts_s = 0.0
         while not self._stopping.is_set():
             frame = self._latest.take(timeout_s=0.2)
@@ -144,6 +153,8 @@ class CameraProcess:
             if time.monotonic() - facts_s >= FACTS_S:
                 facts_s = time.monotonic()
                 self._channel.send(self._facts())
+        if self._recorder is not None:
+            self._recorder.stop(self._stop_cause)
         for event in self._pipeline.end():
             self._unanswered.say(event)
         self._unanswered.wait_until_empty(LAST_WORDS_S)
@@ -190,6 +201,7 @@ class CameraProcess:
             realtime=config.realtime,
             clock=self._clock,
             wait=self._stopping.wait,
+            tap=self._recorder,
         )
         while not self._stopping.is_set():
             try:
@@ -208,12 +220,14 @@ class CameraProcess:
             match received[0]:
                 case {"type": "answer", "id": int(number), "kept": bool(kept)}:
                     self._unanswered.answered(number, kept=kept)
-                case {"type": "clock", "offset_s": float(offset_s)}:
-                    self._clock.offset_s = offset_s
+                case {"type": "clock", "offset_s": float(offset_s), "clock": str(quality)}:
+                    self._clock.offset_s, self._clock.quality = offset_s, Quality(quality)
                 case {"type": "snapshot", "id": int(number)}:
                     self._asked.append(number)
                 case {"type": "stop"}:
                     self._stopping.set()
+        if not self._stopping.is_set():
+            self._stop_cause = GapCause.FAULT
         self._stopping.set()
         time.sleep(LAST_WORDS_S)
         os._exit(
@@ -251,6 +265,7 @@ class CameraProcess:
             "model": self._model,
             "without_model": self._without_model,
             "rss_mb": _rss_mb(),
+            "recorder": self._recorder.facts() if self._recorder else None,
         }
 
 

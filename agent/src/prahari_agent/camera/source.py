@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cached_property
-from typing import cast
+from typing import Protocol, cast
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import av
@@ -24,6 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
+from prahari_wire.base import Clock as Quality
 
 from prahari_agent.errors import SourceError
 
@@ -50,10 +51,11 @@ class Kind(Enum):
 
 
 class Clock:
-    """Turns monotonic seconds into UTC; ``offset_s`` is set by the agent's process, which knows how good the box's clock is."""
+    """Turns monotonic seconds into UTC; both fields are set by the agent's process, which knows how good the box's clock is."""
 
     def __init__(self) -> None:
         self.offset_s = time.time() - time.monotonic()
+        self.quality = Quality.UNSYNCED
 
     def utc(self, monotonic_s: float) -> datetime:
         return datetime.fromtimestamp(max(0.0, self.offset_s + monotonic_s), UTC)
@@ -155,6 +157,16 @@ class Timeline:
         return placed_s
 
 
+class Tap(Protocol):
+    """Gets every packet of a source, after it has been decoded: the recorder's end of the one demux. Called by the reading thread."""
+
+    def opened(self, stream: VideoStream) -> None: ...
+
+    def packet(self, packet: Packet[VideoStream]) -> None: ...
+
+    def lost(self) -> None: ...
+
+
 class Source:
     """One configured source. ``frames`` opens it and gives frames until a file played once has ended; SourceError says why not.
 
@@ -171,8 +183,10 @@ class Source:
         clock: Clock | None = None,
         wait: Callable[[float], bool] | None = None,
         timeout_s: float = TIMEOUT_S,
+        tap: Tap | None = None,
     ) -> None:
         self.address = address
+        self._tap = tap
         self._timeout_s = timeout_s
         self._period_s = 1 / fps
         self._loop = loop and address.kind is Kind.FILE
@@ -185,8 +199,12 @@ class Source:
     def frames(self) -> Iterator[Frame]:
         while True:
             self._timeline.restart()
-            with self._open() as container:
-                yield from self._decode(container)
+            try:
+                with self._open() as container:
+                    yield from self._decode(container)
+            finally:
+                if self._tap is not None:
+                    self._tap.lost()
             if not self._loop:
                 break
         if self.address.kind is not Kind.FILE:
@@ -219,15 +237,21 @@ class Source:
         stream.codec_context.thread_count = 1
         if stream.average_rate and float(stream.average_rate) * self._period_s >= SKIP_FROM:
             stream.codec_context.skip_frame = "NONREF"
+        if self._tap is not None:
+            self._tap.opened(stream)
         bad = 0
         for packet in self._packets(container, stream):
+            images: list[VideoFrame] = []
             try:
-                yield from packet.decode()
+                images = packet.decode()
                 bad = 0
             except av.error.FFmpegError as error:
                 bad += 1
                 if bad >= BAD_PACKETS:
                     raise self._refusal(error, time.monotonic()) from None
+            if self._tap is not None and packet.size:
+                self._tap.packet(packet)
+            yield from images
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
         began_s = time.monotonic()

@@ -8,6 +8,9 @@ from typing import Any
 from prahari_wire.health import State
 
 NOTE_LIMIT = 120
+STALE_S = 90.0
+"""Footage is late when its last segment was closed so long ago: the longest segment and some."""
+RECORDING = "Recording"
 
 Verdict = tuple[State, list[str], str]
 """State, faults, note."""
@@ -35,6 +38,27 @@ def verdict(facts: Mapping[str, Any] | None, down: str | None) -> Verdict:
     if facts["ended"]:
         return _noted(State.OK, [], f"the file has been played to its end; {seen_by}")
     return _noted(State.OK, [], f"{seen_by}; {facts['fps']:.1f} fps, {facts['dropped']} dropped")
+
+
+def recorded(seen: Verdict, recorder: Mapping[str, Any] | None, trouble: str | None) -> Verdict:
+    """``seen`` with what recording adds: ``recorder``, the recorder's facts, None where there is none; ``trouble`` of the footage kept."""
+    state, faults, note = seen
+    if recorder is None:
+        return seen if trouble is None else _noted(_worse(state, State.WARN), faults, trouble)
+    if recorder["problem"]:
+        return _noted(State.FAIL, [*faults, RECORDING], recorder["problem"])
+    age_s = recorder["age_s"]
+    if age_s is not None and age_s > STALE_S:
+        return _noted(State.FAIL, [*faults, RECORDING], f"no footage for {age_s:.0f} s; {note}")
+    if trouble is not None:
+        return _noted(_worse(state, State.WARN), faults, trouble)
+    said = "recording begins" if age_s is None else "records"
+    return _noted(state, faults, f"{note}; {said}" if note else said)
+
+
+def _worse(one: State, other: State) -> State:
+    order = [State.OK, State.UNKNOWN, State.WARN, State.FAIL]
+    return max(one, other, key=order.index)
 
 
 def _noted(state: State, faults: list[str], note: str) -> Verdict:

@@ -1,0 +1,352 @@
+"""What footage of a camera lies on the box: the index read from the journals, the ring that makes room, and the holds that stop it.
+
+Lives in the agent's process, which stays light: a segment takes 17 bytes here. A file that is not there although its line is, was
+overwritten by the ring, or lost by the disk where older footage still stands.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import RLock
+from typing import Any, NamedTuple
+
+from prahari_wire.evidence import Segment, genesis
+from prahari_wire.recording import GapCause
+
+from prahari_agent.camera.recorder.daybook import (
+    JOURNAL,
+    Line,
+    days_in,
+    read_lines,
+    segment_path,
+    segments_in,
+)
+from prahari_agent.camera.recorder.runs import TOLERANCE_MS, Carry, Piece, Run, merged, runs_of
+from prahari_agent.files import sync_folder, write_atomic
+from prahari_agent.log import get_logger
+
+log = get_logger("recorder")
+
+KEPT = "kept.json"
+FREE_SHARE, FREE_BYTES = 0.05, 500 * 2**20
+"""So much of the disk stays free: the smaller of the two."""
+NEWEST_KEPT = 2
+"""The ring never takes the last segments: a full disk must leave the newest footage."""
+DAY_MS = 86_400_000
+
+
+class Interval(NamedTuple):
+    start_ms: int
+    end_ms: int
+
+    def meets(self, start_ms: int, end_ms: int) -> bool:
+        return self.start_ms < end_ms and start_ms < self.end_ms
+
+
+@dataclass
+class _Day:
+    """The index of one day: columns by position, and the marks between them."""
+
+    name: str
+    offset: int = 0
+    starts: array[int] = field(default_factory=lambda: array("q"))
+    lengths: array[int] = field(default_factory=lambda: array("i"))
+    sizes: array[int] = field(default_factory=lambda: array("I"))
+    here: bytearray = field(default_factory=bytearray)
+    marks: list[tuple[int, Line]] = field(default_factory=list)
+    head: str = ""
+
+    def interval(self, index: int) -> Interval:
+        return Interval(self.starts[index], self.starts[index] + self.lengths[index])
+
+    def items(self, oldest_ms: int) -> Iterator[Piece | Line]:
+        """Segments and marks in the journal's order; what is gone and begins after ``oldest_ms`` was lost, not overwritten."""
+        marks = iter([*self.marks, (len(self.starts) + 1, {})])
+        place, mark = next(marks)
+        for index in range(len(self.starts)):
+            while place <= index:
+                yield mark
+                place, mark = next(marks)
+            gone = None
+            if not self.here[index]:
+                gone = GapCause.DISK if self.starts[index] > oldest_ms else GapCause.OVERWRITTEN
+            yield Piece(*self.interval(index), gone)
+        while place <= len(self.starts):
+            yield mark
+            place, mark = next(marks)
+
+    def size(self) -> int:
+        return sum(size for size, here in zip(self.sizes, self.here, strict=True) if here)
+
+
+class Found(NamedTuple):
+    """Footage of one day for a transfer: the chain's stretch from the first wanted segment to the day's last."""
+
+    day: str
+    before_position: int
+    before: str
+    segments: list[Segment]
+    head: str
+    wanted: list[int]
+    missing: list[int]
+
+
+class Shelf:
+    """``device`` and ``camera`` name the chain. ``retention_days``, ``max_bytes``: what the ring keeps. Thread-safe."""
+
+    def __init__(
+        self, folder: Path, *, device: str, camera: str, retention_days: int, max_bytes: int
+    ) -> None:
+        self._folder, self._device, self._camera = folder, device, camera
+        self._retention_ms, self._max_bytes = retention_days * DAY_MS, max_bytes
+        self._lock = RLock()
+        self._days: dict[str, _Day] = {}
+        self._bytes = 0
+        kept = self._read_kept()
+        self._holds = {name: Interval(*span) for name, span in kept.get("holds", {}).items()}
+        self._told: dict[str, tuple[int, str]] = {
+            day: (int(version), str(digest)) for day, (version, digest) in kept.get("told", {}).items()
+        }
+        self.trouble: str | None = None
+
+    # The index
+
+    def refresh(self) -> bool:
+        """Read what the camera's process has written since; whether it is more than that footage goes on."""
+        with self._lock:
+            found = [
+                self._read_day(self._days.setdefault(name, _Day(name))) for name in days_in(self._folder)
+            ]
+            return any(found)
+
+    def _read_day(self, day: _Day) -> bool:
+        lines, offset = read_lines(self._folder / day.name / JOURNAL, day.offset)
+        if not lines:
+            return False
+        first = notable = day.offset == 0
+        names = {path.name for path in (self._folder / day.name).iterdir()} if first else set()
+        for line in lines:
+            if (segment := line.get("segment")) is None:
+                day.marks.append((len(day.starts), line))
+                notable = True
+                continue
+            position = int(segment["position"])
+            here = not first or segment_path(self._folder, day.name, position).name in names
+            start_ms = int(segment["start_ms"])
+            notable |= bool(day.starts) and abs(start_ms - day.interval(-1).end_ms) > TOLERANCE_MS
+            day.starts.append(start_ms)
+            day.lengths.append(int(segment["duration_ms"]))
+            day.sizes.append(int(segment["size"]))
+            day.here.append(here)
+            day.head = str(line["hash"])
+            self._bytes += int(segment["size"]) if here else 0
+        day.offset = offset
+        return notable
+
+    @property
+    def bytes(self) -> int:
+        return self._bytes
+
+    def days(self) -> list[str]:
+        with self._lock:
+            return sorted(self._days)
+
+    def last_end_ms(self) -> int | None:
+        """Where the newest footage ends."""
+        with self._lock:
+            ends = [day.interval(-1).end_ms for day in self._days.values() if day.starts]
+            return max(ends, default=None)
+
+    def runs(self) -> tuple[list[Run], Carry]:
+        """All that is known of the camera's time, in order and disjoint, and what follows the last of it."""
+        with self._lock:
+            oldest_ms = self._oldest_free_ms()
+            carry, found = Carry(), []
+            for name in sorted(self._days):
+                more, carry = runs_of(self._days[name].items(oldest_ms), carry)
+                found += more
+            return merged(found), carry
+
+    def day_size(self, name: str) -> int:
+        with self._lock:
+            return self._days[name].size() if name in self._days else 0
+
+    def unsigned_head(self, name: str) -> tuple[int, str] | None:
+        """Position and hash at the end of a day's chain; None before its first segment."""
+        with self._lock:
+            day = self._days.get(name)
+            return (len(day.starts), day.head) if day is not None and day.starts else None
+
+    def _oldest_free_ms(self) -> int:
+        """Where the oldest footage begins that the ring may take: what is gone before that, it took."""
+        for name in sorted(self._days):
+            day = self._days[name]
+            index = day.here.find(1)
+            while index >= 0:
+                if not self._held(day.interval(index)):
+                    return day.starts[index]
+                index = day.here.find(1, index + 1)
+        return 2**62
+
+    # The ring
+
+    def trim(self, now_ms: int | None) -> int:
+        """Make room; how many segments went. ``now_ms``: the time if it is trusted, else nothing goes by age."""
+        with self._lock:
+            gone = 0
+            candidates = self._oldest_first()
+            free = self._missing_bytes()
+            over = self._bytes - self._max_bytes
+            for day, index in candidates:
+                old = now_ms is not None and day.interval(index).end_ms < now_ms - self._retention_ms
+                if not old and over <= 0 and free <= 0:
+                    break
+                self._remove(day, index)
+                gone += 1
+                over, free = over - day.sizes[index], free - day.sizes[index]
+            self.trouble = (
+                "what is kept for requests fills the place for footage: nothing older can give way"
+                if over > 0 or free > 0
+                else None
+            )
+            self._forget_empty_days()
+            return gone
+
+    def _oldest_first(self) -> Iterator[tuple[_Day, int]]:
+        """Segments that may go, without the newest few."""
+        left = sum(day.here.count(1) for day in self._days.values()) - NEWEST_KEPT
+        for name in sorted(self._days):
+            day = self._days[name]
+            index = day.here.find(1)
+            while index >= 0 and left > 0:
+                left -= 1
+                if not self._held(day.interval(index)):
+                    yield day, index
+                index = day.here.find(1, index + 1)
+
+    def _missing_bytes(self) -> int:
+        """How much must go so that the disk keeps its reserve."""
+        try:
+            usage = shutil.disk_usage(self._folder)
+        except OSError:
+            return 0
+        return int(min(FREE_BYTES, FREE_SHARE * usage.total)) - usage.free
+
+    def _remove(self, day: _Day, index: int) -> None:
+        segment_path(self._folder, day.name, index + 1).unlink(missing_ok=True)
+        day.here[index] = 0
+        self._bytes -= day.sizes[index]
+
+    def _forget_empty_days(self) -> None:
+        """Remove the journals of days of which nothing is left and that the hub was told of so; the last two stay."""
+        for name in sorted(self._days)[:-2]:
+            day = self._days[name]
+            if any(day.here) or not self._told.get(name, (0, ""))[1].startswith("gone"):
+                continue
+            shutil.rmtree(self._folder / name, ignore_errors=True)
+            del self._days[name]
+
+    # Holds
+
+    def _held(self, interval: Interval) -> bool:
+        return any(hold.meets(*interval) for hold in self._holds.values())
+
+    def hold(self, name: str, interval: Interval) -> list[Interval]:
+        """Keep what meets ``interval``, now and as it comes; the footage that is there now. OSError where that cannot be written."""
+        with self._lock:
+            self.refresh()
+            before = dict(self._holds)
+            self._holds[name] = interval
+            try:
+                self._write_kept()
+            except OSError:
+                self._holds = before
+                raise
+            return self.spans(interval)
+
+    def release(self, name: str) -> None:
+        with self._lock:
+            if self._holds.pop(name, None) is not None:
+                self._write_kept()
+
+    def holds(self) -> Mapping[str, Interval]:
+        with self._lock:
+            return dict(self._holds)
+
+    def spans(self, interval: Interval) -> list[Interval]:
+        """The footage within ``interval``."""
+        return [
+            Interval(max(run.start_ms, interval.start_ms), min(run.end_ms, interval.end_ms))
+            for run in self.runs()[0]
+            if run.cause is None and interval.meets(run.start_ms, run.end_ms)
+        ]
+
+    def tally(self, interval: Interval) -> tuple[int, int]:
+        """Segments and bytes of the footage that meets ``interval``."""
+        with self._lock:
+            sizes = [
+                day.sizes[index]
+                for day in self._days.values()
+                for index in range(len(day.starts))
+                if day.here[index] and interval.meets(*day.interval(index))
+            ]
+            return len(sizes), sum(sizes)
+
+    # Finding footage
+
+    def find(self, interval: Interval) -> list[Found]:
+        """The footage that meets ``interval``, a day each, with what proves it."""
+        with self._lock:
+            self.refresh()
+            found = (self._find_in(self._days[name], interval) for name in sorted(self._days))
+            return [one for one in found if one is not None]
+
+    def _find_in(self, day: _Day, interval: Interval) -> Found | None:
+        indices = [i for i in range(len(day.starts)) if interval.meets(*day.interval(i))]
+        wanted = [i + 1 for i in indices if day.here[i]]
+        if not wanted:
+            return None
+        lines, _ = read_lines(self._folder / day.name / JOURNAL)
+        chain = list(segments_in(lines))
+        first = min(indices)
+        before = chain[first - 1][1] if first else genesis(self._device, self._camera, day.name)
+        segments = [segment for segment, _ in chain[first:]]
+        missing = [i + 1 for i in indices if not day.here[i]]
+        return Found(day.name, first, before, segments, chain[-1][1], wanted, missing)
+
+    def path(self, day: str, position: int) -> Path:
+        return segment_path(self._folder, day, position)
+
+    # What was told
+
+    def told(self, day: str) -> tuple[int, str]:
+        """Version and digest of the last coverage told of a day; (0, "") before the first."""
+        with self._lock:
+            return self._told.get(day, (0, ""))
+
+    def note_told(self, news: Iterable[tuple[str, int, str]]) -> None:
+        """(day, version, digest) of what was told; kept, so that a version is never used twice."""
+        with self._lock:
+            self._told.update({day: (version, digest) for day, version, digest in news})
+            self._write_kept()
+
+    def _read_kept(self) -> dict[str, Any]:
+        try:
+            kept = json.loads((self._folder / KEPT).read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            log.error("the list of holds cannot be read: what was kept may be overwritten", error=str(error))
+            return {}
+        return kept if isinstance(kept, dict) else {}
+
+    def _write_kept(self) -> None:
+        kept = {"holds": {name: list(span) for name, span in self._holds.items()}, "told": self._told}
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_atomic(self._folder / KEPT, json.dumps(kept).encode())
+        sync_folder(self._folder)
