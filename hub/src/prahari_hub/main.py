@@ -21,11 +21,16 @@ from prahari_hub import log as logs
 from prahari_hub.broker.connection import Sight
 from prahari_hub.broker.gate import reconnect_window_s
 from prahari_hub.broker.role import Broker, open_broker
+from prahari_hub.evidence import device_api as evidence_device_api
+from prahari_hub.evidence.parts import TRANSFERS
+from prahari_hub.evidence.parts import Parts as TransferParts
+from prahari_hub.evidence.sealing import Sealer
 from prahari_hub.fleet import blobs, device_api, dispatch, intake, registry
 from prahari_hub.fleet.presence import Limits
 from prahari_hub.fleet.quota import Quota
 from prahari_hub.http.health import Probe
 from prahari_hub.identity import spread
+from prahari_hub.identity.ca import pem
 from prahari_hub.identity.device_http import device_app
 from prahari_hub.identity.peer import device_listener
 from prahari_hub.identity.service import Identity, open_identity
@@ -228,7 +233,8 @@ async def start_scheduler(hub: Hub, stack: AsyncExitStack) -> None:
         store, hub.broker.downlink.send, hub.identity.signer.sign, sources=sources
     )
     watching.watch_trust(hub.trust)
-    scheduler = Scheduler(store, jobs(hub.settings), trust=hub.trust)
+    sealer = Sealer(hub.settings.city, pem(hub.identity.authority.chain), hub.identity.signer)
+    scheduler = Scheduler(store, jobs(hub.settings, sealer.seal), trust=hub.trust)
     escalation = Escalation(store, hub.settings)
     hub.listeners += [dispatcher.on_changes, scheduler.on_changes]
     workers = Workers(dispatcher.run, scheduler.run, escalation.run)
@@ -317,6 +323,8 @@ def doors(
     devices = device_app(
         identity,
         device_api.router,
+        evidence_device_api.router,
+        parts=TransferParts(settings.home / TRANSFERS),
         blobs=blob_store,
         settings=settings,
         quota=Quota(settings.upload_mib_a_day * 1024 * 1024),

@@ -147,6 +147,9 @@ class Settings(BaseSettings):
         30, ge=1, description="so long the hub waits for a file that a device announced"
     )
     upload_mib_a_day: int = Field(200, ge=1, description="MiB that one device may upload in a day")
+    evidence_kbit_s: int = Field(
+        2000, ge=16, description="how fast one site may send footage that was asked for, in kbit/s"
+    )
     accept_clock: bool = Field(
         False,
         description="for one start after the hub's clock was far off, or the hub was off for more than a day: the time is right now",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -69,6 +70,17 @@ class Blobs:
         except (OSError, BaseError) as error:
             raise Unavailable(f"the file could not be stored: {error}") from error
 
+    async def take(self, sha256: str, file: Path) -> None:
+        """Store a file of any size whose hash was checked, and remove it where it lay. Unavailable: it still lies there."""
+        try:
+            if isinstance(self._store, LocalStore) and self._store.prefix is not None:
+                await asyncio.to_thread(move_durably, file, Path(self._store.prefix) / _path(sha256))
+            else:
+                await obstore.put_async(self._store, _path(sha256), file)
+                await asyncio.to_thread(file.unlink)
+        except (OSError, BaseError) as error:
+            raise Unavailable(f"the file could not be stored: {error}") from error
+
     async def get(self, sha256: str) -> bytes:
         """The whole file; NotFound if there is none."""
         try:
@@ -122,6 +134,20 @@ def write_durably(target: Path, content: bytes) -> None:
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
+    for folder in (target.parent, target.parent.parent):
+        sync_folder(folder)
+
+
+def move_durably(source: Path, target: Path) -> None:
+    """``source`` is on disk already; afterwards it stands whole under its new name, also after a power cut."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        write_durably(target, source.read_bytes())
+        source.unlink(missing_ok=True)
     for folder in (target.parent, target.parent.parent):
         sync_folder(folder)
 

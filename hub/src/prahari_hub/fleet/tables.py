@@ -36,6 +36,7 @@ sites = Table(
     Column("lat", Float, nullable=False),
     Column("lon", Float, nullable=False),
     Column("asset_id", ForeignKey("assets.id"), index=True),  # the cabinet, switch or feeder that it hangs on
+    Index("ix_sites_lat_lon", "lat", "lon"),  # what stands near a point
 )
 
 assets = Table(

@@ -11,6 +11,9 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from prahari_hub.access import chain
+from prahari_hub.evidence import progress
+from prahari_hub.evidence.parts import TRANSFERS, Parts
+from prahari_hub.evidence.progress import Pace, Seal, not_sealing
 from prahari_hub.fleet import commands, history, journal, quota, uploads
 from prahari_hub.fleet.availability import closing
 from prahari_hub.incidents import clones, holds
@@ -40,8 +43,10 @@ class Job(NamedTuple):
     prepare: Callable[[Connection, datetime], object] | None = None
 
 
-def jobs(settings: Settings) -> list[Job]:
+def jobs(settings: Settings, seal: Seal = not_sealing) -> list[Job]:
+    """``seal`` seals what came for a footage request."""
     flaps = Flapping(settings.flapping_per_hour, timedelta(seconds=settings.flapping_quiet_s))
+    advance = partial(progress.advance, pace=Pace(settings.evidence_kbit_s), seal=seal)
     silence = Silence(bars_of(settings), flaps)
     return [
         Job("transitions", 1.0, partial(tell_incidents, silence=silence), frozenset({"transitions"}), prepare=silence.prepare),
@@ -52,6 +57,7 @@ def jobs(settings: Settings) -> list[Job]:
         Job("commands.overdue", 2.0, _once(commands.conclude_overdue), ends=True),
         Job("overrides.expire", 0.5, _once(overrides.expire), ends=True),
         Job("overrides.renew", 1.0, _once(overrides.renew)),
+        Job("evidence.advance", 2.0, _once(advance), frozenset({"requests", "commands"})),
         Job("audit.seal", 1.0, _once(chain.seal)),
         Job("refusals.forget", HOUR_S, _once(lambda unit: journal.forget_refusals(unit, before=unit.now - KEEP_REFUSALS)), ends=True),
         Job("partitions.make", HOUR_S, _once(partitions.make_ahead)),
@@ -67,6 +73,8 @@ def jobs(settings: Settings) -> list[Job]:
         Job("parts.sweep", parts.EVERY_S, _once(parts.sweeper(settings)), ends=True),
         Job("sizes.note", HOUR_S, _once(partial(sizes.note, settings))),
         Job("files.forget", HOUR_S, retention.files(settings), ends=True),
+        Job("coverage.forget", HOUR_S, retention.coverage, ends=True),
+        Job("transfers.sweep", HOUR_S, _once(lambda _unit: Parts(settings.home / TRANSFERS).sweep()), ends=True),
     ]  # fmt: skip
 
 

@@ -9,6 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from prahari_hub.access import links, sessions
+from prahari_hub.evidence import coverage as recorded
+from prahari_hub.evidence import receiving
+from prahari_hub.evidence.requests import OLDEST
 from prahari_hub.fleet import blobs, history, retention
 from prahari_hub.identity.service import sweep_nonces
 from prahari_hub.incidents.tables import incidents
@@ -48,6 +51,11 @@ def health(settings: Settings) -> Callable[[Unit], object]:
     return lambda unit: history.forget(unit, minutes_before=unit.now - minutes, hours_before=unit.now - hours)
 
 
+def coverage(unit: Unit) -> bool:
+    """Days of which no box can have footage any more."""
+    return recorded.forget(unit, before=unit.now - OLDEST)
+
+
 def files(settings: Settings) -> Callable[[Unit], object]:
     """What was announced and never came, and what came long ago. A piece a run, then from the beginning again."""
     unsent = timedelta(days=settings.keep_announced_days)
@@ -65,9 +73,10 @@ def files(settings: Settings) -> Callable[[Unit], object]:
 
 
 def named(conn: Connection, files: Collection[str]) -> set[str]:
-    """Those that an open incident shows, or a display last reported."""
+    """Those that an open incident shows, a display last reported, or a footage request has received."""
     of_incidents = sa.select(incidents.c.snapshot).where(
         incidents.c.resolved_at.is_(None), incidents.c.snapshot.in_(files)
     )
     of_displays = sa.select(displays.c.frame_sha256).where(displays.c.frame_sha256.in_(files))
-    return set(conn.execute(of_incidents).scalars()) | set(conn.execute(of_displays).scalars())
+    found = set(conn.execute(of_incidents).scalars()) | set(conn.execute(of_displays).scalars())
+    return found | receiving.named(conn, list(files))

@@ -12,7 +12,17 @@ from sqlalchemy import Connection, Engine
 
 from prahari_hub.store.postgres import takes_no_limit
 
-SLICES = ("store", "access", "identity", "fleet", "incidents", "signage", "operations", "scheduler")
+SLICES = (
+    "store",
+    "access",
+    "identity",
+    "fleet",
+    "evidence",
+    "incidents",
+    "signage",
+    "operations",
+    "scheduler",
+)
 MIGRATION_LOCK = 0x50726168  # any number that nobody else uses in this database
 
 

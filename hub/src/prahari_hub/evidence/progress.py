@@ -1,0 +1,382 @@
+"""What happens to an approved request by itself: hold the footage on the boxes, fetch it piece by piece, seal what came.
+
+    camera     asked ─▶ preserving (the hold is under way) ─▶ sending ─▶ received | missing
+    transfer   wanted ─▶ asked (the device was told) ─▶ coming (its manifest is here) ─▶ received | failed
+
+``advance`` runs every few seconds; each of its steps moves what can be moved, so that a step that was lost is done again. Devices that
+are offline get their commands when they are born; one transfer a site runs at a time, because a pole has one uplink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from prahari_wire.command import CommandName, CommandState
+from prahari_wire.ids import ulid
+from prahari_wire.recording import LONGEST_SEND_S
+from sqlalchemy import Connection, Row
+
+from prahari_hub.access.audit import record
+from prahari_hub.errors import Unavailable
+from prahari_hub.evidence import coverage
+from prahari_hub.evidence.coverage import at_ms, ms
+from prahari_hub.evidence.reasons import CameraState, Miss, Outcome, State, TransferState, main_miss
+from prahari_hub.evidence.requests import HUB, cameras_of, end, get, subject
+from prahari_hub.evidence.spans import SEAM_MS, Span, clipped, merged, total_ms, without
+from prahari_hub.evidence.tables import evidence_segments, footage_requests, request_cameras, transfers
+from prahari_hub.fleet import commands as fleet_commands
+from prahari_hub.fleet.tables import commands, devices
+from prahari_hub.store import Unit
+
+LIFE_S = 7 * 86400.0
+"""Of a command to hold or send; a device that is away for longer is told again."""
+BACK_OFF = (timedelta(seconds=30), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=3))
+MOST_TRIES = 6
+STALLED = timedelta(minutes=30)
+"""A transfer that brought nothing for so long, although its command has ended, is asked for again."""
+PIECE = 200
+DONE = (CommandState.SUCCEEDED,)
+REFUSED = (CommandState.FAILED, CommandState.REJECTED)
+GONE = (CommandState.EXPIRED, CommandState.LOST, CommandState.CANCELLED)
+
+C, T = CameraState, TransferState
+SETTLED = (str(C.RECEIVED), str(C.MISSING))
+UNDER_WAY = (str(T.ASKED), str(T.COMING))
+ENDED = (str(T.RECEIVED), str(T.FAILED), str(T.OFF))
+
+
+@dataclass(frozen=True)
+class Pace:
+    """``rate_kbit_s``: how fast one site may send."""
+
+    rate_kbit_s: int
+
+
+Seal = Callable[[Unit, str], None]
+"""Seals what a request has received: ``seal.py`` with the hub's key."""
+
+
+def not_sealing(unit: Unit, request: str) -> None:
+    """Where the hub's key is not at hand; what came waits. Unavailable, always."""
+    raise Unavailable(f"what came for {request} can only be sealed by a process that has the hub's key")
+
+
+def advance(unit: Unit, pace: Pace, seal: Seal) -> None:
+    """Every request a step further."""
+    for row in _cameras(unit.conn, C.ASKED):
+        _preserve(unit, row)
+    for row in _cameras(unit.conn, C.PRESERVING):
+        _preserved(unit, row)
+    for row in _transfers(unit.conn, UNDER_WAY):
+        _watched(unit, row)
+    _ask_for_more(unit, pace)
+    for row in _cameras(unit.conn, C.SENDING):
+        _gathered(unit, row, _asked(row))
+    _conclude(unit, seal)
+    _see_released(unit)
+
+
+def _cameras(conn: Connection, state: CameraState) -> list[Row[Any]]:
+    """Cameras of requests that are being collected, with the request's time and the state of the command to hold."""
+    query = (
+        sa.select(request_cameras, footage_requests.c.starts_at, footage_requests.c.ends_at)
+        .add_columns(devices.c.service, commands.c.state.label("told"), commands.c.result, commands.c.error)
+        .join(footage_requests, footage_requests.c.id == request_cameras.c.request_id)
+        .outerjoin(devices, devices.c.id == request_cameras.c.device_id)
+        .outerjoin(commands, commands.c.id == request_cameras.c.hold_command)
+        .where(request_cameras.c.state == str(state), footage_requests.c.state == str(State.COLLECTING))
+        .order_by(request_cameras.c.request_id)
+        .limit(PIECE)
+    )
+    return list(conn.execute(query))
+
+
+def _preserve(unit: Unit, row: Row[Any]) -> None:
+    """Tell the box to keep what lies in the interval, whatever its ring would do."""
+    if row.service in (None, "retired"):
+        _miss(unit, row, Miss.DEVICE_LOST)
+        return
+    args = {
+        "peripheral": row.camera,
+        "hold": row.hold,
+        "start": _text(row.starts_at),
+        "end": _text(row.ends_at),
+    }
+    command = fleet_commands.issue(unit, HUB, row.device_id, CommandName.HOLD, args, expires_in_s=LIFE_S)
+    _camera(unit, row, state=str(C.PRESERVING), hold_command=command)
+    _log(unit, "evidence.hold", row, command=command)
+
+
+def _preserved(unit: Unit, row: Row[Any]) -> None:
+    """The box holds it: fetch what there is; or it has nothing, or the command died on the way and is sent again."""
+    if row.told in DONE:
+        spans = [(start, end) for start, end in (row.result or {}).get("spans", []) if start < end]
+        within = clipped(merged(spans, seam_ms=SEAM_MS), *_asked(row))
+        _log(unit, "evidence.held", row, seconds=round(total_ms(within) / 1000))
+        if not within:
+            _miss(unit, row, _why_missing(unit, row, _asked(row)))
+            return
+        for start, end_ms in _pieces((within[0][0], within[-1][1])):
+            _want(unit, row, start, end_ms)
+        _camera(unit, row, state=str(C.SENDING))
+    elif row.told in REFUSED:
+        _miss(unit, row, Miss.DEVICE_FAILED, note=row.error)
+    elif row.told is None or row.told in GONE:
+        _preserve(unit, row)
+
+
+def _pieces(span: Span) -> list[Span]:
+    """No longer than one transfer may be."""
+    start, end_ms = span
+    step = LONGEST_SEND_S * 1000
+    return [(at, min(at + step, end_ms)) for at in range(start, end_ms, step)]
+
+
+def _want(unit: Unit, row: Row[Any], start_ms: int, end_ms: int) -> None:
+    unit.conn.execute(
+        transfers.insert().values(
+            id=ulid(),
+            request_id=row.request_id,
+            device_id=row.device_id,
+            camera=row.camera,
+            starts_at=at_ms(start_ms),
+            ends_at=at_ms(end_ms),
+            state=str(T.WANTED),
+            next_at=unit.now,
+            changed_at=unit.now,
+        )
+    )
+
+
+def _transfers(conn: Connection, states: Collection[str]) -> list[Row[Any]]:
+    query = (
+        sa.select(transfers, commands.c.state.label("told"), commands.c.error, devices.c.presence)
+        .outerjoin(devices, devices.c.id == transfers.c.device_id)
+        .outerjoin(commands, commands.c.id == transfers.c.command)
+        .where(transfers.c.state.in_(states))
+        .order_by(transfers.c.id)
+        .limit(PIECE)
+    )
+    return list(conn.execute(query))
+
+
+def _watched(unit: Unit, row: Row[Any]) -> None:
+    """A transfer that a box refuses is asked for again, not for ever; one that stands still is asked for again when the box is there."""
+    if row.told in REFUSED and row.tries >= MOST_TRIES:
+        fail(unit, row.id, Miss.DEVICE_FAILED, row.error)
+    elif row.told in REFUSED:
+        _again(unit, row, row.error or "the device could not send it")
+    elif row.told in GONE or (
+        row.told in DONE and row.presence == "online" and unit.now - row.changed_at > STALLED
+    ):
+        _again(unit, row, "the device sent nothing more")
+
+
+def _again(unit: Unit, row: Row[Any], note: str) -> None:
+    wait = BACK_OFF[min(row.tries, len(BACK_OFF) - 1)]
+    tries = row.tries + (row.told in REFUSED)
+    _transfer(unit, row.id, state=str(T.WANTED), next_at=unit.now + wait, note=note[:500], tries=tries)
+
+
+def fail(unit: Unit, transfer: str, reason: Miss, note: str | None) -> None:
+    """The transfer will not come."""
+    _transfer(unit, transfer, state=str(T.FAILED), reason=str(reason), note=(note or "")[:500] or None)
+    row = unit.conn.execute(sa.select(transfers).where(transfers.c.id == transfer)).one()
+    _log(unit, "evidence.transfer-failed", row, transfer=transfer, why=str(reason), note=note)
+
+
+def _ask_for_more(unit: Unit, pace: Pace) -> None:
+    """The oldest wanted transfer of each site that has none under way."""
+    query = (
+        sa.select(transfers, request_cameras.c.site_id)
+        .join(
+            request_cameras,
+            (request_cameras.c.request_id == transfers.c.request_id)
+            & (request_cameras.c.device_id == transfers.c.device_id)
+            & (request_cameras.c.camera == transfers.c.camera),
+        )
+        .order_by(transfers.c.id)
+    )
+    busy = {_uplink(row) for row in unit.conn.execute(query.where(transfers.c.state.in_(UNDER_WAY)))}
+    due = (transfers.c.state == str(T.WANTED)) & (transfers.c.next_at <= unit.now)
+    for row in unit.conn.execute(query.where(due).limit(PIECE)).all():
+        if _uplink(row) not in busy:
+            busy.add(_uplink(row))
+            _ask(unit, row, pace)
+
+
+def _uplink(row: Row[Any]) -> str:
+    return f"site/{row.site_id}" if row.site_id else f"device/{row.device_id}"
+
+
+def _ask(unit: Unit, row: Row[Any], pace: Pace) -> None:
+    args = {
+        "peripheral": row.camera,
+        "transfer": row.id,
+        "start": _text(row.starts_at),
+        "end": _text(row.ends_at),
+        "rate_kbit_s": pace.rate_kbit_s,
+    }
+    command = fleet_commands.issue(unit, HUB, row.device_id, CommandName.SEND, args, expires_in_s=LIFE_S)
+    state = str(T.COMING if row.manifest_sha256 else T.ASKED)
+    _transfer(unit, row.id, state=state, command=command)
+    _log(unit, "evidence.send", row, transfer=row.id, command=command)
+
+
+def _gathered(unit: Unit, row: Row[Any], asked: Span) -> None:
+    """All transfers of the camera have ended: what came of it."""
+    mine = (transfers.c.request_id == row.request_id) & (transfers.c.device_id == row.device_id)
+    mine &= transfers.c.camera == row.camera
+    found = unit.conn.execute(sa.select(transfers).where(mine)).all()
+    if any(one.state not in ENDED for one in found):
+        return
+    spans = received_spans(unit.conn, [one.id for one in found], asked)
+    if not spans:
+        failed = next((one for one in found if one.reason), None)
+        _miss(
+            unit,
+            row,
+            Miss(failed.reason) if failed else Miss.OVERWRITTEN,
+            note=failed.note if failed else None,
+        )
+        return
+    missing = total_ms(without(*asked, spans))
+    reason = str(_why_missing(unit, row, asked)) if missing > SEAM_MS else None
+    reason = next((one.reason for one in found if one.reason), reason)
+    _camera(unit, row, state=str(C.RECEIVED), sealed_ms=total_ms(spans), reason=reason)
+    _log(unit, "evidence.received", row, seconds=round(total_ms(spans) / 1000))
+
+
+def received_spans(conn: Connection, ids: Collection[str], asked: Span) -> list[Span]:
+    """The times whose footage lies at the hub."""
+    query = sa.select(evidence_segments.c.start_ms, evidence_segments.c.end_ms).where(
+        evidence_segments.c.transfer.in_(ids), evidence_segments.c.stored_at.is_not(None)
+    )
+    spans = merged(((start, end) for start, end in conn.execute(query)), seam_ms=SEAM_MS)
+    return clipped(spans, *asked)
+
+
+def _why_missing(unit: Unit, row: Row[Any], asked: Span) -> Miss:
+    """By what the device told of its gaps; footage that it had and has no more was overwritten."""
+    camera = row.device_id, row.camera
+    known = coverage.known(unit.conn, [camera], *asked, now_ms=ms(unit.now))[camera]
+    return main_miss(known.gaps, Miss.OVERWRITTEN if known.told else Miss.NOT_RECORDING)
+
+
+def _asked(row: Row[Any]) -> Span:
+    return ms(row.starts_at), ms(row.ends_at)
+
+
+def _conclude(unit: Unit, seal: Seal) -> None:
+    """Requests whose cameras have all come or will not come; and those whose time is over."""
+    collecting = footage_requests.c.state == str(State.COLLECTING)
+    open_cameras = sa.select(request_cameras.c.request_id).where(request_cameras.c.state.not_in(SETTLED))
+    overdue = unit.conn.scalars(
+        sa.select(footage_requests.c.id).where(collecting, footage_requests.c.due_at <= unit.now)
+    )
+    for request in overdue.all():
+        give_up(unit, request)
+    done = sa.select(footage_requests.c.id).where(collecting, footage_requests.c.id.not_in(open_cameras))
+    for request in unit.conn.scalars(done.limit(PIECE)).all():
+        conclude(unit, request, seal)
+
+
+def give_up(unit: Unit, request: str) -> None:
+    """Wait no longer: what has not come is missing."""
+    silent = sa.select(devices.c.id).where(devices.c.presence != "online")
+    lost = set(
+        unit.conn.scalars(
+            silent.where(devices.c.id.in_([row.device_id for row in cameras_of(unit.conn, request)]))
+        )
+    )
+    waiting = (transfers.c.request_id == request) & transfers.c.state.not_in(ENDED)
+    for row in unit.conn.execute(sa.select(transfers).where(waiting)).all():
+        reason = Miss.DEVICE_LOST if row.device_id in lost else Miss.OUT_OF_TIME
+        _transfer(unit, row.id, state=str(T.OFF), reason=str(reason))
+    asked = get(unit.conn, request)
+    for row in cameras_of(unit.conn, request):
+        if row.state in SETTLED:
+            continue
+        reason = Miss.DEVICE_LOST if row.device_id in lost else Miss.OUT_OF_TIME
+        if row.state == C.SENDING:
+            _gathered(unit, row, _asked(asked))
+        else:
+            _miss(unit, row, reason)
+
+
+def conclude(unit: Unit, request: str, seal: Seal) -> None:
+    """Seal what came and say how the request ended; the boxes need not hold it any longer."""
+    rows = cameras_of(unit.conn, request)
+    whole = [row for row in rows if row.state == C.RECEIVED and row.asked_ms - row.sealed_ms <= SEAM_MS]
+    some = [row for row in rows if row.state == C.RECEIVED]
+    reasons = [row.reason for row in rows if row.reason]
+    main = max(sorted(set(reasons)), key=reasons.count) if reasons else None
+    if some:
+        seal(unit, request)
+        outcome = Outcome.FULFILLED if len(whole) == len(rows) else Outcome.PARTIAL
+        end(unit, request, outcome, None if outcome is Outcome.FULFILLED else main)
+    else:
+        end(unit, request, Outcome.IMPOSSIBLE, main or str(Miss.NO_CAMERA))
+    for row in rows:
+        _release(unit, row)
+
+
+def _release(unit: Unit, row: Row[Any]) -> None:
+    """The box need not hold it any longer; it is told until it has said so."""
+    service = unit.conn.scalar(sa.select(devices.c.service).where(devices.c.id == row.device_id))
+    if row.hold_command is None or service in (None, "retired"):
+        return
+    args = {"peripheral": row.camera, "hold": row.hold}
+    command = fleet_commands.issue(unit, HUB, row.device_id, CommandName.RELEASE, args, expires_in_s=LIFE_S)
+    _camera(unit, row, release_command=command)
+    _log(unit, "evidence.unhold", row, command=command)
+
+
+def _see_released(unit: Unit) -> None:
+    query = (
+        sa.select(request_cameras, commands.c.state.label("told"))
+        .outerjoin(commands, commands.c.id == request_cameras.c.release_command)
+        .where(request_cameras.c.release_command.is_not(None), request_cameras.c.released_at.is_(None))
+        .limit(PIECE)
+    )
+    for row in unit.conn.execute(query).all():
+        if row.told in (*DONE, *REFUSED):
+            _camera(unit, row, released_at=unit.now)
+        elif row.told is None or row.told in GONE:
+            _release(unit, row)
+
+
+def _miss(unit: Unit, row: Row[Any], reason: Miss, *, note: str | None = None) -> None:
+    _camera(unit, row, state=str(C.MISSING), reason=str(reason), note=(note or "")[:500] or None)
+    _log(unit, "evidence.missing", row, why=str(reason), note=note)
+
+
+def _camera(unit: Unit, row: Row[Any], **values: Any) -> None:
+    where = request_cameras.c.request_id == row.request_id
+    where &= (request_cameras.c.device_id == row.device_id) & (request_cameras.c.camera == row.camera)
+    unit.conn.execute(request_cameras.update().where(where).values(values | {"changed_at": unit.now}))
+    unit.tell("requests", id=row.request_id)
+
+
+def _transfer(unit: Unit, transfer: str, **values: Any) -> None:
+    where = transfers.c.id == transfer
+    unit.conn.execute(transfers.update().where(where).values(values | {"changed_at": unit.now}))
+
+
+def _log(unit: Unit, action: str, row: Row[Any], **detail: Any) -> None:
+    said = {"device": row.device_id, "camera": row.camera} | detail
+    record(
+        unit,
+        HUB,
+        action,
+        subject(row.request_id),
+        detail={name: value for name, value in said.items() if value is not None},
+    )
+
+
+def _text(at: datetime) -> str:
+    return at.isoformat()

@@ -1,0 +1,218 @@
+"""The stand-alone verifier: ``prahari-evidence FILE`` proves a sealed package, or names the first thing that does not hold.
+
+It needs no hub and no network: this package, and the program ``openssl`` (3 or newer) for signatures. What it trusts is said by
+``--trust``, a file that the city publishes (``prahari-hub evidence trust``); without, it says which keys to compare by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prahari_wire.evidence import ChainHead
+from prahari_wire.sealed import CA, SealManifest, flaws, read_manifest
+
+ED25519 = bytes.fromhex("302a300506032b6570032100")
+"""DER of a SubjectPublicKeyInfo up to the 32 bytes of an Ed25519 key (RFC 8410)."""
+NOT_WHOLE, NO_FILE = 1, 2
+
+
+class Trust:
+    """The city's root certificate (PEM) and the hub's keys by id (raw); nothing where the file is not given."""
+
+    def __init__(self, root: bytes | None, keys: dict[str, bytes] | None) -> None:
+        self.root, self.keys = root, keys
+
+    @classmethod
+    def of(cls, file: Path | None) -> Trust:
+        """ValueError for a file that is not what ``prahari-hub evidence trust`` writes."""
+        if file is None:
+            return cls(None, None)
+        found = json.loads(file.read_text())
+        try:
+            return cls(found["root"].encode(), {name: raw_of(text) for name, text in found["keys"].items()})
+        except (KeyError, AttributeError, TypeError, binascii.Error):
+            raise ValueError("it is not a file that prahari-hub evidence trust has written") from None
+
+
+class Openssl:
+    """Judges signatures with the program ``openssl``."""
+
+    def __init__(self, trust: Trust, folder: Path) -> None:
+        self._trust, self._folder = trust, folder
+
+    def hub(self, key: str, public: str, data: bytes, sig: str) -> str | None:
+        try:
+            raw, signature = raw_of(public), raw_of(sig)
+        except (binascii.Error, ValueError):
+            return "the seal is not written as a seal is"
+        if hashlib.sha256(raw).hexdigest()[:16] != key:
+            return "the seal names another key than it carries"
+        if self._trust.keys is not None and self._trust.keys.get(key) != raw:
+            return f"the key {key} that sealed the package is none of the city's"
+        public_file = self._put("hub.der", ED25519 + raw)
+        checks = ["pkeyutl", "-verify", "-rawin", "-pubin", "-keyform", "DER", "-inkey", str(public_file)]
+        checks += ["-in", str(self._put("data", data)), "-sigfile", str(self._put("sig", signature))]
+        return (
+            None
+            if self._run(*checks)
+            else "the seal is not the hub's: the manifest was changed after it was sealed"
+        )
+
+    def device(self, certificate: bytes, data: bytes, sig: str) -> bool:
+        try:
+            signature = raw_of(sig)
+        except (binascii.Error, ValueError):
+            return False
+        named = self._put("device.pem", certificate)
+        public = subprocess.run(
+            ["openssl", "x509", "-in", str(named), "-noout", "-pubkey"], capture_output=True, check=False
+        )
+        checks = ["dgst", "-sha256", "-verify", str(self._put("device.pub", public.stdout))]
+        return self._run(
+            *checks, "-signature", str(self._put("sig", signature)), str(self._put("data", data))
+        )
+
+    def certificate(self, certificate: bytes, authorities: bytes, head: ChainHead) -> str | None:
+        named = self._put("device.pem", certificate)
+        said = subprocess.run(
+            ["openssl", "x509", "-in", str(named), "-noout", "-subject", "-nameopt", "multiline"],
+            capture_output=True, text=True, check=False,
+        ).stdout  # fmt: skip
+        names = [line.partition("=")[2].strip() for line in said.splitlines() if "commonName" in line]
+        if names != [head.device]:
+            return f"the certificate is not that of {head.device}"
+        trusted = self._put("root.pem", self._trust.root or authorities)
+        at = str(int(head.signed_at.timestamp()))
+        checks = [
+            "verify",
+            "-attime",
+            at,
+            "-CAfile",
+            str(trusted),
+            "-untrusted",
+            str(self._put("ca.pem", authorities)),
+        ]
+        if not self._run(*checks, str(named)):
+            return (
+                "the certificate does not lead to the city's root, or was not valid when the chain was signed"
+            )
+        return None
+
+    def _put(self, name: str, content: bytes) -> Path:
+        path = self._folder / name
+        path.write_bytes(content)
+        return path
+
+    @staticmethod
+    def _run(*arguments: str) -> bool:
+        return subprocess.run(["openssl", *arguments], capture_output=True, check=False).returncode == 0
+
+
+def raw_of(text: str) -> bytes:
+    """base64, or base64url without its padding."""
+    return base64.urlsafe_b64decode(
+        text.replace("+", "-").replace("/", "_").rstrip("=") + "=" * (-len(text.rstrip("=")) % 4)
+    )
+
+
+def reader(package: zipfile.ZipFile) -> Callable[[str], bytes | None]:
+    """Reads files of a ZIP by name; one whose own checksum is wrong is read as empty, so that its hash does not hold."""
+
+    def read(name: str) -> bytes | None:
+        try:
+            return package.read(name)
+        except KeyError:
+            return None
+        except (zipfile.BadZipFile, OSError, ValueError):
+            return b""
+
+    return read
+
+
+def names_of(package: zipfile.ZipFile) -> set[str]:
+    return set(package.namelist())
+
+
+def told(manifest: SealManifest) -> list[str]:
+    """What the package says of itself, for people."""
+    request = manifest.request
+    lines = [
+        f"Case {request.case_number} of {request.authority}: {request.purpose}",
+        f"Sealed at {manifest.sealed_at:%Y-%m-%d %H:%M:%S} UTC by the hub of {manifest.city}; submitted by {request.submitted_by}, "
+        f"approved by {request.approved_by}",
+    ]
+    for camera in manifest.cameras:
+        pieces = ", ".join(f"{moment(start)} to {moment(end)}" for start, end in camera.spans) or "nothing"
+        lines.append(
+            f"  {camera.device}, {camera.camera}: {pieces}" + (f" ({camera.reason})" if camera.reason else "")
+        )
+    return lines
+
+
+def moment(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def verify(file: Path, trust: Path | None = None) -> tuple[int, list[str]]:
+    """(exit code, lines): 0 for a whole package, 1 with the first flaw named, 2 where there is nothing to verify."""
+    try:
+        believed = Trust.of(trust)
+    except (OSError, ValueError) as error:
+        return NO_FILE, [f"The file of trusted keys cannot be used: {error}."]
+    try:
+        with zipfile.ZipFile(file) as package, tempfile.TemporaryDirectory() as folder:
+            read = reader(package)
+            found = list(flaws(read, names_of(package), Openssl(believed, Path(folder))))
+            manifest = read_manifest(read)
+            authorities = read(CA) or b""
+    except zipfile.BadZipFile:
+        return NOT_WHOLE, [f"BROKEN: {file.name} is not a ZIP file, or its end was cut off."]
+    except FileNotFoundError as error:
+        return NO_FILE, [f"{error.filename} is not there: name a sealed package, and install openssl."]
+    if found:
+        lines = [f"BROKEN: {found[0].where}: {found[0].sentence}."]
+        lines += [f"  also {flaw.where}: {flaw.sentence}" for flaw in found[1:6]]
+        return NOT_WHOLE, [*lines, *([f"  and {len(found) - 6} more"] if len(found) > 6 else [])]
+    assert isinstance(manifest, SealManifest)
+    return 0, [
+        *told(manifest),
+        *_compare(believed, authorities),
+        "WHOLE: every byte is as it was recorded and sealed.",
+    ]
+
+
+def _compare(trust: Trust, authorities: bytes) -> list[str]:
+    if trust.root is not None:
+        return ["The city's root and key are those of the file that was given."]
+    print_of = hashlib.sha256(authorities).hexdigest()[:32]
+    return [
+        "No trusted keys were given (--trust): whoever made the whole package could have made its keys as well.",
+        f"Compare with the city: authorities {print_of}",
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="prahari-evidence", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("file", type=Path, help="a sealed package (.zip)")
+    parser.add_argument(
+        "--trust", type=Path, help="the city's root and keys: what prahari-hub evidence trust writes"
+    )
+    given = parser.parse_args(arguments)
+    code, lines = verify(given.file, given.trust)
+    sys.stdout.write("\n".join(lines) + "\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
