@@ -313,6 +313,8 @@ class Https:
     device_life: timedelta = timedelta(days=90)
     device_since: datetime | None = None
     fail_with: int | None = None
+    evidence: Callable[[str, list[str], Any, bytes], tuple[int, bytes, dict[str, str]]] | None = None
+    """Answers what concerns /device/v1/evidence: (method, rest of the path, headers, body) → status, body, headers."""
 
     @property
     def address(self) -> str:
@@ -389,18 +391,25 @@ def _handler(https: Https) -> type[http.server.BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             found = self.connection.getpeercert()  # type: ignore[attr-defined]
             names = dict(part for rdn in found["subject"] for part in rdn) if found else {}
-            status, answer = https.answer(
-                self.command, self.path, names.get("commonName"), self.headers, body
-            )
+            more: dict[str, str] = {}
+            parts = self.path.strip("/").split("/")
+            if parts[:3] == ["device", "v1", "evidence"] and https.evidence is not None and names:
+                status, answer, more = https.evidence(self.command, parts[3:], self.headers, body)
+            else:
+                status, answer = https.answer(
+                    self.command, self.path, names.get("commonName"), self.headers, body
+                )
             start = 0
             if status == 200 and (wanted := self.headers.get("Range")):
                 start, status = int(wanted.removeprefix("bytes=").partition("-")[0]), 206
             self.send_response(status)
             self.send_header("Content-Length", str(len(answer) - start))
+            for name, value in more.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer[start:])
 
-        do_GET = do_POST = do_PUT = _serve
+        do_GET = do_POST = do_PUT = do_HEAD = _serve
 
         def log_message(self, *_args: object) -> None:
             pass

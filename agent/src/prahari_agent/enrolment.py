@@ -259,7 +259,7 @@ class Keeper:
             raise HubUnreachable(f"the hub gives no nonce to recover with ({problem(answer)})")
         nonce = str(json.loads(answer.body)["nonce"])
         request = self._identity.new_request(self._record.device, self._record.city)
-        signature = self._identity.sign_with_old_key(pair, nonce.encode() + request)
+        signature = self._identity.sign(pair, nonce.encode() + request)
         body = {
             "nonce": nonce,
             "device": self._record.device,

@@ -195,7 +195,8 @@ class Identity:
             )
         return pair
 
-    def sign_with_old_key(self, pair: Pair, data: bytes) -> bytes:
+    def sign(self, pair: Pair, data: bytes) -> bytes:
+        """ECDSA over SHA-256 by the pair's key, DER."""
         return _load_key(pair.key).sign(data, ec.ECDSA(hashes.SHA256()))
 
     def _empty(self, folder: Path) -> None:

@@ -32,6 +32,7 @@ from prahari_agent.control import Control
 from prahari_agent.delivery import Delivery
 from prahari_agent.enrolment import Keeper, prepare
 from prahari_agent.errors import HubUnreachable, Rejected, SetupError
+from prahari_agent.footage import Footage
 from prahari_agent.hardware import detect
 from prahari_agent.hardware.port import Board
 from prahari_agent.hardware.simulated import SimulatedBoard
@@ -120,7 +121,8 @@ def serve(box: Box, sessions: Sessions, stop: _Stop, pulses: Pulses, systemd: Sy
         outbox = _outbox(box, sessions)
         stack.callback(outbox.close)
         hub, spool, cache = _transfer(box, pulses)
-        roster = Roster(_builders(box, outbox, spool, cache))
+        footage = Footage(box.home, hub, box.identity, pulses, emit=outbox.emit, now_s=time.monotonic)
+        roster = Roster(_builders(box, outbox, spool, cache, footage))
         verify = _verifier(box, hub)
         twin = Twin(
             box.home, apply=roster.apply, resume=roster.resume, emit=outbox.emit, verify=verify,
@@ -142,7 +144,7 @@ def serve(box: Box, sessions: Sessions, stop: _Stop, pulses: Pulses, systemd: Sy
                 Down.COMMAND: lambda payload: obeying.put(lambda: commands.receive(payload)),
                 Down.OVERRIDE: lambda payload: overriding.put(lambda: _override(payload, verify, roster, outbox)),
             },
-            on_welcome=lambda: _welcomed(delivery, monitor, spool, keeper),
+            on_welcome=lambda: _welcomed(delivery, monitor, spool, footage, keeper),
             clock=box.clock, pulses=pulses, urgent=outbox.urgent,
         )  # fmt: skip
         delivery = Delivery(outbox, link, pulses, now_s=time.monotonic, on_progress=spool.nudge)
@@ -156,7 +158,7 @@ def serve(box: Box, sessions: Sessions, stop: _Stop, pulses: Pulses, systemd: Sy
         stack.callback(roster.stop)
         twin.resume()
         obeying.put(commands.resume)
-        for part in (overriding, obeying, adopting, control, spool, delivery, monitor):
+        for part in (overriding, obeying, adopting, control, spool, footage, delivery, monitor):
             part.start()
             stack.callback(part.stop)
         link.start()
@@ -242,11 +244,14 @@ class _Stop:
         return {}
 
 
-def _builders(box: Box, outbox: Outbox, spool: Spool, cache: Cache) -> dict[str, Callable[[str], Peripheral]]:
+def _builders(
+    box: Box, outbox: Outbox, spool: Spool, cache: Cache, footage: Footage
+) -> dict[str, Callable[[str], Peripheral]]:
     def around(peripheral_id: str) -> Surroundings:
         return Surroundings(
             device=box.record.device, home=box.home / "peripherals" / peripheral_id, board=box.board, emit=outbox.emit,
             upload=spool.upload, fetch=cache.fetch, stamp=box.clock.stamp, secret=lambda name: secret(box.home, name),
+            transfers=footage,
         )  # fmt: skip
 
     def builder(make: Callable[[str, Surroundings, Settings], Peripheral]) -> Callable[[str], Peripheral]:
@@ -313,11 +318,12 @@ def _adopted(desired: Desired, monitor: Monitor, link: Link) -> None:
     link.announce()
 
 
-def _welcomed(delivery: Delivery, monitor: Monitor, spool: Spool, keeper: Keeper) -> None:
+def _welcomed(delivery: Delivery, monitor: Monitor, spool: Spool, footage: Footage, keeper: Keeper) -> None:
     """The hub has acked the birth: what waited may go."""
     delivery.wake()
     monitor.beat_soon()
     spool.nudge(every=True)
+    footage.nudge()
     keeper.try_now()
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from prahari_wire.base import Message
 from prahari_wire.envelope import Stamp
+from prahari_wire.evidence import ChainHead
 from prahari_wire.health import PeripheralHealth
 from prahari_wire.presence import Peripheral as PeripheralInfo
 from prahari_wire.recording import TransferManifest
@@ -45,16 +46,12 @@ class Transfers(Protocol):
 
     def forget(self, transfer: str) -> None: ...
 
-    def key(self) -> str:
-        """The serial of the certificate whose key ``sign`` uses."""
-        ...
-
-    def sign(self, data: bytes) -> str:
-        """The device key's ECDSA signature (SHA-256, DER), base64url without padding."""
+    def sign(self, head: ChainHead) -> ChainHead:
+        """``head`` with the serial of the device's certificate and its key's signature: ECDSA, SHA-256, DER, base64url unpadded."""
         ...
 
     def certificate(self) -> str:
-        """PEM of that certificate and its issuer."""
+        """PEM of the device's certificate and its issuer."""
         ...
 
 

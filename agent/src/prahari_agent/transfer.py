@@ -9,8 +9,10 @@ import hashlib
 import os
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import urllib3
@@ -36,6 +38,33 @@ CHUNK = 64 * 1024
 class Answer(NamedTuple):
     status: int
     body: bytes
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+class Connection:
+    """Several requests to the hub by one connection, which is opened anew where it breaks."""
+
+    def __init__(self, pool: urllib3.PoolManager, address: str) -> None:
+        self._pool, self._address = pool, address
+
+    def request(
+        self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request; HubUnreachable if there is no answer, Rejected if it is far too long."""
+        try:
+            response = self._pool.request(
+                method, self._address + path, body=body, headers=dict(headers or {}), preload_content=False,
+                redirect=False,
+            )  # fmt: skip
+            try:
+                found = response.read(LARGEST_ANSWER + 1)
+            finally:
+                response.release_conn()
+        except (HTTPError, OSError) as error:
+            raise HubUnreachable(sentence(error, self._address)) from error
+        if len(found) > LARGEST_ANSWER:
+            raise Rejected(f"{path} answered more than {LARGEST_ANSWER} bytes")
+        return Answer(response.status, found, response.headers)
 
 
 class Hub:
@@ -57,20 +86,13 @@ class Hub:
     ) -> Answer:
         """One request with the device's certificate (``as_device``) or without; HubUnreachable if there is no answer."""
         with self._pool(as_device) as pool:
-            try:
-                response = pool.request(
-                    method, self._address + path, body=body, headers=dict(headers or {}), preload_content=False,
-                    redirect=False,
-                )  # fmt: skip
-                try:
-                    found = response.read(LARGEST_ANSWER + 1)
-                finally:
-                    response.release_conn()
-            except (HTTPError, OSError) as error:
-                raise HubUnreachable(sentence(error, self._address)) from error
-        if len(found) > LARGEST_ANSWER:
-            raise Rejected(f"{path} answered more than {LARGEST_ANSWER} bytes")
-        return Answer(response.status, found)
+            return Connection(pool, self._address).request(method, path, body=body, headers=headers)
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """For many requests in a row, with the device's certificate."""
+        with self._pool(as_device=True) as pool:
+            yield Connection(pool, self._address)
 
     def download(self, path: str, target: Path, *, sha256: str, size: int) -> None:
         """Stream to ``target`` and verify; a part that arrived before is continued. HubUnreachable or Rejected otherwise."""

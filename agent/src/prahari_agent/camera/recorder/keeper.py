@@ -14,7 +14,7 @@ from prahari_wire.base import Clock as Quality
 from prahari_wire.base import Refused, validate
 from prahari_wire.command import CommandName
 from prahari_wire.events import COVERAGE
-from prahari_wire.evidence import ChainHead, ChainProof, head_bytes
+from prahari_wire.evidence import ChainHead, ChainProof
 from prahari_wire.recording import (
     DAY_MS,
     MOST_SENT,
@@ -174,11 +174,12 @@ class Keeper:
         transfers = self._around.transfers
         if transfers is None:
             return None
-        head = ChainHead(
-            device=self._around.device, camera=self._camera, day=day, position=position, hash=digest,
-            signed_at=self._around.stamp().at, key=transfers.key(),
+        return transfers.sign(
+            ChainHead(
+                device=self._around.device, camera=self._camera, day=day, position=position, hash=digest,
+                signed_at=self._around.stamp().at,
+            )
         )  # fmt: skip
-        return head.model_copy(update={"sig": transfers.sign(head_bytes(head))})
 
     # Commands
 
@@ -229,7 +230,12 @@ class Keeper:
             days=[self._sent_day(one) for one in found],
             certificate=transfers.certificate(),
         )
-        transfers.send(manifest, files, wanted.rate_kbit_s)
+        try:
+            transfers.send(manifest, files, wanted.rate_kbit_s)
+        except OSError as error:
+            raise Rejected(
+                f"the transfer cannot be written ({error.strerror}): free space on the box"
+            ) from error
         return self._tally(interval)
 
     def _sent_day(self, found: Found) -> SentDay:

@@ -1,0 +1,357 @@
+"""Footage on its way to the hub: manifests and segments over HTTPS, resumed where they broke off, never faster than allowed.
+
+    HOME/transfers/{transfer}.json        what is to be sent: camera, rate, segments in order
+    HOME/transfers/{transfer}.manifest    the manifest as the hub gets it
+    HOME/transfers/{transfer}.ended       the hub has been told how it ended; the camera may let go of the files
+
+One transfer at a time, the oldest first; how far the hub has got is asked of the hub, so nothing is written while sending.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import random
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from prahari_wire.base import now_utc
+from prahari_wire.events import SENT
+from prahari_wire.evidence import ChainHead, head_bytes
+from prahari_wire.recording import Sent, SentOutcome, TransferManifest
+
+from prahari_agent.errors import HubUnreachable, Rejected
+from prahari_agent.files import write_atomic
+from prahari_agent.identity import Identity, Pair
+from prahari_agent.log import get_logger
+from prahari_agent.peripheral import Emit
+from prahari_agent.pulse import Pulses
+from prahari_agent.transfer import Answer, Connection, Hub, problem
+
+log = get_logger("footage")
+
+FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 300.0
+LEAST_CHUNK, LARGEST_CHUNK = 16 * 1024, 1024 * 1024
+CHUNK_S = 2.0
+"""A request carries what the rate allows in so long: what a broken line costs at most."""
+MOST_REFUSED = 3
+"""A segment whose bytes the hub refuses so often is given up: the line, or the disk, changes them."""
+
+
+class Item(NamedTuple):
+    """A segment to send."""
+
+    sha256: str
+    size: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Job:
+    transfer: str
+    camera: str
+    rate_kbit_s: int
+    items: list[Item]
+
+    @property
+    def chunk(self) -> int:
+        return min(LARGEST_CHUNK, max(LEAST_CHUNK, int(self.rate_kbit_s * 125 * CHUNK_S)))
+
+
+class _Later(Exception):
+    """The hub wants it later, or the agent stops; ``after_s`` None: by the usual back-off."""
+
+    def __init__(self, after_s: float | None = None) -> None:
+        super().__init__()
+        self.after_s = after_s
+
+
+class _Over(Exception):
+    """The transfer has ended without its footage; the text says why."""
+
+
+class Footage:
+    """The peripheral.Transfers of this box. A thread carries the jobs; ``emit`` tells how each ended."""
+
+    def __init__(
+        self,
+        home: Path,
+        hub: Hub,
+        identity: Identity,
+        pulses: Pulses,
+        *,
+        emit: Emit,
+        now_s: Callable[[], float],
+        rng: random.Random | None = None,
+    ) -> None:
+        self._folder, self._hub, self._identity, self._pulses = home / "transfers", hub, identity, pulses
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._emit, self._now_s = emit, now_s
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
+        self._due_s: dict[str, tuple[float, int]] = {}
+        self._woken, self._stopping = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="footage", daemon=True)
+        self.trouble: str | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._woken.set()
+        self._thread.join(3)  # what is under way goes on at the next start
+        self._pulses.end("footage")
+
+    def nudge(self) -> None:
+        """The hub is there again."""
+        self._due_s = dict.fromkeys(self._due_s, (0.0, 0))
+        self._woken.set()
+
+    # peripheral.Transfers
+
+    def send(self, manifest: TransferManifest, files: Mapping[str, Path], rate_kbit_s: int) -> None:
+        if self._job_path(manifest.transfer).exists():
+            return
+        sizes = {segment.sha256: segment.size for day in manifest.days for segment in day.proof.segments}
+        job = {
+            "camera": manifest.camera,
+            "rate_kbit_s": rate_kbit_s,
+            "items": [[sha256, sizes[sha256], str(path)] for sha256, path in files.items()],
+        }
+        write_atomic(self._manifest_path(manifest.transfer), manifest.model_dump_json().encode())
+        write_atomic(self._job_path(manifest.transfer), json.dumps(job).encode())
+        self._woken.set()
+
+    def ended(self, camera: str) -> list[str]:
+        return [
+            path.stem for path in self._folder.glob("*.ended") if path.read_text(errors="replace") == camera
+        ]
+
+    def forget(self, transfer: str) -> None:
+        self._job_path(transfer).unlink(missing_ok=True)
+        self._manifest_path(transfer).unlink(missing_ok=True)
+        self._ended_path(transfer).unlink(missing_ok=True)
+
+    def sign(self, head: ChainHead) -> ChainHead:
+        pair = self._pair()
+        named = head.model_copy(update={"key": pair.serial})
+        signature = self._identity.sign(pair, head_bytes(named))
+        return named.model_copy(update={"sig": base64.urlsafe_b64encode(signature).rstrip(b"=").decode()})
+
+    def certificate(self) -> str:
+        return self._pair().certificate.read_text()
+
+    def _pair(self) -> Pair:
+        pair = self._identity.proven_or_newer(now_utc())
+        if pair is None:
+            raise Rejected("this box has no certificate to sign with: enrol it again")
+        return pair
+
+    def _job_path(self, transfer: str) -> Path:
+        return self._folder / f"{transfer}.json"
+
+    def _manifest_path(self, transfer: str) -> Path:
+        return self._folder / f"{transfer}.manifest"
+
+    def _ended_path(self, transfer: str) -> Path:
+        return self._folder / f"{transfer}.ended"
+
+    # The thread
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._pulses.beat("footage", limit_s=300)
+            try:
+                wait_s = self.step()
+            except Exception:
+                log.exception("sending footage failed once and carries on")
+                wait_s = LONGEST_RETRY_S
+            self._woken.wait(min(wait_s, 60))
+            self._woken.clear()
+
+    def waiting(self) -> list[str]:
+        """Transfers that are not at their end, oldest first."""
+        ended = {path.stem for path in self._folder.glob("*.ended")}
+        return sorted({path.stem for path in self._folder.glob("*.json")} - ended)
+
+    def step(self) -> float:
+        """Carry every transfer that is due; the seconds until the next is."""
+        for transfer in self.waiting():
+            if self._stopping.is_set():
+                break
+            if self._due_s.get(transfer, (0.0, 0))[0] <= self._now_s():
+                self._carry(transfer)
+        dues = [due_s - self._now_s() for due_s, _ in self._due_s.values()]
+        return max(0.05, min(dues, default=60.0))
+
+    def _carry(self, transfer: str) -> None:
+        try:
+            job = self._read(transfer)
+            with self._hub.connection() as connection:
+                self._announce(connection, transfer)
+                sent = self._send_items(connection, job)
+        except _Later as later:
+            self._later(transfer, later.after_s)
+        except HubUnreachable as error:
+            self.trouble = str(error)
+            self._later(transfer, None)
+        except _Over as over:
+            self._end(transfer, SentOutcome.FAILED, [], str(over))
+        else:
+            lost = len(job.items) - len(sent)
+            outcome = SentOutcome.PARTIAL if lost else SentOutcome.COMPLETE
+            detail = f"{lost} of {len(job.items)} segments could not be read on the box" if lost else None
+            self._end(transfer, outcome, sent, detail, job.camera)
+
+    def _read(self, transfer: str) -> Job:
+        try:
+            found: Any = json.loads(self._job_path(transfer).read_bytes())
+            return Job(
+                transfer,
+                str(found["camera"]),
+                int(found["rate_kbit_s"]),
+                [Item(*one) for one in found["items"]],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise _Over("the transfer's file on the box is damaged: order it again") from error
+
+    def _announce(self, connection: Connection, transfer: str) -> None:
+        """Bring the manifest, which the hub may have from a try before."""
+        body = self._manifest_path(transfer).read_bytes()
+        answer = connection.request(
+            "PUT",
+            f"/device/v1/evidence/{transfer}/manifest",
+            body=body,
+            headers={"Content-Type": "application/json"},
+        )
+        if answer.status not in (200, 201):
+            raise _judged(answer)
+
+    def _send_items(self, connection: Connection, job: Job) -> list[Item]:
+        """Send what the hub does not have; the items that it has at the end."""
+        sent, resumed = [], True
+        for item in job.items:
+            offset = self._offset(connection, job, item) if resumed else 0
+            resumed = resumed and offset > 0
+            if offset == item.size or self._send_item(connection, job, item, offset):
+                sent.append(item)
+                self.trouble = None
+        return sent
+
+    def _offset(self, connection: Connection, job: Job, item: Item) -> int:
+        """How many bytes of ``item`` the hub has from a try before."""
+        answer = connection.request("HEAD", _path(job, item))
+        if answer.status != 200:
+            raise _judged(answer)
+        return _upload_offset(answer, item) or 0
+
+    def _send_item(self, connection: Connection, job: Job, item: Item, offset: int) -> bool:
+        """Send a segment from ``offset`` on; False where the box cannot give it any more."""
+        data = _bytes_of(item)
+        if data is None:
+            log.error("a segment is damaged on the disk and is not sent", file=item.path)
+            return False
+        refused = 0
+        while refused < MOST_REFUSED:
+            self._pulses.beat("footage", limit_s=300)
+            part = data[offset : offset + job.chunk]
+            began_s = self._now_s()
+            answer = connection.request(
+                "PUT",
+                _path(job, item),
+                body=part,
+                headers={
+                    "Content-Range": f"bytes {offset}-{offset + len(part) - 1}/{item.size}",
+                    "Content-Type": "video/mp4",
+                },
+            )
+            self._wait_out(began_s, len(part), job)
+            match answer.status:
+                case 200 | 201:
+                    return True
+                case 202 | 409:
+                    found = _upload_offset(answer, item)
+                    if found is None or (answer.status == 409 and found == offset):
+                        raise HubUnreachable("the hub says nothing of where an upload goes on")
+                    offset = found
+                case 422:
+                    refused, offset = refused + 1, 0
+                case _:
+                    raise _judged(answer)
+        raise _Over("the hub gets other bytes than this box sends: check what stands between")
+
+    def _wait_out(self, began_s: float, size: int, job: Job) -> None:
+        """Keep to the rate."""
+        left_s = size / (job.rate_kbit_s * 125) - (self._now_s() - began_s)
+        if self._stopping.wait(max(0.0, left_s)):
+            raise _Later
+
+    def _later(self, transfer: str, after_s: float | None) -> None:
+        attempts = self._due_s.get(transfer, (0.0, 0))[1]
+        backed_off_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2**attempts) * self._rng.uniform(0.5, 1.0)
+        self._due_s[transfer] = (self._now_s() + (after_s or backed_off_s), min(attempts + 1, 12))
+
+    def _end(
+        self,
+        transfer: str,
+        outcome: SentOutcome,
+        sent: list[Item],
+        detail: str | None,
+        camera: str | None = None,
+    ) -> None:
+        """Tell how it ended, then mark it, so that a stop in between tells it twice rather than never."""
+        log.info("a transfer of footage has ended", transfer=transfer, outcome=str(outcome), detail=detail)
+        camera = camera or self._camera_of(transfer)
+        size = sum(item.size for item in sent)
+        if camera is not None:
+            body = Sent(
+                transfer=transfer,
+                outcome=outcome,
+                segments=len(sent),
+                size=size,
+                detail=detail and detail[:120],
+            )
+            self._emit(SENT, body, peripheral=camera)
+        write_atomic(self._ended_path(transfer), (camera or "").encode())
+        self._due_s.pop(transfer, None)
+
+    def _camera_of(self, transfer: str) -> str | None:
+        try:
+            return self._read(transfer).camera
+        except (_Over, OSError):
+            return None
+
+
+def _path(job: Job, item: Item) -> str:
+    return f"/device/v1/evidence/{job.transfer}/segments/{item.sha256}"
+
+
+def _bytes_of(item: Item) -> bytes | None:
+    """The segment's bytes, if they are still those that were recorded."""
+    try:
+        data = Path(item.path).read_bytes()
+    except OSError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == item.sha256 else None
+
+
+def _upload_offset(answer: Answer, item: Item) -> int | None:
+    said = answer.headers.get("Upload-Offset", "")
+    return int(said) if said.isdecimal() and int(said) <= item.size else None
+
+
+def _judged(answer: Answer) -> Exception:
+    """What an answer that is no success means for the transfer."""
+    match answer.status:
+        case 410:
+            return _Over("the hub has called the transfer off")
+        case 400 | 403 | 409 | 411 | 413 | 415 | 422:
+            return _Over(f"the hub does not take it: {problem(answer)}")
+        case 404:
+            return _Later()
+    said = answer.headers.get("Retry-After", "")
+    return _Later(min(LONGEST_RETRY_S * 12, float(said)) if said.isdecimal() else None)
