@@ -10,11 +10,15 @@ from datetime import UTC, datetime, timedelta
 import hypothesis
 import pytest
 import schemathesis
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, Phase
+from prahari_hub.evidence.sealing import Sealer
+from prahari_hub.evidence.tables import footage_requests
 from prahari_hub.fleet import registry, twins
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.served import serve
 from prahari_hub.http.actor import Role, system
+from prahari_hub.identity.signer import Signer, key_id
 from prahari_hub.signage import displays
 from prahari_hub.store import Unit
 from prahari_hub.web.app import api_router, openapi
@@ -73,6 +77,8 @@ class City:
             "layer_id": self._layer,
             "incident": self.console.incident,
             "override": self._override,
+            "request_id": self._request,
+            "link": self._link,
             "display": lambda: "pune-vms-01:sign1",
             "peripheral": lambda: "sign1",
             "device": lambda: "pune-cam-01",
@@ -82,7 +88,9 @@ class City:
         }
 
     def known(self, names: set[str]) -> dict[str, str]:
-        found = {name: self.makers[name]() for name in names}
+        found = {name: self.makers[name]() for name in sorted(names)}
+        if "link" in found:
+            found["request_id"] = self.linked
         return found | ({"device": "pune-vms-01"} if "peripheral" in names else {})
 
     def _display(self, unit: Unit) -> None:
@@ -109,6 +117,35 @@ class City:
     def _override(self) -> str:
         wanted = {"class": 5, "reason": "works", "minutes": 5, "content": TEXT}
         return self._post("overrides", display="pune-vms-01:sign1", **wanted)["id"]
+
+    def _request(self) -> str:
+        """A sealed one, with nothing in it."""
+        ends = datetime.now(UTC) - timedelta(minutes=1)
+        begins = ends - timedelta(minutes=5)
+        wanted = {
+            "authority": "Police",
+            "case_number": "FIR 1",
+            "purpose": "theft",
+            "starts_at": begins.isoformat(),
+        }
+        place = {"kind": "site", "site": "wada"}
+        made = self._post("evidence/requests", **wanted, ends_at=ends.isoformat(), place=place)["summary"][
+            "id"
+        ]
+        self.console.store.write_sync(lambda unit: self._seal(unit, made))
+        return made
+
+    @staticmethod
+    def _seal(unit: Unit, request: str) -> None:
+        decided = {"decided_by": "the-admin", "decided_at": unit.now}
+        unit.conn.execute(footage_requests.update().where(footage_requests.c.id == request).values(decided))
+        key = Ed25519PrivateKey.generate()
+        raw = key.public_key().public_bytes_raw()
+        Sealer("Pune", b"", Signer(key_id(raw), key, {key_id(raw): raw})).seal(unit, request)
+
+    def _link(self) -> str:
+        self.linked = self._request()
+        return self._post(f"evidence/requests/{self.linked}/links", recipient="Inspector Kulkarni")["id"]
 
     def _layer(self) -> str:
         form = {"name": "Roads", "source": "PMC"}

@@ -53,8 +53,24 @@ WRITES = {
     "POST /incidents/{incident}/comment": OPERATOR,
     "POST /overrides": OPERATOR,
     "DELETE /overrides/{override}": OPERATOR,
+    "POST /evidence/requests": OPERATOR,
+    "POST /evidence/requests/{request_id}/approve": ADMIN,
+    "POST /evidence/requests/{request_id}/refuse": ADMIN,
+    "POST /evidence/requests/{request_id}/withdraw": OPERATOR,
+    "POST /evidence/requests/{request_id}/links": OPERATOR,
+    "DELETE /evidence/requests/{request_id}/links/{link}": OPERATOR,
 }
-READS = {"GET /me": EVERYONE, "GET /users": ADMIN, "GET /tokens": ADMIN, "GET /audit": AUDITOR}
+READS = {
+    "GET /me": EVERYONE,
+    "GET /users": ADMIN,
+    "GET /tokens": ADMIN,
+    "GET /audit": AUDITOR,
+    "GET /evidence/coverage": OPERATOR | AUDITOR,
+    "GET /evidence/requests": OPERATOR | AUDITOR,
+    "GET /evidence/requests/{request_id}": OPERATOR | AUDITOR,
+    "GET /evidence/requests/{request_id}/custody": OPERATOR | AUDITOR,
+    "GET /evidence/requests/{request_id}/package": OPERATOR,
+}
 """Every other GET is for those who watch the fleet: an advertiser sees nothing of it."""
 
 ROUTES = [

@@ -251,7 +251,7 @@ async def _device(
 
     def work(conn: Connection) -> dict[str, Any]:
         found = queries.device(conn, device)
-        tracks = journal.list_events(conn, device, kinds=["camera.track"], limit=60)
+        tracks = journal.list_events(conn, device, kinds=["camera.track", "camera.rule"], limit=60)
         return {
             "device": found,
             "commands": commands.list_commands(conn, device, limit=COMMANDS).items,

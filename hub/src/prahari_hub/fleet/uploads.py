@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from prahari_wire.base import Message
-from prahari_wire.camera import Track
+from prahari_wire.camera import RuleEvent, Track
 from prahari_wire.command import CommandReport
 from prahari_wire.display import Shown
 from sqlalchemy import Connection
@@ -27,7 +27,7 @@ def is_sha256(text: str) -> bool:
 
 def named_files(body: Message) -> Iterator[tuple[str, int | None]]:
     """(sha256, size if it was said) of each file that a fact announces."""
-    if isinstance(body, Track) and body.snapshot:
+    if isinstance(body, Track | RuleEvent) and body.snapshot:
         yield body.snapshot.sha256, body.snapshot.size
     elif isinstance(body, Shown):
         yield body.frame_sha256, None

@@ -84,6 +84,8 @@ WORDS: dict[str, dict[str, str]] = {
         "callbox.stuck": N_("Button stuck"),
         "callbox.selftest": N_("Call box self-test"),
         "camera.track": N_("Moving object"),
+        "camera.rule": N_("Rule of a camera"),
+        "camera.count": N_("Count at a line"),
         "camera.fault": N_("Camera fault"),
         "display.shown": N_("Display shows"),
         "display.fault": N_("Display fault"),

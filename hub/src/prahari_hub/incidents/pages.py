@@ -35,6 +35,7 @@ PAGE = 100
 HEADLINES = {
     "callbox.press": N_("Emergency call"),
     "camera.track": N_("{label} in {region}"),
+    "camera.rule": N_("{label}: {rule}"),
     "camera.fault": N_("Camera fault: {fault}"),
     "display.fault": N_("Display fault: {fault}"),
     "callbox.stuck": N_("Button stuck"),
@@ -59,6 +60,9 @@ LABELS = {
     "bus": N_("Bus"),
     "truck": N_("Truck"),
     "dog": N_("Dog"),
+    "two-wheeler": N_("Two-wheeler"),
+    "animal": N_("Animal"),
+    "object": N_("Object"),
     "SignalLoss": N_("No picture"),
     "Frozen": N_("Picture frozen"),
     "ImageTooDark": N_("Picture too dark"),

@@ -9,7 +9,7 @@ from typing import Any
 from prahari_wire import events
 from prahari_wire.base import Severity
 from prahari_wire.callbox import ButtonStuck, CallboxConfig, Press, SelfTest
-from prahari_wire.camera import CameraConfig, CameraFault, Region, Track, TrackPhase
+from prahari_wire.camera import CameraConfig, CameraFault, Region, RuleEvent, RulePhase, Track, TrackPhase
 from prahari_wire.display import DisplayConfig, DisplayFault
 from prahari_wire.system import AgentFault, JournalSetAside, Shed
 from prahari_wire.twin import Desired, PeripheralConfig
@@ -118,6 +118,33 @@ def _track(fact: Fact, body: Track, config: Config) -> list[Verdict]:
     return found
 
 
+def _rule(fact: Fact, body: RuleEvent, config: Config) -> list[Verdict]:
+    """One incident a rule, with its cases as causes. A rule that the twin knows no more raises nothing; the end of a case clears it."""
+    key = _key(fact, "rule", body.rule)
+    if body.phase is RulePhase.ENDED:
+        return [Clear(key, body.event)]
+    rules = config.rules if isinstance(config, CameraConfig) else []
+    rule = next((rule for rule in rules if rule.id == body.rule), None)
+    if rule is None:
+        return []
+    detail: dict[str, Any] = {
+        "rule": rule.name,
+        "type": body.type,
+        "label": body.label,
+        "score": round(body.score, 3),
+        "track": body.event,
+        "since": body.started_at.isoformat(),
+    }
+    title = f"{body.label.capitalize()}: {rule.name}"
+    if body.count is not None:
+        detail["count"] = body.count
+        title = f"{body.count} at once: {rule.name}"
+    if body.direction is not None:
+        detail["direction"] = str(body.direction)
+    snapshot = body.snapshot.sha256 if body.snapshot else None
+    return [Raise(key, fact.kind, rule.severity, title, detail, snapshot, body.event)]
+
+
 def _watches(region: Region, label: str) -> bool:
     return not region.classes or label in region.classes
 
@@ -178,6 +205,7 @@ Rule = Callable[[Fact, Any, Config], list[Verdict]]
 RULES: dict[str, Rule] = {
     events.PRESS: _press,
     events.TRACK: _track,
+    events.RULE: _rule,
     events.CAMERA_FAULT: _camera_fault,
     events.DISPLAY_FAULT: _display_fault,
     events.BUTTON_STUCK: _stuck,
@@ -186,7 +214,9 @@ RULES: dict[str, Rule] = {
     events.SHED: _shed,
     events.SET_ASIDE: _set_aside,
 }
-NEEDS_CONFIG = frozenset({events.TRACK, events.CAMERA_FAULT, events.DISPLAY_FAULT, events.AGENT_FAULT})
+NEEDS_CONFIG = frozenset(
+    {events.TRACK, events.RULE, events.CAMERA_FAULT, events.DISPLAY_FAULT, events.AGENT_FAULT}
+)
 
 
 def silence(desired: Desired | None) -> Severity:

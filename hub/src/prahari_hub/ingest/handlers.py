@@ -34,6 +34,7 @@ def table(incident: Handler) -> Handlers:
         events.BUTTON_STUCK: (incident,),
         events.SELF_TEST: (incident,),
         events.TRACK: (uploads.announce, incident),
+        events.RULE: (uploads.announce, incident),
         events.CAMERA_FAULT: (faults.noted, incident),
         events.DISPLAY_FAULT: (faults.noted, incident),
         events.AGENT_FAULT: (incident,),

@@ -16,6 +16,7 @@ from fastapi.openapi.utils import get_openapi
 from prahari_hub.access import api as access_api
 from prahari_hub.access import pages as access_pages
 from prahari_hub.access.authenticator import StoreAuthenticator
+from prahari_hub.evidence import api as evidence_api
 from prahari_hub.fleet import api as fleet_api
 from prahari_hub.fleet import pages as fleet_pages
 from prahari_hub.fleet import pages_places
@@ -51,6 +52,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     availability_api.router,
     map_api.router,
     incidents_api.router,
+    evidence_api.router,
     signage_api.router,
     operations_api.router,
 )
