@@ -217,8 +217,20 @@ class Recorder:
         """Do ``work``; where the disk takes nothing, give up what is open, say so and try again soon."""
         try:
             work()
-        except (OSError, av.error.FFmpegError, ValueError) as error:
+        except (av.error.FFmpegError, ValueError) as error:
+            self._unfit(error)
+        except OSError as error:
             self._failed(error)
+
+    def _unfit(self, error: Exception) -> None:
+        """The stream sent what MP4 does not take: what is open is closed, the next key frame begins anew."""
+        self.problem = (
+            f"the camera's stream cannot be recorded ({type(error).__name__}): set it to H.264 or H.265"
+        )
+        try:
+            self._close()
+        except (av.error.FFmpegError, OSError) as again:
+            self._failed(again)
 
     def _failed(self, error: Exception) -> None:
         said = getattr(error, "strerror", None) or type(error).__name__
@@ -229,7 +241,7 @@ class Recorder:
             with contextlib.suppress(OSError):  # the next recovery removes it
                 current.open.abandon()
         self._retry_s = self._mono_s() + RETRY_S
-        self._tell({"type": "footage", "disk": said})
+        self._tell({"type": "footage"})
         if not self._gap_told:
             self._gap_told = True
             self._mark(lambda: self._book.gap(at_ms, GapCause.DISK))
@@ -273,7 +285,7 @@ class Recorder:
         if packet.has_sidedata("new_extradata"):
             self._template = Template(packet.stream)
             return True
-        found = inline_parameters(packet, self._template.codec)
+        found = inline_parameters(packet, self._template.codec) if self._template.annex_b else b""
         if not found or found == self._parameters:
             return False
         first, self._parameters = not self._parameters, found

@@ -77,7 +77,12 @@ class OpenSegment:
     @property
     def seconds(self) -> float:
         """How much has been added."""
-        return float((self._last + self._step) * self._time_base) if self._base is not None else 0.0
+        return float(self._next * self._time_base)
+
+    @property
+    def _next(self) -> int:
+        """Where a packet without a stamp goes."""
+        return self._last + self._step if self._last >= 0 else 0
 
     @property
     def size(self) -> int:
@@ -87,16 +92,14 @@ class OpenSegment:
         """Seconds from the segment's begin to ``packet``, as its own stamp says; a packet without a stamp follows the last."""
         stamp = _stamp(packet)
         if stamp is None or self._base is None:
-            return float((self._last + self._step) * self._time_base) if self._base is not None else 0.0
+            return self.seconds
         return float((stamp - self._base) * self._time_base)
 
     def add(self, packet: Packet[VideoStream]) -> None:
         stamp = _stamp(packet)
-        if self._base is None:
-            self._base = stamp or 0
-            at = 0
-        else:
-            at = self._last + self._step if stamp is None else stamp - self._base
+        if self._base is None and stamp is not None:
+            self._base = stamp - self._next
+        at = self._next if stamp is None or self._base is None else stamp - self._base
         at = max(at, self._last + 1)
         behind = packet.pts - packet.dts if packet.pts is not None and packet.dts is not None else 0
         packet.stream = self._stream

@@ -13,6 +13,9 @@ _LOOK_AT = 2048
 _SPS = {"h264": (0x1F, 0, 7), "hevc": (0x3F, 1, 33)}
 """Codec → mask and shift that give a NAL unit's type from its first byte, and the type of a sequence parameter set."""
 
+_CONFIGURATION_RECORD = b"\1"
+"""avcC and hvcC begin so: the stream's units then have lengths, and their first bytes may look like a start code."""
+
 
 class Template:
     """Codec, size and parameter sets of a stream. ``stream`` serves as a template for muxing as long as this object lives.
@@ -26,6 +29,7 @@ class Template:
         context = self.stream.codec_context
         self.codec, self.width, self.height = context.name, context.width, context.height
         self.extradata = bytes(source.codec_context.extradata or b"")
+        self.annex_b = not self.extradata.startswith(_CONFIGURATION_RECORD)
 
     @classmethod
     def of_key_frame(cls, packet: Packet[VideoStream], codec: str) -> Template:
