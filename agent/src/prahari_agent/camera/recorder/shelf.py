@@ -22,6 +22,7 @@ from prahari_agent.camera.recorder.daybook import (
     JOURNAL,
     Line,
     days_in,
+    open_path,
     read_lines,
     segment_path,
     segments_in,
@@ -136,7 +137,7 @@ class Shelf:
                 notable = True
                 continue
             position = int(segment["position"])
-            here = not first or segment_path(self._folder, day.name, position).name in names
+            here = not first or self._stands(day.name, position, names)
             start_ms = int(segment["start_ms"])
             notable |= bool(day.starts) and abs(start_ms - day.interval(-1).end_ms) > TOLERANCE_MS
             day.starts.append(start_ms)
@@ -147,6 +148,11 @@ class Shelf:
             self._bytes += int(segment["size"]) if here else 0
         day.offset = offset
         return notable
+
+    def _stands(self, day: str, position: int, names: set[str]) -> bool:
+        """Whether a segment's file is there; the newest may just be getting its name."""
+        final, before = segment_path(self._folder, day, position), open_path(self._folder, day, position)
+        return final.name in names or before.name in names or final.exists()
 
     @property
     def bytes(self) -> int:
