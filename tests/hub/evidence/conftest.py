@@ -149,13 +149,16 @@ class Box:
         )
         (folder / "crt.pem").write_bytes(pem([made, *city.identity.authority.issuing]))
 
-    def client(self) -> httpx.AsyncClient:
+    def tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self.city.identity.authority.ca_file)
         context.load_cert_chain(
             self.city.folder / self.name / "crt.pem", self.city.folder / self.name / "key.pem"
         )
+        return context
+
+    def client(self) -> httpx.AsyncClient:
         address = f"https://localhost:{self.city.port}/device/v1"
-        return httpx.AsyncClient(verify=context, base_url=address, timeout=30)
+        return httpx.AsyncClient(verify=self.tls(), base_url=address, timeout=30)
 
     def say(self, kind: str, body: Message, camera: str | None = None) -> None:
         now = self.city.now
