@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psutil
 from prahari_agent.camera.camera import Camera
-from prahari_agent.street.clip import ensure_clip
 from prahari_agent.hardware.simulated import SimulatedBoard
 from prahari_agent.peripheral import Surroundings
+from prahari_agent.street.clip import ensure_clip
 from prahari_wire.base import Clock
 from prahari_wire.camera import CameraConfig, Region
 from prahari_wire.envelope import Stamp

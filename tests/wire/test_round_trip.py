@@ -22,7 +22,20 @@ REGION = {
     "classes": [],
     "severity": "critical",
 }
-CAMERA = {"type": "camera", "source": "rtsp://10.0.0.5/main", "fps": 2.5, "score": 0.4, "regions": [REGION]}
+SQUARE = [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]
+RULES = [
+    {"id": "in", "name": "In", "type": "ObjectsInside", "region": SQUARE, "dwell_s": 2.5, "min_height": 0.05},
+    {"id": "stay", "name": "Stay", "type": "LoiteringDetector", "region": SQUARE, "after_s": 45, "classes": ["person", "dog"]},
+    {"id": "crowd", "name": "Crowd", "type": "OccupancyCounter", "region": SQUARE, "most": 5, "clear": 3, "severity": "major"},
+    {"id": "line", "name": "Line", "type": "Crossed", "line": [[0, 0.5], [1, 0.5]], "direction": "to_left",
+     "when": {"light": "night", "hours": [{"start": "22:00", "end": "05:00", "days": ["sat", "sun"]}]}},
+    {"id": "count", "name": "Count", "type": "LineCounting", "line": [[0, 0.5], [1, 0.5]], "every_s": 60},
+    {"id": "wrong", "name": "Wrong", "type": "WrongDirection", "region": SQUARE, "allowed": [[0.5, 0.9], [0.5, 0.1]]},
+    {"id": "kerb", "name": "Kerb", "type": "StationaryObject", "region": SQUARE, "after_s": 120},
+    {"id": "bag", "name": "Bag", "type": "ObjectAbandoned", "region": SQUARE, "owners": ["person", "motion"]},
+]
+MASK = {"polygon": SQUARE, "classes": ["tv"]}
+CAMERA = {"type": "camera", "source": "rtsp://10.0.0.5/main", "fps": 2.5, "score": 0.4, "regions": [REGION], "rules": RULES, "masks": [MASK]}
 CALLBOX = {"type": "callbox", "name": "Box at the bridge", "button_pin": 5, "stuck_after_s": 20.5}
 DISPLAY = {"type": "display", "player": "mpv", "playlist": [{"id": "a", "content": TEXT}], "safe": IMAGE}
 DESIRED = {"heartbeat_s": 10, "peripherals": {"cam1": CAMERA, "box1": CALLBOX, "sign1": DISPLAY}}
@@ -92,6 +105,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "event.callbox.press": {"press": ID, "count": 3},
     "event.override.state": {"epoch": 2, "outcome": "refused", "active": [ID], "refused": {ID2: "does not fit"}},
     "event.camera.track": TRACK,
+    "event.camera.rule": {
+        "phase": "updated", "event": ID2, "rule": "crowd", "type": "OccupancyCounter", "label": "person", "score": 0.5, "started_at": AT,
+        "seen_at": AT, "box": {"left": 0.1, "top": 0.2, "right": 0.3, "bottom": 1}, "count": 7, "direction": "to_right", "track": ID,
+    },
+    "event.camera.count": {
+        "rule": "count", "since": AT, "until": AT, "counts": [{"label": "car", "to_right": 3, "to_left": 0}],
+    },
     "event.camera.fault": {"fault": "ImageTooBlurry", "active": True, "since": AT, "detail": "clean the lens"},
     "event.callbox.stuck": {"active": True, "held_s": 31.5},
     "event.display.fault": {"fault": "illegible", "active": False},

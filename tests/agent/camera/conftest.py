@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
-from prahari_agent.street.clip import ensure_clip
 from prahari_agent.peripheral import Surroundings
+from prahari_agent.street.clip import ensure_clip
 from prahari_wire.base import Clock, Message
 from prahari_wire.envelope import Stamp
 

@@ -14,8 +14,9 @@ from prahari_agent.camera.detector import Detector
 from prahari_agent.camera.manifest import load_model
 from prahari_agent.camera.pipeline import Outgoing, Pipeline
 from prahari_agent.camera.source import Address, Frame, Source
-from prahari_wire.camera import CameraConfig, ContentFault, Region, Track, TrackPhase
-from prahari_wire.events import TRACK, parse_body
+from prahari_wire.camera import CameraConfig, ContentFault, Region, RulePhase, Track, TrackPhase
+from prahari_wire.events import RULE, TRACK, parse_body
+from prahari_wire.rules import Mask, ObjectsInside
 
 PASSAGES = [(60, 202), (227, 452), (502, 703), (745, 873), (921, 1205), (1234, 1365)]
 """Frames of the real clip, ten a second, in which a person is in view."""
@@ -198,3 +199,35 @@ def test_a_picture_that_stands_still_is_frozen_and_a_living_one_clears_it(clip: 
         (ContentFault.FROZEN, False),
     ]
     assert faults[0].since == shown[0].at
+
+
+def test_a_rule_tells_its_cases_with_a_picture_and_no_other_track(
+    sees_person_and_tv: Callable[..., Detector], clip: Path
+) -> None:
+    left = [(0.0, 0.8), (0.5, 0.8), (0.5, 1.0), (0.0, 1.0)]
+    rules = [
+        ObjectsInside(id="left", name="Left", region=left),
+        ObjectsInside(id="right", name="Right", region=[(1 - x, y) for x, y in left]),
+    ]
+    config = CameraConfig(source="x", rules=rules)
+    told = play(Pipeline(config, sees_person_and_tv()), islice(frames(clip), 10))
+    bodies: list[Any] = [event.body for event in told]
+    assert [(event.kind, body.rule, body.phase) for event, body in zip(told, bodies, strict=True)] == [
+        (RULE, "left", RulePhase.STARTED),
+        (RULE, "left", RulePhase.ENDED),
+    ]
+    assert told[0].jpeg is not None
+    assert bodies[0].snapshot.sha256 == hashlib.sha256(told[0].jpeg).hexdigest()
+    assert (bodies[0].label, bodies[0].score, bodies[0].event) == ("person", 0.8, bodies[1].event)
+    assert told[1].jpeg is None
+
+
+def test_an_object_in_a_mask_is_neither_tracked_nor_told(
+    sees_person_and_tv: Callable[..., Detector], clip: Path
+) -> None:
+    mask = Mask(polygon=[(0.5, 0.0), (1.0, 0.0), (1.0, 0.5), (0.5, 0.5)], classes=["tv"])
+    told = play(
+        Pipeline(CameraConfig(source="x", regions=[region()], masks=[mask]), sees_person_and_tv()),
+        islice(frames(clip), 10),
+    )
+    assert [track.label for track in tracks(told, TrackPhase.STARTED)] == ["person"]

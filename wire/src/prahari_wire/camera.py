@@ -10,9 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from prahari_wire.base import Message, PeripheralId, Severity, Sha256, ShortText, Ulid, Utc
 from prahari_wire.recording import RecordingConfig
-
-Unit = Annotated[float, Field(ge=0, le=1)]
-"""A coordinate as a share of the picture's width or height, origin top left."""
+from prahari_wire.rules import Direction, Mask, Polygon, Rules, Unit
 
 
 def _without_password(source: str) -> str:
@@ -30,7 +28,7 @@ class Region(Message):
 
     id: PeripheralId
     name: ShortText
-    polygon: Annotated[list[tuple[Unit, Unit]], Field(min_length=3, max_length=32)]
+    polygon: Polygon
     classes: Annotated[list[ShortText], Field(max_length=32)] = ["person"]
     severity: Severity = Severity.MINOR
 
@@ -52,6 +50,8 @@ class CameraConfig(Message):
     score: Unit | None = None
     confirm_frames: Annotated[int, Field(ge=1, le=50)] = 3
     regions: Annotated[list[Region], Field(max_length=16)] = []
+    rules: Rules = []
+    masks: Annotated[list[Mask], Field(max_length=16)] = []
     frozen_after_s: Annotated[float, Field(ge=1, le=3600)] = 10
     signal_loss_after_s: Annotated[float, Field(ge=1, le=3600)] = 10
     fault_severity: Severity = Severity.MAJOR
@@ -95,6 +95,51 @@ class Track(Message):
     frames: Annotated[int, Field(ge=1)]
     regions: Annotated[list[PeripheralId], Field(max_length=16)] = []
     snapshot: Snapshot | None = None
+
+
+class RulePhase(StrEnum):
+    STARTED = "started"
+    UPDATED = "updated"
+    ENDED = "ended"
+
+
+class RuleEvent(Message):
+    """A rule of the twin is met, still met, or no longer met; ``event`` is the same in all that is told of it.
+
+    ``type`` is the rule's. ``track``: the object, none for a crowd. ``score`` is the median of its detections' scores. ``seen_at``
+    is the time of the frame that this was seen in. ``count``: how many objects, for a crowd; ``direction``: of a crossing.
+    """
+
+    phase: RulePhase
+    event: Ulid
+    rule: PeripheralId
+    type: ShortText
+    track: Ulid | None = None
+    label: ShortText
+    score: Unit
+    started_at: Utc
+    seen_at: Utc
+    box: Box | None = None
+    count: Annotated[int, Field(ge=0)] | None = None
+    direction: Direction | None = None
+    snapshot: Snapshot | None = None
+
+
+class LabelCount(Message):
+    """Objects that went over a line, seen from its first point to its last."""
+
+    label: ShortText
+    to_right: Annotated[int, Field(ge=0)]
+    to_left: Annotated[int, Field(ge=0)]
+
+
+class LineCount(Message):
+    """What a LineCounting rule counted ``since`` until ``until``; a label that it did not see is left out."""
+
+    rule: PeripheralId
+    since: Utc
+    until: Utc
+    counts: Annotated[list[LabelCount], Field(max_length=64)] = []
 
 
 class ContentFault(StrEnum):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from prahari_wire.base import Message, Reason, Refused, validate
 from prahari_wire.callbox import ButtonStuck, Press, SelfTest
-from prahari_wire.camera import CameraFault, Track
+from prahari_wire.camera import CameraFault, LineCount, RuleEvent, Track
 from prahari_wire.command import CommandReport
 from prahari_wire.display import DisplayFault, OverrideState, Shown
 from prahari_wire.recording import Coverage, Sent
@@ -25,6 +25,8 @@ PRESS = "callbox.press"
 BUTTON_STUCK = "callbox.stuck"
 SELF_TEST = "callbox.selftest"
 TRACK = "camera.track"
+RULE = "camera.rule"
+LINE_COUNT = "camera.count"
 CAMERA_FAULT = "camera.fault"
 SHOWN = "display.shown"
 DISPLAY_FAULT = "display.fault"
@@ -41,6 +43,7 @@ KINDS: dict[str, Kind] = {
     PRESS: Kind(Press, 0),
     OVERRIDE_STATE: Kind(OverrideState, 0),
     TRACK: Kind(Track, 1),
+    RULE: Kind(RuleEvent, 1),
     CAMERA_FAULT: Kind(CameraFault, 1),
     BUTTON_STUCK: Kind(ButtonStuck, 1),
     DISPLAY_FAULT: Kind(DisplayFault, 1),
@@ -53,6 +56,7 @@ KINDS: dict[str, Kind] = {
     SHOWN: Kind(Shown, 3),
     COVERAGE: Kind(Coverage, 3),
     SENT: Kind(Sent, 3),
+    LINE_COUNT: Kind(LineCount, 4),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 
 from prahari_wire import events
 from prahari_wire.base import Refused, now_utc
-from prahari_wire.camera import CameraConfig, CameraFault, Track, TrackPhase
+from prahari_wire.camera import CameraConfig
 from prahari_wire.command import CommandName
 from prahari_wire.health import PeripheralHealth
 from prahari_wire.presence import Peripheral as PeripheralInfo
@@ -22,12 +21,12 @@ from prahari_wire.system import AgentFault
 from prahari_wire.twin import PeripheralConfig
 
 from prahari_agent.camera.channel import Channel, Message
+from prahari_agent.camera.openings import Openings
 from prahari_agent.camera.recorder.keeper import Keeper
 from prahari_agent.camera.recorder.shelf import Shelf
 from prahari_agent.camera.supervisor import Crash, Supervisor
 from prahari_agent.camera.verdict import recorded, verdict
 from prahari_agent.errors import AgentError, ConfigRefused, Rejected
-from prahari_agent.files import write_atomic
 from prahari_agent.log import get_logger
 from prahari_agent.peripheral import Surroundings
 
@@ -53,8 +52,7 @@ class Camera:
         self._facts_since_s = 0.0
         self._down: str | None = None
         self._told: dict[str, bool] = {}
-        self._tracks: dict[str, Track] = {}
-        self._faults: dict[str, CameraFault] = {}
+        self._open = Openings(surroundings.home / _OPEN)
         self._numbers = itertools.count(1)
         self._answers: dict[int, tuple[str | None, bytes]] = {}
         self._answered = threading.Condition()
@@ -92,7 +90,8 @@ class Camera:
             self._keep_footage()
 
     def start(self) -> None:
-        self._recall()
+        self._open.recall()
+        self._end_all()
         self._started = True
         self._keep_footage()
         self._supervisor.start()
@@ -155,7 +154,7 @@ class Camera:
             "device": self._around.device,
             "camera": self._id,
             "footage": str(self._footage()),
-            "faults": [fault.model_dump_json() for fault in self._faults.values()],
+            "faults": [fault.model_dump_json() for fault in self._open.faults],
         }
 
     def _clock_now(self) -> Message:
@@ -188,8 +187,7 @@ class Camera:
         self._facts = None
         self._down = unfit or f"the camera's process died ({crash.how}); {again}"
         self._fault(_MODEL if crash.in_model else _PROCESS, self._down)
-        for track in list(self._tracks.values()):
-            self._emit_ended(track)
+        self._end_all()
 
     # Events
 
@@ -209,8 +207,7 @@ class Camera:
                 "an event of the camera could not be stored", camera=self._id, kind=kind, error=str(error)
             )
             return False
-        if isinstance(message, Track | CameraFault):
-            self._remember(message)
+        self._open.told(message)
         if blob:
             self._upload(blob)
         return True
@@ -223,38 +220,10 @@ class Camera:
                 "a snapshot could not be kept: free space on the disk", camera=self._id, error=str(error)
             )
 
-    def _emit_ended(self, track: Track) -> None:
-        """End a track whose process died, as of now."""
-        ended = track.model_copy(
-            update={"phase": TrackPhase.ENDED, "ended_at": max(now_utc(), track.started_at), "snapshot": None}
-        )
-        self._keep(events.TRACK, ended.model_dump(mode="json", by_alias=True), b"")
-
-    def _remember(self, message: Track | CameraFault) -> None:
-        """What is open must be closed one day, also by a later process or a later agent."""
-        if isinstance(message, Track):
-            if message.phase is TrackPhase.STARTED:
-                self._tracks[message.track] = message
-            else:
-                self._tracks.pop(message.track, None)
-        elif message.active:
-            self._faults[message.fault] = message
-        else:
-            self._faults.pop(message.fault, None)
-        kept = {
-            "tracks": [track.model_dump(mode="json") for track in self._tracks.values()],
-            "faults": [fault.model_dump(mode="json") for fault in self._faults.values()],
-        }
-        try:
-            write_atomic(self._around.home / _OPEN, json.dumps(kept).encode())
-        except OSError as error:
-            log.error("the camera's open tracks cannot be kept: free space on the disk", error=str(error))
-
-    def _recall(self) -> None:
-        """Close what an agent before this one left open; its faults are handed to the new process."""
-        for track in _read_open(self._around.home / _OPEN, self._faults):
-            self._tracks[track.track] = track
-            self._emit_ended(track)
+    def _end_all(self) -> None:
+        """End what a process left open that died, as of now."""
+        for kind, body in self._open.endings(now_utc()):
+            self._keep(kind, body.model_dump(mode="json", by_alias=True), b"")
 
     def _note_facts(self, facts: Message) -> None:
         if self._facts is None:
@@ -315,18 +284,3 @@ def _check_recording(config: CameraConfig) -> None:
         )
     if not config.realtime:
         raise ConfigRefused(("realtime", "a file that is not played in real time cannot be recorded"))
-
-
-def _read_open(path: Path, faults: dict[str, CameraFault]) -> list[Track]:
-    """The tracks left open; ``faults`` takes the faults. A broken file is as good as none."""
-    try:
-        kept = json.loads(path.read_bytes())
-        for fault in kept["faults"]:
-            parsed = CameraFault.model_validate_json(json.dumps(fault))
-            faults[parsed.fault] = parsed
-        return [Track.model_validate_json(json.dumps(track)) for track in kept["tracks"]]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError):
-        log.warning("what the camera left open could not be read and is forgotten", file=str(path))
-        return []

@@ -39,6 +39,10 @@ class Content:
     def active(self) -> list[ContentFault]:
         return list(self._active)
 
+    @property
+    def night(self) -> bool:
+        return False
+
     def frame(self, at: datetime, time_s: float, *, same: bool) -> list[CameraFault]:
         """A frame came; ``same``: every pixel is as in the frame before. ``time_s`` is the source's time line."""
         changes = self._good(ContentFault.SIGNAL_LOSS)

@@ -12,13 +12,16 @@ from typing import NamedTuple
 
 from prahari_wire import camera as wire
 from prahari_wire.base import Message
-from prahari_wire.events import CAMERA_FAULT, TRACK
+from prahari_wire.events import CAMERA_FAULT, LINE_COUNT, RULE, TRACK
+from prahari_wire.rules import ObjectAbandoned, RuleBase
 
 from prahari_agent.camera import redact
 from prahari_agent.camera.boxes import Box, Detection, contains, without_doubles
 from prahari_agent.camera.content import Content
 from prahari_agent.camera.detector import Detector
 from prahari_agent.camera.gate import Look, MotionGate
+from prahari_agent.camera.rules.engine import Engine, Told, masked
+from prahari_agent.camera.rules.objects import Moment, Object
 from prahari_agent.camera.source import Frame
 from prahari_agent.camera.tracker import Track, Tracker
 
@@ -81,6 +84,10 @@ class Pipeline:
             signal_loss_after_s=config.signal_loss_after_s,
             active=faults,
         )
+        self._owners = {
+            label for rule in config.rules if isinstance(rule, ObjectAbandoned) for label in rule.owners
+        }
+        self._rules = Engine(config.rules, masks=config.masks)
         self._reported: dict[str, _Reported] = {}
         self._before: Frame | None = None
         self._looked_s = float("-inf")
@@ -98,15 +105,17 @@ class Pipeline:
         changes = self._tracker.update(self._wanted(found), frame.at, frame.time_s)
         self._place_in_regions(frame)
         self.counters.frames += 1
-        return [*faults, *self._ended(changes.ended), *self._started(frame, found)]
+        rules = self._check_rules(frame, found)
+        return [*faults, *self._ended(changes.ended), *self._started(frame, found), *rules]
 
     def silence(self, now: datetime, silent_s: float, reason: str | None) -> list[Outgoing]:
         """No frame came for ``silent_s``."""
         return [Outgoing(CAMERA_FAULT, fault) for fault in self._content.silence(now, silent_s, reason)]
 
     def end(self) -> list[Outgoing]:
-        """The source has ended or the camera stops: every track ends."""
-        return self._ended(self._tracker.flush().ended)
+        """The source has ended or the camera stops: every track and every case of a rule ends."""
+        ended = self._ended(self._tracker.flush().ended)
+        return ended + [Outgoing(RULE, body) for body, _ in self._rules.end()]
 
     def snapshot(self, frame: Frame) -> bytes:
         """A redacted JPEG of the frame, for a person who asked."""
@@ -146,17 +155,19 @@ class Pipeline:
             [
                 one
                 for one in found
-                if self._is_wanted(one.label) and one.score >= CONTINUE * self._threshold(one.label)
+                if self._is_wanted(one.label)
+                and one.score >= CONTINUE * self._threshold(one.label)
+                and not masked(self._config.masks, one.label, one.box)
             ]
         )
 
     def _is_wanted(self, label: str) -> bool:
-        """Allowed by the model's manifest and, where there are regions, asked for by one of them."""
+        """Allowed by the model's manifest and, where there are regions or rules, asked for by one of them."""
         allowed = self._detector.manifest.allowed if self._detector else None
         if allowed is not None and label not in allowed:
             return False
-        regions = self._config.regions
-        return not regions or any(_asks_for(region, label) for region in regions)
+        asking = [*self._config.regions, *self._config.rules]
+        return not asking or any(_asks_for(one, label) for one in asking) or label in self._owners
 
     def _threshold(self, label: str) -> float:
         if self._detector is None:
@@ -177,18 +188,38 @@ class Pipeline:
         }
 
     def _started(self, frame: Frame, found: Sequence[Detection]) -> list[Outgoing]:
-        """Confirmed tracks not told yet; where there are regions, a track is told once it is in one."""
+        """Confirmed tracks not told yet; where there are regions, a track is told once it is in one. Where there are rules alone,
+        they tell what matters.
+        """
         told = []
+        anywhere = not self._config.regions and not self._config.rules
         for track in self._tracker.live:
             reported = self._reported[track.id]
-            if track.confirmed and not reported.started and (reported.regions or not self._config.regions):
+            if track.confirmed and not reported.started and (reported.regions or anywhere):
                 reported.started = True
                 self.counters.tracks += 1
                 jpeg = self._jpeg(frame, found, mark=track.box)
-                snapshot = wire.Snapshot(sha256=hashlib.sha256(jpeg).hexdigest(), size=len(jpeg))
-                body = _body(track, wire.TrackPhase.STARTED, reported.regions, snapshot)
+                body = _body(track, wire.TrackPhase.STARTED, reported.regions, _snapshot(jpeg))
                 told.append(Outgoing(TRACK, body, jpeg))
         return told
+
+    def _check_rules(self, frame: Frame, found: Sequence[Detection]) -> list[Outgoing]:
+        """What the rules say of the confirmed tracks; a case that begins carries a picture."""
+        objects = [
+            Object(track.id, track.label, track.score, track.box, track.seen_s == frame.time_s)
+            for track in self._tracker.live
+            if track.confirmed
+        ]
+        aspect = frame.image.width / frame.image.height
+        told = self._rules.see(objects, frame.at, Moment(frame.time_s, aspect), night=self._content.night)
+        counts = [Outgoing(LINE_COUNT, count) for count in self._rules.counts(frame.at)]
+        return [*(self._pictured(one, frame, found) for one in told), *counts]
+
+    def _pictured(self, told: Told, frame: Frame, found: Sequence[Detection]) -> Outgoing:
+        if told.body.phase is not wire.RulePhase.STARTED:
+            return Outgoing(RULE, told.body)
+        jpeg = self._jpeg(frame, found, mark=told.subject.box if told.subject else None)
+        return Outgoing(RULE, told.body.model_copy(update={"snapshot": _snapshot(jpeg)}), jpeg)
 
     def _ended(self, tracks: Sequence[Track]) -> list[Outgoing]:
         reports = [(track, self._reported.pop(track.id, _Reported())) for track in tracks]
@@ -215,8 +246,12 @@ class Pipeline:
         return redact.snapshot_jpeg(frame.bgr(redact.MAX_ROWS), hide, whole=not knows or full, mark=mark)
 
 
-def _asks_for(region: wire.Region, label: str) -> bool:
-    return not region.classes or label in region.classes
+def _snapshot(jpeg: bytes) -> wire.Snapshot:
+    return wire.Snapshot(sha256=hashlib.sha256(jpeg).hexdigest(), size=len(jpeg))
+
+
+def _asks_for(asking: wire.Region | RuleBase, label: str) -> bool:
+    return not asking.classes or label in asking.classes
 
 
 def _body(

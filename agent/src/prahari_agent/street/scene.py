@@ -59,36 +59,39 @@ class Scene:
             yield self.frame(number)
 
     def frame(self, number: int) -> tuple[Picture | None, Truth]:
-        scenario = self.scenario
+        truth = self.truth(number)
+        return (None if truth.missing else self._picture(number, truth.shown)), truth
+
+    def truth(self, number: int) -> Truth:
+        """The truth alone, sooner than with its picture."""
+        scenario, at_s = self.scenario, number / self.scenario.fps
         shown = shown_number(scenario.faults, number, scenario.fps)
         draw = random.Random(scenario.seed * 1_000_003 + number).random()  # noqa: S311
-        lost = missing(scenario.faults, number, scenario.fps, draw)
-        picture, truth = self._draw(number, shown, lost=lost)
-        return (None if lost else picture), truth
+        time_s = shown / scenario.fps
+        seen = self._look(self._figures(time_s))
+        before = {one.id: one for one in self._outlined(time_s - 1 / scenario.fps)} if shown == number else {}
+        return Truth(
+            number=number,
+            time_s=at_s,
+            shown=shown,
+            missing=missing(scenario.faults, number, scenario.fps, draw),
+            light=round(value_at(scenario.light, time_s), 3),
+            rain=round(value_at(scenario.rain, time_s), 3),
+            faults=tuple(fault.name for fault in scenario.faults if fault.holds(at_s)),
+            seen=tuple(self._through_camera(one, at_s) for one in seen),
+            crossings=self._crossings(before, seen),
+        )
 
-    def _draw(self, number: int, shown: int, *, lost: bool) -> tuple[Picture, Truth]:
+    def _picture(self, number: int, shown: int) -> Picture:
         scenario, time_s = self.scenario, shown / self.scenario.fps
         now = _Moment(time_s, value_at(scenario.light, time_s), value_at(scenario.rain, time_s))
         picture = self._backdrop.lit(now.level, now.rain)
         self._backdrop.sway(picture, time_s, scenario.wind_m, gain_at(-7.2, 21.0, now.level))
-        figures = self._figures(time_s)
-        seen = self._paint(picture, figures, now)
+        self._paint(picture, self._figures(time_s), now)
         self._rain.fall(picture, shown, now.rain, now.level)
         picture = spoil(picture, scenario.faults, number / scenario.fps, number)
         self._grain.add(picture, shown, now.level)
-        before = {one.id: one for one in self._outlined(time_s - 1 / scenario.fps)} if shown == number else {}
-        truth = Truth(
-            number=number,
-            time_s=number / scenario.fps,
-            shown=shown,
-            missing=lost,
-            light=round(now.level, 3),
-            rain=round(now.rain, 3),
-            faults=tuple(fault.name for fault in scenario.faults if fault.holds(number / scenario.fps)),
-            seen=tuple(self._through_camera(one, number / scenario.fps) for one in seen),
-            crossings=self._crossings(before, seen),
-        )
-        return picture, truth
+        return picture
 
     def _figures(self, time_s: float) -> list[_Figure]:
         """Who is there, farthest first."""
@@ -96,20 +99,24 @@ class Scene:
         there.sort(key=lambda one: (-one[1].z, one[0].id))
         return [_Figure(actor, pose, parts(actor, pose, self.scenario.view)) for actor, pose in there]
 
-    def _paint(self, picture: Picture, figures: Sequence[_Figure], now: _Moment) -> list[Seen]:
+    def _paint(self, picture: Picture, figures: Sequence[_Figure], now: _Moment) -> None:
         beams = [(one.pose.x, one.pose.z) for one in figures if _has_lamps(one.actor, now.level)]
-        self._marks[:] = 0
-        whole: list[int] = []
-        for number, one in enumerate(figures, start=1):
+        for one in figures:
             others = [beam for beam in beams if beam != (one.pose.x, one.pose.z)]
             gain = gain_at(one.pose.x, one.pose.z, now.level, others)
             _shadow(picture, one, self.scenario.view, now)
             for part in one.drawn:
-                points = _fixed(part)
-                cv2.fillPoly(picture, [points], lit(part.colour, gain), cv2.LINE_AA, _SHIFT)
-                cv2.fillPoly(self._marks, [points], number, cv2.LINE_8, _SHIFT)
+                cv2.fillPoly(picture, [_fixed(part)], lit(part.colour, gain), cv2.LINE_AA, _SHIFT)
             if _has_lamps(one.actor, now.level):
                 _lamps(picture, one, self.scenario.view, now)
+
+    def _look(self, figures: Sequence[_Figure]) -> list[Seen]:
+        """Who can be seen, and how much of each is not hidden by those in front."""
+        self._marks[:] = 0
+        whole: list[int] = []
+        for number, one in enumerate(figures, start=1):
+            for part in one.drawn:
+                cv2.fillPoly(self._marks, [_fixed(part)], number, cv2.LINE_8, _SHIFT)
             whole.append(self._marked(one, number))
         found = [
             self._seen(one, self._marked(one, number) / whole[number - 1])
