@@ -314,7 +314,7 @@ class Https:
     device_since: datetime | None = None
     fail_with: int | None = None
     evidence: Callable[[str, list[str], Any, bytes], tuple[int, bytes, dict[str, str]]] | None = None
-    """Answers what concerns /device/v1/evidence: (method, rest of the path, headers, body) → status, body, headers."""
+    """Answers what concerns /device/v1/transfers: (method, rest of the path, headers, body) → status, body, headers."""
 
     @property
     def address(self) -> str:
@@ -393,7 +393,7 @@ def _handler(https: Https) -> type[http.server.BaseHTTPRequestHandler]:
             names = dict(part for rdn in found["subject"] for part in rdn) if found else {}
             more: dict[str, str] = {}
             parts = self.path.strip("/").split("/")
-            if parts[:3] == ["device", "v1", "evidence"] and https.evidence is not None and names:
+            if parts[:3] == ["device", "v1", "transfers"] and https.evidence is not None and names:
                 status, answer, more = https.evidence(self.command, parts[3:], self.headers, body)
             else:
                 status, answer = https.answer(

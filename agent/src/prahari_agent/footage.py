@@ -224,7 +224,7 @@ class Footage:
         body = self._manifest_path(transfer).read_bytes()
         answer = connection.request(
             "PUT",
-            f"/device/v1/evidence/{transfer}/manifest",
+            f"/device/v1/transfers/{transfer}",
             body=body,
             headers={"Content-Type": "application/json"},
         )
@@ -264,10 +264,7 @@ class Footage:
                 "PUT",
                 _path(job, item),
                 body=part,
-                headers={
-                    "Content-Range": f"bytes {offset}-{offset + len(part) - 1}/{item.size}",
-                    "Content-Type": "video/mp4",
-                },
+                headers={"Upload-Offset": str(offset), "Content-Type": "application/octet-stream"},
             )
             self._wait_out(began_s, len(part), job)
             match answer.status:
@@ -327,7 +324,7 @@ class Footage:
 
 
 def _path(job: Job, item: Item) -> str:
-    return f"/device/v1/evidence/{job.transfer}/segments/{item.sha256}"
+    return f"/device/v1/transfers/{job.transfer}/segments/{item.sha256}"
 
 
 def _bytes_of(item: Item) -> bytes | None:

@@ -6,14 +6,14 @@
     command    recording.release     end a hold
     command    recording.send        bring an interval to the hub, by the HTTPS routes below
 
-    PUT  /device/v1/evidence/{transfer}/manifest            TransferManifest, at most 8 MiB
-    HEAD /device/v1/evidence/{transfer}/segments/{sha256}   200 with Upload-Offset: the bytes that the hub has
-    PUT  /device/v1/evidence/{transfer}/segments/{sha256}   Content-Range: bytes A-B/SIZE, those bytes
+    PUT  /device/v1/transfers/{transfer}                       TransferManifest, at most 12 MiB
+    HEAD /device/v1/transfers/{transfer}/segments/{sha256}     200 with Upload-Offset: the bytes that the hub has
+    PUT  /device/v1/transfers/{transfer}/segments/{sha256}     the bytes from the header Upload-Offset on
 
 A manifest is answered with 201, 200 the same again, 409 where another one stands, 422 where it is not valid. Bytes are answered
-with 201 once the segment is whole and has its hash, 200 if it was before, 202 with Upload-Offset where a part is kept, 409 with the
-Upload-Offset to go on from, 422 where the hash is wrong (the hub forgets the part), 413 where there are too many. Any of them: 404
-while the hub does not know this transfer of this device, 410 once it is called off, 429 or 503 with Retry-After.
+with 201 once the segment is whole and has its hash, 200 if it was before, 202 with the new Upload-Offset where a part is kept, 409
+with the Upload-Offset to go on from, 422 where the hash is wrong (the hub forgets the part). Any of them: 404 while the hub does not
+know this transfer of this device, 410 once it is not wanted any more, 429 or 503 with Retry-After.
 """
 
 from __future__ import annotations
