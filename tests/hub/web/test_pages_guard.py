@@ -11,8 +11,17 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from prahari_hub.web.app import PAGE_ROUTERS
 
-OPEN = {"/login", "/login/link", "/setup", "/locale", "/logout", "/"}
-"""The way in, the choice of a language before it, and the way out, which ends whatever session there is."""
+OPEN = {
+    "/login",
+    "/login/link",
+    "/setup",
+    "/locale",
+    "/logout",
+    "/",
+    "/release/{secret}",
+    "/release/{secret}/package",
+}
+"""The way in, the choice of a language before it, the way out, which ends whatever session there is, and what a link opens."""
 
 
 def routes() -> list[tuple[str, str]]:

@@ -18,7 +18,9 @@ from prahari_hub.live.feed import Feed, Message, Subscription
 
 BEAT_S = 5.0
 CHECK_S = 15.0  # how often the session behind an open stream is looked at again
-TOPICS = frozenset({"devices", "incidents", "displays", "commands", "transitions", "overrides", "blobs"})
+TOPICS = frozenset(
+    {"devices", "incidents", "displays", "commands", "transitions", "overrides", "blobs", "requests"}
+)
 
 router = APIRouter(include_in_schema=False)
 reader = require(*READERS)

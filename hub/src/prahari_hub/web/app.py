@@ -17,6 +17,8 @@ from prahari_hub.access import api as access_api
 from prahari_hub.access import pages as access_pages
 from prahari_hub.access.authenticator import StoreAuthenticator
 from prahari_hub.evidence import api as evidence_api
+from prahari_hub.evidence import pages as evidence_pages
+from prahari_hub.evidence import release_pages
 from prahari_hub.fleet import api as fleet_api
 from prahari_hub.fleet import pages as fleet_pages
 from prahari_hub.fleet import pages_places
@@ -65,6 +67,8 @@ PAGE_ROUTERS: tuple[APIRouter, ...] = (
     availability_pages.router,
     map_pages.router,
     incidents_pages.router,
+    evidence_pages.router,
+    release_pages.router,
     signage_pages.router,
     operations_pages.router,
 )
