@@ -136,13 +136,23 @@ class CameraProcess:
         self._recorder: Recorder | None = recorder_for(
             start, self._config.recording, clock=self._clock, tell=channel.send
         )
-        self._stop_cause = GapCause.MAINTENANCE
+        self._stop_cause = GapCause.FAULT
 
     def run(self) -> None:
         threading.Thread(target=self._read, name="source", daemon=True).start()
         threading.Thread(target=self._listen, name="listener", daemon=True).start()
         if self._recorder is not None:
             self._recorder.start()
+        try:
+            self._serve()
+        finally:
+            if self._recorder is not None:
+                self._recorder.stop(self._stop_cause)
+        for event in self._pipeline.end():
+            self._unanswered.say(event)
+        self._unanswered.wait_until_empty(LAST_WORDS_S)
+
+    def _serve(self) -> None:
         facts_s = 0.0
         while not self._stopping.is_set():
             frame = self._latest.take(timeout_s=0.2)
@@ -153,11 +163,6 @@ class CameraProcess:
             if time.monotonic() - facts_s >= FACTS_S:
                 facts_s = time.monotonic()
                 self._channel.send(self._facts())
-        if self._recorder is not None:
-            self._recorder.stop(self._stop_cause)
-        for event in self._pipeline.end():
-            self._unanswered.say(event)
-        self._unanswered.wait_until_empty(LAST_WORDS_S)
 
     def _look(self, frame: Frame | None) -> list[Outgoing]:
         """What the newest frame, or its absence, gives."""
@@ -225,9 +230,8 @@ class CameraProcess:
                 case {"type": "snapshot", "id": int(number)}:
                     self._asked.append(number)
                 case {"type": "stop"}:
+                    self._stop_cause = GapCause.MAINTENANCE
                     self._stopping.set()
-        if not self._stopping.is_set():
-            self._stop_cause = GapCause.FAULT
         self._stopping.set()
         time.sleep(LAST_WORDS_S)
         os._exit(

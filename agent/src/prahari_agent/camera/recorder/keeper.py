@@ -108,8 +108,8 @@ class Keeper:
         since_s = mono_s - self._told_s
         soon = self._changed and since_s >= SOON_S + SOON_PER_RUN_S * self._runs
         if soon or since_s >= TELL_S or (last and self._changed):
-            self.tell(now_ms)
-            self._told_s, self._changed = mono_s, False
+            self._told_s = mono_s if self.tell(now_ms) else self._told_s
+            self._changed = False
 
     # Coverage
 

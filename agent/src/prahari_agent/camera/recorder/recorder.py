@@ -120,7 +120,7 @@ class Recorder:
         mono_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder, self._segment_s, self._clock, self._boot = folder, segment_s, clock, boot
-        self._tell, self._mono_s = tell, mono_s
+        self._say, self._mono_s = tell, mono_s
         self._book = Daybook(folder, device=device, camera=camera)
         self._queue: queue.Queue[Callable[[], None]] = queue.Queue()
         self._batch: Packets = []
@@ -364,6 +364,12 @@ class Recorder:
             self.problem = f"the disk takes no footage ({error.strerror}): free space or replace the disk"
             return
         self._tell({"type": "footage"})
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(
+            ConnectionError
+        ):  # whoever listened is gone and reads the journal when it is back
+            self._say(message)
 
     def _write_marks(self) -> None:
         while self._marks:
