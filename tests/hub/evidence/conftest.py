@@ -17,8 +17,9 @@ import pytest
 import uvicorn
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from prahari_hub.access import sessions, users
 from prahari_hub.evidence import coverage, device_api, progress, requests
-from prahari_hub.evidence.parts import Parts
+from prahari_hub.evidence.parts import Parts as TransferParts
 from prahari_hub.evidence.places import AtSite
 from prahari_hub.evidence.progress import Pace
 from prahari_hub.evidence.requests import Wanted
@@ -36,12 +37,15 @@ from prahari_hub.identity.ca import pem, serial_text
 from prahari_hub.identity.device_http import device_app
 from prahari_hub.identity.peer import device_listener
 from prahari_hub.identity.service import Identity, open_identity
+from prahari_hub.live.feed import Feed
+from prahari_hub.settings import Settings
 from prahari_hub.store import Store, Unit
+from prahari_hub.web.app import Parts, console_app
 from prahari_wire.base import Clock, Message
 from prahari_wire.command import CommandName, CommandReport
 from prahari_wire.evidence import ChainHead, ChainProof, Segment, genesis, head_bytes, link
 from prahari_wire.ids import ulid
-from prahari_wire.recording import Coverage, SentDay, TransferManifest
+from prahari_wire.recording import Coverage, GapCause, SentDay, TransferManifest
 
 OPERATOR = Actor("asha", Role.OPERATOR)
 CHIEF = Actor("vikram", Role.ADMIN)
@@ -113,7 +117,7 @@ class Camera:
         spans = [(one.start_ms - ms(DAY), one.end_ms - ms(DAY)) for one in self.segments]
         body = Coverage(
             day=f"{DAY:%Y-%m-%d}", version=self.version, spans=spans, growing=growing,
-            gaps=list(gaps), until_ms=spans[-1][1] if spans else 0,
+            gaps=[(start, end, GapCause(cause)) for start, end, cause in gaps], until_ms=spans[-1][1] if spans else 0,
         )  # fmt: skip
         self.box.say("recording.coverage", body, self.name)
 
@@ -309,7 +313,7 @@ async def city(database_url: str, tmp_path: Path, free_port: Callable[[], int]) 
         device_api.router,
         limit=RateLimit(burst=200, per_s=1),
         blobs=files,
-        parts=Parts(home / "transfers"),
+        parts=TransferParts(home / "transfers"),
     )
     server = uvicorn.Server(device_listener(app, identity.authority, host="127.0.0.1", port=port))
     serving = asyncio.create_task(server.serve())
@@ -320,3 +324,31 @@ async def city(database_url: str, tmp_path: Path, free_port: Callable[[], int]) 
     await serving
     await identity.close()
     store.close()
+
+
+@pytest.fixture
+async def console(city: City) -> AsyncIterator[Callable[[Role], Any]]:
+    """await console(role) gives a browser's client and the CSRF token of its session; the account is named for its role."""
+    settings = Settings(home=city.folder / "home")
+    state = {"blobs": city.blobs, "identity": city.identity, "feed": Feed()}
+    app = console_app(Parts(settings, city.store, state=state))
+    made: list[httpx.AsyncClient] = []
+
+    async def sign_in(role: Role) -> tuple[httpx.AsyncClient, str]:
+        def work(unit: Unit) -> sessions.SignedIn:
+            if not any(user.name == f"the-{role}" for user in users.listed(unit.conn)):
+                users.add(unit, ROOT, f"the-{role}", password="four unrelated words here", role=role)
+            return sessions.open_session(unit, f"the-{role}")
+
+        signed = await city.store.write(work)
+        made.append(
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(app), base_url="http://localhost",
+                cookies={"prahari_session": signed.secret}, follow_redirects=True,
+            )
+        )  # fmt: skip
+        return made[-1], signed.csrf
+
+    yield sign_in
+    for each in made:
+        await each.aclose()

@@ -202,7 +202,7 @@ class TwinHistory(BaseModel):
 class CommandIn(In):
     """``args`` are those of the named command; it ends ``expires_in_s`` from now if the device has not accepted it."""
 
-    name: Literal["callbox.lamp", "display.preview", "camera.snapshot", "agent.restart"]
+    name: Literal["callbox.lamp", "display.preview", "camera.snapshot", "camera.learn_view", "agent.restart"]
     args: dict[str, Any] = {}
     expires_in_s: Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)] = 60
     reason: Reason | None = None

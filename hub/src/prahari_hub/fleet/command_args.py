@@ -11,5 +11,11 @@ class SnapshotArgs(Message):
     peripheral: PeripheralId
 
 
+class ViewArgs(Message):
+    """camera.learn_view: the view is right as it is now, a changed scene is none any more."""
+
+    peripheral: PeripheralId
+
+
 class NoArgs(Message):
     """agent.restart takes none."""

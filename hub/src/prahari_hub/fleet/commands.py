@@ -45,6 +45,7 @@ ARGUMENTS: dict[CommandName, type[Message]] = {
     CommandName.LAMP: LampArgs,
     CommandName.PREVIEW: PreviewArgs,
     CommandName.SNAPSHOT: SnapshotArgs,
+    CommandName.LEARN_VIEW: ViewArgs,
     CommandName.RESTART: NoArgs,
     CommandName.HOLD: HoldArgs,
     CommandName.RELEASE: ReleaseArgs,

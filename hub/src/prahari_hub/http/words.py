@@ -233,6 +233,7 @@ WORDS: dict[str, dict[str, str]] = {
         "callbox.lamp": N_("Set the lamp"),
         "display.preview": N_("Preview a message"),
         "camera.snapshot": N_("Take a snapshot"),
+        "camera.learn_view": N_("Take this view as right"),
         "agent.restart": N_("Restart the agent"),
         "recording.hold": N_("Keep footage"),
         "recording.release": N_("Release kept footage"),
