@@ -130,6 +130,7 @@ class Box:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.cameras = {camera: Camera(self, camera) for camera in cameras}
         self.serial = self.certificate = ""
+        self.accounts: dict[str, TransferManifest] = {}
 
     def sign(self, data: bytes) -> str:
         return base64.urlsafe_b64encode(self.key.sign(data, ec.ECDSA(hashes.SHA256()))).decode().rstrip("=")
@@ -195,7 +196,9 @@ class Box:
         for row in self.asked(CommandName.SEND):
             camera, transfer = self.cameras[row.args["peripheral"]], row.args["transfer"]
             start, end = (datetime.fromisoformat(row.args[name]) for name in ("start", "end"))
-            manifest = camera.manifest(transfer, start, end)
+            if transfer not in self.accounts:
+                self.accounts[transfer] = camera.manifest(transfer, start, end)
+            manifest = self.accounts[transfer]
             async with self.client() as client:
                 told = await client.put(f"/transfers/{transfer}", content=manifest.model_dump_json())
                 assert told.status_code in (200, 201), told.text

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 import typer
 
-from prahari_hub.cli import audit, broker, devices, health, history, keeping, keys, people, places, run
+from prahari_hub.cli import (
+    audit,
+    broker,
+    devices,
+    evidence,
+    health,
+    history,
+    keeping,
+    keys,
+    people,
+    places,
+    run,
+)
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 HELP = "prahari-hub: set up and run the hub, and do from a shell what the console does. Safe beside a running hub."
@@ -24,5 +36,6 @@ app.add_typer(places.zone_app, name="zone")
 app.add_typer(places.site_app, name="site")
 app.add_typer(devices.app, name="device")
 app.add_typer(history.app, name="history")
+app.add_typer(evidence.app, name="evidence")
 app.add_typer(keys.app, name="key")
 app.add_typer(broker.app, name="broker")

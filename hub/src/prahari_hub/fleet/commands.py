@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Row
 from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.fleet import uploads
-from prahari_hub.fleet.command_args import NoArgs, SnapshotArgs
+from prahari_hub.fleet.command_args import NoArgs, SnapshotArgs, ViewArgs
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.outgoing import Outgoing, back_off_s, make_each, reachable
 from prahari_hub.fleet.tables import commands, devices

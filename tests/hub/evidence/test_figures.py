@@ -1,0 +1,73 @@
+"""The figures: which share of requests is fulfilled, how fast, why the rest was not, and what to repair first."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prahari_hub.evidence import figures, requests
+from prahari_hub.evidence.figures import percentile
+from prahari_hub.evidence.places import Point
+from prahari_hub.evidence.reasons import Refusal
+
+from .conftest import CHIEF, NOON, City
+
+START = NOON - timedelta(minutes=30)
+IST = ZoneInfo("Asia/Kolkata")
+
+
+async def a_month(city: City) -> None:
+    """Three fulfilled, one partial for a power cut, one where no camera stands, one refused, one that runs."""
+    box = await city.box("pune-cam-01", "front")
+    camera = box.cameras["front"]
+    camera.record(START, 300)
+    camera.tell(gaps=[(41_700_000, 43_200_000, "power")])
+    for minutes in (1, 2, 3):
+        await city.carry_out(city.submit(START, minutes))
+        city.pass_time(hours=2)
+    await city.carry_out(city.submit(START, 20))
+    city.submit(START, 1, place=Point(lat=10, lon=70, radius_m=100), authority="Traffic police")
+    refused = city.submit(START, 1)
+    city.store.write_sync(lambda unit: requests.refuse(unit, CHIEF, refused, Refusal.TOO_WIDE))
+    city.submit(START, 1)
+
+
+async def found(city: City, group: str) -> figures.Figures:
+    since, until = city.now - timedelta(days=40), city.now
+    return await city.store.read(lambda conn: figures.figures(conn, since, until, group=group, zone=IST))
+
+
+async def test_the_share_counts_what_could_have_been_fulfilled(city: City) -> None:
+    await a_month(city)
+    total = (await found(city, "month")).total
+    assert (total.fulfilled, total.partial, total.impossible, total.refused, total.open) == (3, 1, 1, 1, 1)
+    assert total.share == pytest.approx(3 / 5)
+    assert total.median_h == 0.0
+
+
+async def test_each_group_sums_up_to_the_total_and_causes_and_cameras_are_named(city: City) -> None:
+    await a_month(city)
+    for group in ("month", "zone", "authority"):
+        got = await found(city, group)
+        assert sum(row.asked for row in got.rows) == got.total.asked == 5
+    assert {row.name for row in (await found(city, "zone")).rows} == {"Kasba Peth", ""}
+    got = await found(city, "camera")
+    assert [(row.key, row.fulfilled, row.partial) for row in got.rows] == [("pune-cam-01:front", 3, 1)]
+    assert sorted(got.causes) == [("no_camera", 1), ("power", 1)]
+    (worst,) = got.worst
+    assert (worst.device, worst.camera, worst.requests, worst.reason) == ("pune-cam-01", "front", 1, "power")
+    assert worst.missing_h == pytest.approx(0.25, abs=0.01)
+
+
+@given(values=st.lists(st.floats(0, 1e6), min_size=1, max_size=50), share=st.floats(0.01, 1.0))
+def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(
+    values: list[float], share: float
+) -> None:
+    got = percentile(values, share)
+    assert got in values
+    assert sum(value <= got for value in values) >= share * len(values)
+    smaller = [value for value in values if value < got]
+    assert len(smaller) < share * len(values)
