@@ -251,6 +251,8 @@ FACTS = {
     "detector_ms": 7.2,
     "fps": 5.0,
     "dropped": 3,
+    "stalls": 0,
+    "reconnections": 0,
     "ended": False,
 }
 
@@ -260,6 +262,7 @@ FACTS = {
     [
         ({}, None, State.OK, "model ssd, 7 ms; 5.0 fps, 3 dropped"),
         ({"without_model": "no model"}, None, State.OK, "motion only: no model; 5.0 fps"),
+        ({"stalls": 4}, None, State.OK, "model ssd, 7 ms; 5.0 fps, 3 dropped; 4 stalls an hour"),
         (
             {"without_model": "the model file is missing"},
             None,

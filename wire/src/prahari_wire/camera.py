@@ -33,11 +33,22 @@ class Region(Message):
     severity: Severity = Severity.MINOR
 
 
+class ContentFault(StrEnum):
+    """What is wrong with a picture; names as ONVIF spells them."""
+
+    SIGNAL_LOSS = "SignalLoss"
+    FROZEN = "Frozen"
+    IMAGE_TOO_DARK = "ImageTooDark"
+    IMAGE_TOO_BRIGHT = "ImageTooBright"
+    IMAGE_TOO_BLURRY = "ImageTooBlurry"
+    GLOBAL_SCENE_CHANGE = "GlobalSceneChange"
+
+
 class CameraConfig(Message):
     """``source``: a path, rtsp://, http(s):// or /dev/video*. ``loop`` and ``realtime`` concern files alone.
 
     ``model``: path of a manifest on the box; without one the motion gate alone runs. ``score``: least score of a detection,
-    the manifest's own if left out.
+    the manifest's own if left out. ``ignored_faults`` are never raised: a camera that pans has no usual view.
     """
 
     type: Literal["camera"] = "camera"
@@ -55,6 +66,7 @@ class CameraConfig(Message):
     frozen_after_s: Annotated[float, Field(ge=1, le=3600)] = 10
     signal_loss_after_s: Annotated[float, Field(ge=1, le=3600)] = 10
     fault_severity: Severity = Severity.MAJOR
+    ignored_faults: Annotated[list[ContentFault], Field(max_length=6)] = []
     recording: RecordingConfig = RecordingConfig()
 
 
@@ -140,17 +152,6 @@ class LineCount(Message):
     since: Utc
     until: Utc
     counts: Annotated[list[LabelCount], Field(max_length=64)] = []
-
-
-class ContentFault(StrEnum):
-    """What is wrong with a picture; names as ONVIF spells them."""
-
-    SIGNAL_LOSS = "SignalLoss"
-    FROZEN = "Frozen"
-    IMAGE_TOO_DARK = "ImageTooDark"
-    IMAGE_TOO_BRIGHT = "ImageTooBright"
-    IMAGE_TOO_BLURRY = "ImageTooBlurry"
-    GLOBAL_SCENE_CHANGE = "GlobalSceneChange"
 
 
 class CameraFault(Message):

@@ -12,6 +12,7 @@ class CommandName(StrEnum):
     LAMP = "callbox.lamp"
     PREVIEW = "display.preview"
     SNAPSHOT = "camera.snapshot"
+    LEARN_VIEW = "camera.learn_view"
     RESTART = "agent.restart"
     HOLD = "recording.hold"
     RELEASE = "recording.release"

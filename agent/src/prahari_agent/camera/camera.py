@@ -36,7 +36,7 @@ SCHEMES = ("", "rtsp", "rtsps", "http", "https")
 SNAPSHOT_S = 10.0
 WELL_AFTER_S = 5.0
 """A process that has given facts for so long since its start ends the fault of the crash before."""
-_OPEN = "open.json"
+_OPEN, _VIEW = "open.json", "view.npz"
 _NOT_STORED = (AgentError, OSError)
 _PROCESS, _MODEL = "camera process", "camera model"
 
@@ -133,7 +133,7 @@ class Camera:
 
     def commands(self) -> Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
         kept = self._keeper.commands() if self._keeper is not None else {}
-        return {CommandName.SNAPSHOT: self._snapshot, **kept}
+        return {CommandName.SNAPSHOT: self._snapshot, CommandName.LEARN_VIEW: self._learn, **kept}
 
     # The process
 
@@ -154,6 +154,7 @@ class Camera:
             "device": self._around.device,
             "camera": self._id,
             "footage": str(self._footage()),
+            "view": str(self._around.home / _VIEW),
             "faults": [fault.model_dump_json() for fault in self._open.faults],
         }
 
@@ -254,6 +255,14 @@ class Camera:
 
     # Commands
 
+    def _learn(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """The view is right as it is now: what was usual before is forgotten."""
+        if unknown := sorted(set(args) - {"peripheral"}):
+            raise Rejected(f"learning a view takes no argument {unknown[0]!r}")
+        if not self._supervisor.send({"type": "learn_view"}):
+            raise Rejected(f"the camera gives no picture now: {self._down or 'its process starts'}")
+        return {}
+
     def _snapshot(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Take a redacted picture now and upload it."""
         if unknown := sorted(set(args) - {"peripheral"}):
@@ -277,10 +286,11 @@ def _check_recording(config: CameraConfig) -> None:
         return
     if wanted.where is not None and not Path(wanted.where).is_dir():
         raise ConfigRefused(
-            (
-                "recording.where",
-                f"there is no folder {wanted.where} on the box: mount the disk or correct the path",
-            )
+            ("recording.where", f"there is no folder {wanted.where} on the box: mount the disk or correct the path")
+        )
+    if wanted.where is not None and Path(wanted.where).is_mount():
+        raise ConfigRefused(
+            ("recording.where", f"{wanted.where} is a mount point: make a folder on that disk and name it")
         )
     if not config.realtime:
         raise ConfigRefused(("realtime", "a file that is not played in real time cannot be recorded"))

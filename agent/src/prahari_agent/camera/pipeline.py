@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
 from prahari_wire import camera as wire
@@ -63,7 +64,7 @@ class Pipeline:
     """``detector`` None: the motion gate alone runs, and what moves becomes tracks labelled "motion".
 
     ``inferring`` is entered around every call into the inference runtime, which may crash the process.
-    ``faults``: those told before this start and not cleared yet.
+    ``faults``: those told before this start and not cleared yet. ``view``: the file that the usual view is kept in.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Pipeline:
         *,
         inferring: Callable[[], AbstractContextManager[None]] = nullcontext,
         faults: Sequence[wire.CameraFault] = (),
+        view: Path | None = None,
     ) -> None:
         self._config = config
         self._detector = detector
@@ -83,6 +85,9 @@ class Pipeline:
             frozen_after_s=config.frozen_after_s,
             signal_loss_after_s=config.signal_loss_after_s,
             active=faults,
+            ignored=config.ignored_faults,
+            kept=view,
+            source=config.source,
         )
         self._owners = {
             label for rule in config.rules if isinstance(rule, ObjectAbandoned) for label in rule.owners
@@ -108,12 +113,22 @@ class Pipeline:
         rules = self._check_rules(frame, found)
         return [*faults, *self._ended(changes.ended), *self._started(frame, found), *rules]
 
+    @property
+    def brightness(self) -> float:
+        """Of the picture lately, 0 to 255."""
+        return self._content.brightness
+
+    def learn_view(self) -> None:
+        """A person says that the view is right as it is now."""
+        self._content.relearn()
+
     def silence(self, now: datetime, silent_s: float, reason: str | None) -> list[Outgoing]:
         """No frame came for ``silent_s``."""
         return [Outgoing(CAMERA_FAULT, fault) for fault in self._content.silence(now, silent_s, reason)]
 
     def end(self) -> list[Outgoing]:
         """The source has ended or the camera stops: every track and every case of a rule ends."""
+        self._content.save()
         ended = self._ended(self._tracker.flush().ended)
         return ended + [Outgoing(RULE, body) for body, _ in self._rules.end()]
 
@@ -125,7 +140,8 @@ class Pipeline:
         same = self._before is not None and frame.same_picture(self._before)
         self._before = frame
         return [
-            Outgoing(CAMERA_FAULT, fault) for fault in self._content.frame(frame.at, frame.time_s, same=same)
+            Outgoing(CAMERA_FAULT, fault)
+            for fault in self._content.frame(frame.at, frame.time_s, frame.luma, same=same)
         ]
 
     def _find(self, frame: Frame, look: Look) -> list[Detection]:

@@ -26,6 +26,7 @@ from prahari_agent.camera.manifest import ModelRefused, load_model
 from prahari_agent.camera.pipeline import Outgoing, Pipeline
 from prahari_agent.camera.recorder.recorder import Recorder, recorder_for
 from prahari_agent.camera.source import Address, Clock, Frame, Kind, Source
+from prahari_agent.camera.steadiness import Steadiness
 from prahari_agent.errors import SourceError
 
 FACTS_S = 1.0
@@ -132,7 +133,11 @@ class CameraProcess:
         detector, self._without_model = self._load(analysis=bool(start["analysis"]))
         self._model = detector.manifest.name if detector else None
         faults = [CameraFault.model_validate_json(text) for text in start["faults"]]
-        self._pipeline = Pipeline(self._config, detector, inferring=self._in_inference, faults=faults)
+        self._pipeline = Pipeline(
+            self._config, detector, inferring=self._in_inference, faults=faults, view=Path(start["view"])
+        )
+        self._steady = Steadiness(1 / self._config.fps)
+        self._learn_view = threading.Event()
         self._recorder: Recorder | None = recorder_for(
             start, self._config.recording, clock=self._clock, tell=channel.send
         )
@@ -159,6 +164,9 @@ class CameraProcess:
             for event in self._look(frame):
                 self._unanswered.say(event)
             self._answer_snapshots()
+            if self._learn_view.is_set():
+                self._learn_view.clear()
+                self._pipeline.learn_view()
             self._unanswered.say_again()
             if time.monotonic() - facts_s >= FACTS_S:
                 facts_s = time.monotonic()
@@ -170,6 +178,7 @@ class CameraProcess:
         if frame is not None:
             self._last, self._last_frame_s, self._problem = frame, now_s, None
             self._looked.append(now_s)
+            self._steady.frame(now_s)
             return self._pipeline.see(frame)
         if self._ended and self._latest.empty:
             return self._pipeline.end()
@@ -217,6 +226,7 @@ class CameraProcess:
                 return
             except SourceError as error:
                 self._problem = str(error)
+                self._steady.opened_again(time.monotonic())
             self._stopping.wait(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
@@ -229,6 +239,8 @@ class CameraProcess:
                     self._clock.offset_s, self._clock.quality = offset_s, Quality(quality)
                 case {"type": "snapshot", "id": int(number)}:
                     self._asked.append(number)
+                case {"type": "learn_view"}:
+                    self._learn_view.set()
                 case {"type": "stop"}:
                     self._stop_cause = GapCause.MAINTENANCE
                     self._stopping.set()
@@ -263,6 +275,9 @@ class CameraProcess:
             "inferences": counters.inferences,
             "detector_ms": round(counters.detector_ms, 1),
             "tracks": counters.tracks,
+            "stalls": self._steady.stalls(now_s),
+            "reconnections": self._steady.reconnections(now_s),
+            "brightness": round(self._pipeline.brightness, 1),
             "faults": [str(fault) for fault in self._pipeline.faults],
             "problem": self._problem,
             "ended": self._ended,

@@ -37,7 +37,9 @@ def verdict(facts: Mapping[str, Any] | None, down: str | None) -> Verdict:
         return _noted(State.WARN, ["Model"], seen_by)
     if facts["ended"]:
         return _noted(State.OK, [], f"the file has been played to its end; {seen_by}")
-    return _noted(State.OK, [], f"{seen_by}; {facts['fps']:.1f} fps, {facts['dropped']} dropped")
+    pace = f"{facts['fps']:.1f} fps, {facts['dropped']} dropped"
+    uneasy = [f"{facts[what]} {what} an hour" for what in ("reconnections", "stalls") if facts[what]]
+    return _noted(State.OK, [], "; ".join([seen_by, pace, *uneasy]))
 
 
 def recorded(seen: Verdict, recorder: Mapping[str, Any] | None, trouble: str | None) -> Verdict:
