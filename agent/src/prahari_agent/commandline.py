@@ -71,12 +71,19 @@ def _tell(said: Callable[[], str]) -> None:
 def clip(
     file: Annotated[Path, typer.Argument(help="Where the clip is written, e.g. street.mp4.")],
     seed: Annotated[int, typer.Option(help="The same seed draws the same clip.")] = 1,
+    scene: Annotated[
+        str, typer.Option(help="passages, incidents, day, night, rain, evening or failing.")
+    ] = "passages",
 ) -> None:
-    """Draw a street scene as a video file, for a camera that has no source."""
+    """Draw a street scene as a video file, its truth beside it: for a camera that has no source."""
     from prahari_agent.street.clip import ensure_clip
+    from prahari_agent.street.scenes import SCENES
 
+    if scene not in SCENES:
+        typer.echo(f"there is no scene {scene!r}: give one of {', '.join(SCENES)}", err=True)
+        raise typer.Exit(2)
     try:
-        ensure_clip(file, seed)
+        ensure_clip(file, seed, scene)
     except AgentError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None

@@ -6,6 +6,7 @@ import av
 import pytest
 from prahari_agent.errors import SetupError
 from prahari_agent.street.clip import ensure_clip
+from prahari_agent.street.scenes import SCENES
 from prahari_agent.street.traffic import passages
 from prahari_agent.street.truth import read
 from prahari_agent.street.writer import truth_path
@@ -47,3 +48,12 @@ def test_a_place_that_cannot_be_written_is_said_in_one_sentence(tmp_path: Path) 
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(SetupError, match="cannot be written"):
         ensure_clip(tmp_path / "file" / "clip.mp4", seed=1)
+
+
+def test_every_scene_is_long_enough_to_happen_and_its_ids_are_its_own() -> None:
+    for name, make in SCENES.items():
+        scenario = make(1)
+        ids = [actor.id for actor in scenario.actors]
+        assert len(set(ids)) == len(ids), name
+        assert scenario.length_s >= 36
+        assert all(fault.to_s <= scenario.length_s for fault in scenario.faults)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prahari_agent.street.traffic import passages
+from prahari_agent.street.scenes import SCENES
 from prahari_agent.street.writer import write
 
 
-def ensure_clip(path: Path, seed: int) -> Path:
-    """The clip of ``seed`` at ``path``, drawn with its truth beside it if it is not there yet. The same seed gives the same file."""
+def ensure_clip(path: Path, seed: int, scene: str = "passages") -> Path:
+    """The clip of a scene at ``path``, drawn with its truth beside it if it is not there yet. The same seed gives the same file."""
     if not path.exists():
-        write(path, passages(seed))
+        write(path, SCENES[scene](seed))
     return path
