@@ -69,18 +69,19 @@ class Camera:
         self.content: dict[int, bytes] = {}
         self.version = 0
 
-    def record(self, start: datetime, seconds: int) -> None:
+    def record(self, start: datetime, seconds: int, content: Callable[[int], bytes] | None = None) -> None:
         for at in range(ms(start), ms(start) + seconds * 1000, STEP_MS):
             position = len(self.segments) + 1
-            content = f"{self.box.name} {self.name} {at} ".encode() * 40
-            self.content[position] = content
+            text = f"{self.box.name} {self.name} {at} ".encode() * 40
+            data = content(position) if content else text
+            self.content[position] = data
             self.segments.append(
                 Segment(
                     position=position,
                     start_ms=at,
                     duration_ms=STEP_MS,
-                    size=len(content),
-                    sha256=hashlib.sha256(content).hexdigest(),
+                    size=len(data),
+                    sha256=hashlib.sha256(data).hexdigest(),
                     codec="h264",
                     width=640,
                     height=360,

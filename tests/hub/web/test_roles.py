@@ -70,6 +70,7 @@ READS = {
     "GET /evidence/requests/{request_id}": OPERATOR | AUDITOR,
     "GET /evidence/requests/{request_id}/custody": OPERATOR | AUDITOR,
     "GET /evidence/requests/{request_id}/package": OPERATOR,
+    "GET /evidence/requests/{request_id}/films/{device}/{camera}": OPERATOR,
 }
 """Every other GET is for those who watch the fleet: an advertiser sees nothing of it."""
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, Path, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Path as InPath
+from fastapi.responses import FileResponse, StreamingResponse
 from prahari_wire.topics import DEVICE_ID, PERIPHERAL_ID
 from pydantic import AwareDatetime, Field
+from starlette.background import BackgroundTask
 
-from prahari_hub.errors import Invalid
-from prahari_hub.evidence import figures, queries, release, requests, sealing
+from prahari_hub.errors import HubError, Invalid
+from prahari_hub.evidence import cutting, figures, queries, release, requests, sealing
 from prahari_hub.evidence.api_models import (
     CauseOut,
     CostlyOut,
@@ -34,13 +39,13 @@ from prahari_hub.evidence.api_models import (
     TrustOut,
     WholeOut,
 )
-from prahari_hub.evidence.coverage import at_ms
+from prahari_hub.evidence.coverage import Camera, at_ms
 from prahari_hub.evidence.places import MOST_RADIUS_M, AtSite, CameraName, Named, Point
 from prahari_hub.evidence.reasons import Outcome, Refusal, State
 from prahari_hub.evidence.release import PATH, Terms
 from prahari_hub.evidence.requests import Found, Wanted
 from prahari_hub.evidence.trust import trust_of
-from prahari_hub.fleet.api_models import Search, Slug, blobs_of
+from prahari_hub.fleet.api_models import DevicePath, Search, Slug, blobs_of
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.paging import Cursor, Limit
@@ -54,9 +59,15 @@ Viewer = Annotated[Actor, Depends(require(*VIEWERS))]
 Reader = Annotated[Actor, Depends(require(*READERS))]
 Operator = Annotated[Actor, Depends(require(Role.OPERATOR))]
 Approver = Annotated[Actor, Depends(require())]
-RequestId = Annotated[str, Path(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
+RequestId = Annotated[str, InPath(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
+CameraPath = Annotated[str, InPath(pattern=PERIPHERAL_ID)]
 ZIP: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
+}
+FILM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}},
+    206: {"description": "Partial Content"},
+    416: {"description": "Range Not Satisfiable"},
 }
 CAMERA = f"{DEVICE_ID[:-1]}:{PERIPHERAL_ID[1:]}"
 NO_CAMERAS: Sequence[str] = ()
@@ -203,6 +214,33 @@ async def get_package(request: Request, request_id: RequestId, actor: Operator) 
     """The sealed package; that it was fetched is in the custody log. 409 while nothing is sealed."""
     item = await store_of(request).write(lambda unit: release.downloaded(unit, actor, request_id))
     return as_file(request, item)
+
+
+@router.get("/requests/{request_id}/films/{device}/{camera}", response_class=FileResponse, responses=FILM)
+async def get_film(
+    request: Request, request_id: RequestId, device: DevicePath, camera: CameraPath, actor: Operator
+) -> FileResponse:
+    """One film that shows the asked interval alone: a copy for looking at, its hash in the custody log. 503 without PyAV."""
+    return await as_film(request, actor, request_id, (device, camera))
+
+
+async def as_film(request: Request, actor: Actor, request_id: str, camera: Camera) -> FileResponse:
+    store = store_of(request)
+    found, start_ms, end_ms = await store.read(lambda conn: cutting.pieces(conn, request_id, *camera))
+    target = Path(tempfile.mkstemp(suffix=".mp4")[1])
+    try:
+        sha256 = await cutting.film(found, start_ms, end_ms, target, blobs_of(request).get)
+        await store.write(lambda unit: cutting.noted(unit, actor, request_id, camera, sha256))
+    except HubError:
+        await asyncio.to_thread(target.unlink)
+        raise
+    name = f"{request_id}-{camera[0]}-{camera[1]}.mp4"
+    return FileResponse(
+        target,
+        media_type="video/mp4",
+        filename=name,
+        background=BackgroundTask(target.unlink, missing_ok=True),
+    )
 
 
 def as_file(request: Request, item: Any) -> StreamingResponse:

@@ -15,13 +15,13 @@ from sqlalchemy import Connection
 
 from prahari_hub.errors import HubError, Invalid
 from prahari_hub.evidence import figures, queries, release, requests
-from prahari_hub.evidence.api import VIEWERS, as_file
+from prahari_hub.evidence.api import VIEWERS, as_file, as_film
 from prahari_hub.evidence.coverage import Camera, at_ms, ms
-from prahari_hub.evidence.places import AtSite, CameraName, Named, Point
+from prahari_hub.evidence.places import AtSite, CameraName, Named, Point, some_positions, some_sites
 from prahari_hub.evidence.reasons import Outcome, Refusal, State
 from prahari_hub.evidence.release import Terms
 from prahari_hub.evidence.requests import Found, Wanted
-from prahari_hub.fleet import places
+from prahari_hub.fleet.map.queries import layers as map_layers
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.paging import Cursor
@@ -35,9 +35,11 @@ Reader = Annotated[Actor, Depends(require(*READERS))]
 Operator = Annotated[Actor, Depends(require(Role.OPERATOR))]
 Approver = Annotated[Actor, Depends(require())]
 RequestId = Annotated[str, Path(max_length=30)]
+Name = Annotated[str, Path(max_length=64)]
 Text = Annotated[str, Form(max_length=500)]
 Choice = Annotated[str, Query(max_length=120)]
 PAGE = 50
+MOST_NAMES, MOST_DOTS = 500, 5000
 SPANS = {"30": timedelta(days=30), "90": timedelta(days=90), "365": timedelta(days=365)}
 
 
@@ -243,6 +245,13 @@ async def fetch(request: Request, actor: Operator, request_id: RequestId) -> Res
     return as_file(request, item)
 
 
+@router.get("/{request_id}/films/{device}/{camera}")
+async def fetch_film(
+    request: Request, actor: Operator, request_id: RequestId, device: Name, camera: Name
+) -> Response:
+    return await as_film(request, actor, request_id, (device, camera))
+
+
 @router.post("/{request_id}/links")
 async def make_link(
     request: Request,
@@ -306,12 +315,23 @@ async def _new(
     found: list[Found] | None = None,
     error: str | None = None,
 ) -> HTMLResponse:
-    names = await store_of(request).read(places.site_names)
+    names, positions, layers = await store_of(request).read(_surroundings)
     start_ms = ms(drafted.interval(zone_of(request))[0]) if found else 0
+    dots = [[one.camera.lon, one.camera.lat] for one in found or [] if one.camera.lat is not None]
     return page(
         request, actor, "evidence/new.html", status=422 if error else 200,
-        draft=drafted, found=found, start_ms=start_ms, error=error, sites=names, at=at_ms, **_tools(actor),
+        draft=drafted, found=found, start_ms=start_ms, error=error, sites=names, at=at_ms,
+        positions=positions, layers=layers, found_at=dots, **_tools(actor),
     )  # fmt: skip
+
+
+def _surroundings(conn: Connection) -> tuple[dict[str, str], list[list[float]], list[dict[str, str]]]:
+    """(names of sites to choose from, positions of sites to draw, layers of the map): no more than a form can hold."""
+    drawn = [
+        {name: str(getattr(layer, name)) for name in ("id", "name", "format", "source")}
+        for layer in map_layers(conn)
+    ]
+    return some_sites(conn, MOST_NAMES), some_positions(conn, MOST_DOTS), drawn
 
 
 def zone_of(request: Request) -> ZoneInfo:

@@ -171,6 +171,17 @@ def _cameras(conn: Connection, ids: list[str]) -> dict[Camera, str | None]:
     return found
 
 
+def some_sites(conn: Connection, most: int) -> dict[str, str]:
+    """Names by id, the first by name."""
+    query = sa.select(sites.c.id, sites.c.name).order_by(sites.c.name, sites.c.id).limit(most)
+    return {row.id: row.name for row in conn.execute(query)}
+
+
+def some_positions(conn: Connection, most: int) -> list[list[float]]:
+    """Longitude and latitude of sites."""
+    return [[lon, lat] for lon, lat in conn.execute(sa.select(sites.c.lon, sites.c.lat).limit(most))]
+
+
 def zone_of(cameras: Iterable[Standing]) -> str | None:
     """The zone that most of them stand in, for the figures."""
     zones = [one.zone for one in cameras if one.zone is not None]

@@ -29,6 +29,7 @@ from prahari_hub.evidence.requests import HUB, cameras_of, end, get, subject
 from prahari_hub.evidence.spans import SEAM_MS, Span, clipped, merged, total_ms, without
 from prahari_hub.evidence.tables import evidence_segments, footage_requests, request_cameras, transfers
 from prahari_hub.fleet import commands as fleet_commands
+from prahari_hub.fleet.presence import Presence
 from prahari_hub.fleet.tables import commands, devices
 from prahari_hub.store import Unit
 
@@ -57,7 +58,7 @@ class Pace:
 
 
 Seal = Callable[[Unit, str], None]
-"""Seals what a request has received: ``seal.py`` with the hub's key."""
+"""Seals what a request has received: ``sealing.Sealer.seal``."""
 
 
 def not_sealing(unit: Unit, request: str) -> None:
@@ -69,19 +70,20 @@ def advance(unit: Unit, pace: Pace, seal: Seal) -> None:
     """Every request a step further."""
     for row in _cameras(unit.conn, C.ASKED):
         _preserve(unit, row)
-    for row in _cameras(unit.conn, C.PRESERVING):
+    for row in _cameras(unit.conn, C.PRESERVING, _answered()):
         _preserved(unit, row)
-    for row in _transfers(unit.conn, UNDER_WAY):
+    for row in _standing(unit):
         _watched(unit, row)
     _ask_for_more(unit, pace)
-    for row in _cameras(unit.conn, C.SENDING):
+    for row in _cameras(unit.conn, C.SENDING, _all_ended()):
         _gathered(unit, row, _asked(row))
     _conclude(unit, seal)
     _see_released(unit)
 
 
-def _cameras(conn: Connection, state: CameraState) -> list[Row[Any]]:
-    """Cameras of requests that are being collected, with the request's time and the state of the command to hold."""
+def _cameras(conn: Connection, state: CameraState, *movable: sa.ColumnElement[bool]) -> list[Row[Any]]:
+    """Cameras of requests that are being collected, with the request's time and the state of the command to hold; those alone
+    that can move, so that many that wait hold up none."""
     query = (
         sa.select(request_cameras, footage_requests.c.starts_at, footage_requests.c.ends_at)
         .add_columns(devices.c.service, commands.c.state.label("told"), commands.c.result, commands.c.error)
@@ -89,10 +91,30 @@ def _cameras(conn: Connection, state: CameraState) -> list[Row[Any]]:
         .outerjoin(devices, devices.c.id == request_cameras.c.device_id)
         .outerjoin(commands, commands.c.id == request_cameras.c.hold_command)
         .where(request_cameras.c.state == str(state), footage_requests.c.state == str(State.COLLECTING))
+        .where(*movable)
         .order_by(request_cameras.c.request_id)
         .limit(PIECE)
     )
     return list(conn.execute(query))
+
+
+def _answered() -> sa.ColumnElement[bool]:
+    """The command has an end, or was forgotten."""
+    ends = [str(state) for state in (*DONE, *REFUSED, *GONE)]
+    return sa.or_(commands.c.state.in_(ends), commands.c.id.is_(None))
+
+
+def _of_camera() -> sa.ColumnElement[bool]:
+    """The transfers of a camera of a request."""
+    return sa.and_(
+        transfers.c.request_id == request_cameras.c.request_id,
+        transfers.c.device_id == request_cameras.c.device_id,
+        transfers.c.camera == request_cameras.c.camera,
+    )
+
+
+def _all_ended() -> sa.ColumnElement[bool]:
+    return ~sa.exists().where(_of_camera(), transfers.c.state.not_in(ENDED)).correlate(request_cameras)
 
 
 def _preserve(unit: Unit, row: Row[Any]) -> None:
@@ -152,27 +174,32 @@ def _want(unit: Unit, row: Row[Any], start_ms: int, end_ms: int) -> None:
     )
 
 
-def _transfers(conn: Connection, states: Collection[str]) -> list[Row[Any]]:
+def _standing(unit: Unit) -> list[Row[Any]]:
+    """Transfers under way whose command failed or got lost, and those that stand still although the box took it and is there."""
+    still = sa.and_(
+        commands.c.state.in_([str(state) for state in DONE]),
+        devices.c.presence == str(Presence.ONLINE),
+        transfers.c.changed_at < unit.now - STALLED,
+    )
+    failed = commands.c.state.in_([str(state) for state in (*REFUSED, *GONE)])
     query = (
-        sa.select(transfers, commands.c.state.label("told"), commands.c.error, devices.c.presence)
+        sa.select(transfers, commands.c.state.label("told"), commands.c.error)
         .outerjoin(devices, devices.c.id == transfers.c.device_id)
         .outerjoin(commands, commands.c.id == transfers.c.command)
-        .where(transfers.c.state.in_(states))
+        .where(transfers.c.state.in_(UNDER_WAY), sa.or_(failed, still, commands.c.id.is_(None)))
         .order_by(transfers.c.id)
         .limit(PIECE)
     )
-    return list(conn.execute(query))
+    return list(unit.conn.execute(query))
 
 
 def _watched(unit: Unit, row: Row[Any]) -> None:
-    """A transfer that a box refuses is asked for again, not for ever; one that stands still is asked for again when the box is there."""
+    """What a box refuses is asked for again, not for ever; what stands still is asked for again."""
     if row.told in REFUSED and row.tries >= MOST_TRIES:
         fail(unit, row.id, Miss.DEVICE_FAILED, row.error)
     elif row.told in REFUSED:
         _again(unit, row, row.error or "the device could not send it")
-    elif row.told in GONE or (
-        row.told in DONE and row.presence == "online" and unit.now - row.changed_at > STALLED
-    ):
+    else:
         _again(unit, row, "the device sent nothing more")
 
 
@@ -190,21 +217,20 @@ def fail(unit: Unit, transfer: str, reason: Miss, note: str | None) -> None:
 
 
 def _ask_for_more(unit: Unit, pace: Pace) -> None:
-    """The oldest wanted transfer of each site that has none under way."""
+    """The oldest wanted transfer of each site that has none under way. Boxes that are offline keep no uplink busy."""
     query = (
-        sa.select(transfers, request_cameras.c.site_id)
-        .join(
-            request_cameras,
-            (request_cameras.c.request_id == transfers.c.request_id)
-            & (request_cameras.c.device_id == transfers.c.device_id)
-            & (request_cameras.c.camera == transfers.c.camera),
-        )
+        sa.select(transfers, request_cameras.c.site_id, devices.c.presence)
+        .join(request_cameras, _of_camera())
+        .outerjoin(devices, devices.c.id == transfers.c.device_id)
         .order_by(transfers.c.id)
     )
-    busy = {_uplink(row) for row in unit.conn.execute(query.where(transfers.c.state.in_(UNDER_WAY)))}
+    under_way = unit.conn.execute(query.where(transfers.c.state.in_(UNDER_WAY))).all()
+    busy = {_uplink(row) for row in under_way if row.presence == Presence.ONLINE}
     due = (transfers.c.state == str(T.WANTED)) & (transfers.c.next_at <= unit.now)
-    for row in unit.conn.execute(query.where(due).limit(PIECE)).all():
-        if _uplink(row) not in busy:
+    for row in unit.conn.execute(query.where(due)).all():
+        if row.presence != Presence.ONLINE:
+            _ask(unit, row, pace)
+        elif _uplink(row) not in busy:
             busy.add(_uplink(row))
             _ask(unit, row, pace)
 
@@ -287,7 +313,7 @@ def _conclude(unit: Unit, seal: Seal) -> None:
 
 def give_up(unit: Unit, request: str) -> None:
     """Wait no longer: what has not come is missing."""
-    silent = sa.select(devices.c.id).where(devices.c.presence != "online")
+    silent = sa.select(devices.c.id).where(devices.c.presence != str(Presence.ONLINE))
     lost = set(
         unit.conn.scalars(
             silent.where(devices.c.id.in_([row.device_id for row in cameras_of(unit.conn, request)]))
@@ -341,6 +367,7 @@ def _see_released(unit: Unit) -> None:
         sa.select(request_cameras, commands.c.state.label("told"))
         .outerjoin(commands, commands.c.id == request_cameras.c.release_command)
         .where(request_cameras.c.release_command.is_not(None), request_cameras.c.released_at.is_(None))
+        .where(_answered())
         .limit(PIECE)
     )
     for row in unit.conn.execute(query).all():

@@ -190,6 +190,7 @@ WORDS: dict[str, dict[str, str]] = {
         "evidence.release": N_("link made"),
         "evidence.revoke": N_("link called back"),
         "evidence.download": N_("downloaded"),
+        "evidence.cut": N_("film cut and downloaded"),
     },
     "request_group": {
         "month": N_("Month"),
@@ -287,6 +288,7 @@ WORDS: dict[str, dict[str, str]] = {
         "outbox": N_("Events waiting"),
         "certificate": N_("Certificate, days left"),
         "uploads": N_("Files waiting"),
+        "footage": N_("Footage, seconds behind"),
     },
 }
 
