@@ -150,7 +150,7 @@ def serve(box: Box, sessions: Sessions, stop: _Stop, pulses: Pulses, systemd: Sy
         delivery = Delivery(outbox, link, pulses, now_s=time.monotonic, on_progress=spool.nudge)
         keeper = Keeper(box.identity, hub, box.clock, box.record, on_new_pair=link.reconnect)
         monitor = Monitor(
-            device=box.record.device, probes=_probes(box, link, outbox, keeper, spool), peripherals=roster.health,
+            device=box.record.device, probes=_probes(box, link, outbox, keeper, spool, roster), peripherals=roster.health,
             send=link.publish_health, pulses=pulses,
         )  # fmt: skip
         control = Control(box.home, _requests(box, link, monitor, twin, outbox))
@@ -327,7 +327,7 @@ def _welcomed(delivery: Delivery, monitor: Monitor, spool: Spool, footage: Foota
     keeper.try_now()
 
 
-def _probes(box: Box, link: Link, outbox: Outbox, keeper: Keeper, spool: Spool) -> Probes:
+def _probes(box: Box, link: Link, outbox: Outbox, keeper: Keeper, spool: Spool, roster: Roster) -> Probes:
     def identity() -> tuple[float | None, str | None]:
         pair = box.identity.current() or box.identity.trial()
         today = box.clock.hub_now() or box.clock.now()
@@ -337,7 +337,7 @@ def _probes(box: Box, link: Link, outbox: Outbox, keeper: Keeper, spool: Spool) 
     return Probes(
         home=box.home, board=box.board, clock=box.clock, link=lambda: (link.trouble, link.rtt_ms),
         outbox=lambda: (outbox.held(), outbox.trouble), identity=identity,
-        uploads=lambda: (len(spool.waiting()), spool.trouble),
+        uploads=lambda: (len(spool.waiting()), spool.trouble), footage=roster.footage_age_s,
     )  # fmt: skip
 
 

@@ -125,6 +125,11 @@ class Roster:
     def health(self) -> list[PeripheralHealth]:
         return [_health(peripheral_id, served) for peripheral_id, served in dict(self._served).items()]
 
+    def footage_age_s(self) -> float | None:
+        """How long ago the footage ends of the recording camera that is furthest behind; None where none records."""
+        ages = [getattr(served.peripheral, "footage_age_s", None) for served in self._all()]
+        return max((age_s for age_s in ages if age_s is not None), default=None)
+
     def types(self) -> list[str]:
         return sorted(self._build)
 

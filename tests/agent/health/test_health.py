@@ -29,6 +29,7 @@ class Rig:
         self.outbox: tuple[int, str | None] = (3, None)
         self.identity: tuple[float | None, str | None] = (60.0, None)
         self.uploads: tuple[int, str | None] = (0, None)
+        self.footage_age_s: float | None = 8.0
         self.peripherals: list[PeripheralHealth] = []
         self.sent: list[Health] = []
         self.beat = threading.Event()
@@ -37,6 +38,7 @@ class Rig:
         return Probes(
             home=self.home, board=self.board, clock=self.clock, link=lambda: self.link, outbox=lambda: self.outbox,
             identity=lambda: self.identity, uploads=lambda: self.uploads,
+            footage=lambda: self.footage_age_s,
         )  # fmt: skip
 
     def monitor(self) -> Monitor:
@@ -63,7 +65,7 @@ def test_every_check_of_the_table_speaks_on_a_board_that_tells_everything(rig: R
     health = rig.monitor().examine()
     by_name = {check.name: check for check in health.checks}
     assert list(by_name) == [
-        "cpu", "memory", "disk", "temperature", "power", "clock", "link", "outbox", "certificate", "uploads", "peripheral:cam1",
+        "cpu", "memory", "disk", "temperature", "power", "clock", "link", "outbox", "certificate", "uploads", "footage", "peripheral:cam1",
     ]  # fmt: skip
     assert by_name["link"].value == 12.0
     assert (by_name["peripheral:cam1"].state, by_name["peripheral:cam1"].text) == (State.FAIL, "SignalLoss")
@@ -116,6 +118,10 @@ def change(rig: Rig, name: str, value: Any) -> None:
         pytest.param(
             "uploads", (9, "the hub answers 503"), checks.uploads, State.WARN, "503", id="uploads-wait"
         ),
+        pytest.param(
+            "footage_age_s", 100.0, checks.footage, State.WARN, "not recorded", id="footage-is-late"
+        ),
+        pytest.param("footage_age_s", 999.0, checks.footage, State.FAIL, "not recorded", id="no-footage"),
     ],
 )
 def test_what_is_wrong_is_graded_and_said(

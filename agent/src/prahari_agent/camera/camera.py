@@ -25,7 +25,7 @@ from prahari_agent.camera.openings import Openings
 from prahari_agent.camera.recorder.keeper import Keeper
 from prahari_agent.camera.recorder.shelf import Shelf
 from prahari_agent.camera.supervisor import Crash, Supervisor
-from prahari_agent.camera.verdict import recorded, verdict
+from prahari_agent.camera.verdict import recorded, recorder_trouble, verdict
 from prahari_agent.errors import AgentError, ConfigRefused, Rejected
 from prahari_agent.log import get_logger
 from prahari_agent.peripheral import Surroundings
@@ -38,7 +38,7 @@ WELL_AFTER_S = 5.0
 """A process that has given facts for so long since its start ends the fault of the crash before."""
 _OPEN, _VIEW = "open.json", "view.npz"
 _NOT_STORED = (AgentError, OSError)
-_PROCESS, _MODEL = "camera process", "camera model"
+_PROCESS, _MODEL, _RECORDING = "camera process", "camera model", "camera recording"
 
 
 class Camera:
@@ -70,6 +70,13 @@ class Camera:
     def pid(self) -> int | None:
         """The camera's process, None while there is none."""
         return self._supervisor.pid
+
+    @property
+    def footage_age_s(self) -> float | None:
+        """How long ago the newest footage ends; None while nothing is to be recorded, or nothing has been yet."""
+        if self._keeper is None or self._config is None or not self._config.recording.enabled:
+            return None
+        return self._keeper.age_s()
 
     def configure(self, config: PeripheralConfig) -> None:
         if not isinstance(config, CameraConfig):
@@ -237,6 +244,9 @@ class Camera:
             self._fault(_MODEL, None)
         if time.monotonic() - self._facts_since_s >= WELL_AFTER_S:
             self._fault(_PROCESS, None)
+            recorder = facts["recorder"]
+            if recorder is not None and (recorder["problem"] or not facts["faults"]):
+                self._fault(_RECORDING, recorder_trouble(recorder))
 
     def _fault(self, part: str, detail: str | None) -> None:
         """Tell once that a part fails, and once that it works. The first of this process's life is told either way: an agent
@@ -286,7 +296,10 @@ def _check_recording(config: CameraConfig) -> None:
         return
     if wanted.where is not None and not Path(wanted.where).is_dir():
         raise ConfigRefused(
-            ("recording.where", f"there is no folder {wanted.where} on the box: mount the disk or correct the path")
+            (
+                "recording.where",
+                f"there is no folder {wanted.where} on the box: mount the disk or correct the path",
+            )
         )
     if wanted.where is not None and Path(wanted.where).is_mount():
         raise ConfigRefused(

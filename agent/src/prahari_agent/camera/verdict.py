@@ -47,15 +47,22 @@ def recorded(seen: Verdict, recorder: Mapping[str, Any] | None, trouble: str | N
     state, faults, note = seen
     if recorder is None:
         return seen if trouble is None else _noted(_worse(state, State.WARN), faults, trouble)
-    if recorder["problem"]:
-        return _noted(State.FAIL, [*faults, RECORDING], recorder["problem"])
-    age_s = recorder["age_s"]
-    if age_s is not None and age_s > STALE_S:
-        return _noted(State.FAIL, [*faults, RECORDING], f"no footage for {age_s:.0f} s; {note}")
+    if (fault := recorder_trouble(recorder)) is not None:
+        return _noted(State.FAIL, [*faults, RECORDING], fault)
     if trouble is not None:
         return _noted(_worse(state, State.WARN), faults, trouble)
-    said = "recording begins" if age_s is None else "records"
+    said = "recording begins" if recorder["age_s"] is None else "records"
     return _noted(state, faults, f"{note}; {said}" if note else said)
+
+
+def recorder_trouble(recorder: Mapping[str, Any]) -> str | None:
+    """Why nothing is recorded, in a sentence, or None."""
+    if recorder["problem"]:
+        return str(recorder["problem"])
+    age_s = recorder["age_s"]
+    if age_s is not None and age_s > STALE_S:
+        return f"no footage for {age_s:.0f} s: check that the camera gives a picture"
+    return None
 
 
 def _worse(one: State, other: State) -> State:

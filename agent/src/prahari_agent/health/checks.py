@@ -16,7 +16,10 @@ from prahari_agent.hardware.port import Board
 
 @dataclass(frozen=True)
 class Probes:
-    """What checks may look at. ``link`` gives (trouble or None, round trip in ms), ``outbox`` (events held, trouble or None)."""
+    """What checks may look at. ``link`` gives (trouble or None, round trip in ms), ``outbox`` (events held, trouble or None).
+
+    ``footage`` gives how many seconds ago the footage ends of the recording camera that is furthest behind; None where none records.
+    """
 
     home: Path
     board: Board
@@ -25,6 +28,7 @@ class Probes:
     outbox: Callable[[], tuple[int, str | None]]
     identity: Callable[[], tuple[float | None, str | None]]
     uploads: Callable[[], tuple[int, str | None]]
+    footage: Callable[[], float | None] = lambda: None
 
 
 def graded(value: float, warn: float, fail: float) -> State:
@@ -130,8 +134,18 @@ def uploads(probes: Probes) -> Check:
     )
 
 
+def footage(probes: Probes) -> Check | None:
+    """A segment ends every ten seconds or so; the recorder has a minute more before that is a fault."""
+    age_s = probes.footage()
+    if age_s is None:
+        return None
+    state = graded(age_s, 90, 180)
+    text = None if state is State.OK else "a camera is not recorded: see its state"
+    return Check(name="footage", state=state, value=round(age_s, 1), text=text)
+
+
 CHECKS: tuple[Callable[[Probes], Check | None], ...] = (
-    cpu, memory, disk, temperature, power, clock, link, outbox, identity, uploads,
+    cpu, memory, disk, temperature, power, clock, link, outbox, identity, uploads, footage,
 )  # fmt: skip
 """A check that gives None does not exist on this board."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +50,12 @@ def days_in(folder: Path) -> list[str]:
     return sorted(name for name in names if (folder / name / JOURNAL).exists())
 
 
+def make_folder(folder: Path) -> None:
+    """The folder of a camera's footage, with the one above it and no more: where a disk is not mounted nothing is made in its place."""
+    for path in (folder.parent, folder):
+        path.mkdir(exist_ok=True, mode=0o700)
+
+
 def segment_path(folder: Path, day: str, position: int) -> Path:
     return folder / day / f"{position:05d}{SUFFIX}"
 
@@ -80,11 +86,20 @@ def read_lines(path: Path, offset: int = 0) -> tuple[list[Line], int]:
     return lines, offset
 
 
-def segments_in(lines: list[Line]) -> Iterator[tuple[Segment, str]]:
+def segments_in(lines: Iterable[Line]) -> Iterator[tuple[Segment, str]]:
     """The segments among ``lines``, each with the chain's hash after it."""
     for line in lines:
         if "segment" in line:
             yield Segment.model_validate_json(json.dumps(line["segment"])), str(line["hash"])
+
+
+def each_line(path: Path) -> Iterator[Line]:
+    """The whole lines, one after the other: a day's journal in memory is 20 MB."""
+    with path.open("rb") as file:
+        for raw in file:
+            if not raw.endswith(b"\n"):
+                return
+            yield json.loads(raw)
 
 
 @dataclass
@@ -149,7 +164,8 @@ class Daybook:
         """Read where the day's chain stands; cut off a torn line."""
         path = self._folder / day / JOURNAL
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self._folder)
+            path.parent.mkdir(exist_ok=True, mode=0o700)
             path.touch(mode=0o600)
             sync_folder(path.parent)
             sync_folder(self._folder)

@@ -73,6 +73,11 @@ class Keeper:
         """The recorder has written, or the disk is full."""
         self._woken.set()
 
+    def age_s(self) -> float | None:
+        """How long ago the newest footage ends, by the box's clock."""
+        end_ms = self._shelf.last_end_ms()
+        return None if end_ms is None else max(0.0, self._around.stamp().at.timestamp() - end_ms / 1000)
+
     @property
     def trouble(self) -> str | None:
         return self._shelf.trouble

@@ -34,10 +34,10 @@ BATCH_S = 1.0
 MOST_PENDING = 48 * 2**20
 """Bytes of packets that wait for the disk."""
 DRIFT_MS = 1000
+UNTIMED = frozenset({"mpjpeg", "mjpeg", "h264", "hevc", "m4v"})
+"""Forms of a stream without stamps, for which the demuxer makes some up: when a packet came is what is known."""
 CLOCK_STEP_S = 1.5
 """The box's clock is set: footage before and after must not share a segment."""
-BREAK_S = 3.0
-"""A stream whose stamps leap so far has lost something in between."""
 SILENT_S = 5.0
 RETRY_S = 5.0
 STOP_S = 5.0
@@ -123,7 +123,9 @@ class Recorder:
         self._say, self._mono_s = tell, mono_s
         self._book = Daybook(folder, device=device, camera=camera)
         self._queue: queue.Queue[Callable[[], None]] = queue.Queue()
+        self._offset_s, self._quality = clock.offset_s, clock.quality
         self._batch: Packets = []
+        self._tick_s: float | None = None
         self._pending = 0
         self._counting = threading.Lock()
         self._overflown = False
@@ -155,6 +157,8 @@ class Recorder:
 
     def opened(self, stream: VideoStream) -> None:
         """A source is open; its packets follow."""
+        untimed = stream.container.format.name in UNTIMED and stream.time_base is not None
+        self._tick_s = float(stream.time_base) if untimed and stream.time_base else None
         try:
             template = Template(stream)
         except (ValueError, av.error.FFmpegError):
@@ -166,6 +170,10 @@ class Recorder:
 
     def packet(self, packet: Packet[VideoStream]) -> None:
         now_s = self._mono_s()
+        if self._tick_s is not None:
+            behind = packet.pts - packet.dts if packet.pts is not None and packet.dts is not None else 0
+            packet.dts = round(now_s / self._tick_s)
+            packet.pts = packet.dts + behind
         if self._batch and (packet.is_keyframe or now_s - self._batch[0][1] >= BATCH_S):
             self._flush()
         self._batch.append((packet, now_s))
@@ -186,7 +194,8 @@ class Recorder:
                 self.dropped += len(batch)
                 return
             self._pending += size
-        self._queue.put(lambda: self._lay_batch(batch, size))
+        offset_s, quality = self._clock.offset_s, self._clock.quality
+        self._queue.put(lambda: self._lay_batch(batch, size, offset_s, quality))
 
     # The recorder's thread
 
@@ -255,7 +264,9 @@ class Recorder:
         self._close()
         self._template, self._parameters = template, b""
 
-    def _lay_batch(self, batch: Packets, size: int) -> None:
+    def _lay_batch(self, batch: Packets, size: int, offset_s: float, quality: Quality) -> None:
+        """``offset_s``, ``quality``: the clock's when the batch came."""
+        self._offset_s, self._quality = offset_s, quality
         with self._counting:
             self._pending -= size
             overflown, self._overflown = self._overflown, False
@@ -267,24 +278,26 @@ class Recorder:
             self._say_gap(self._end_ms or self._now_ms(), GapCause.DISK)
 
     def _lay(self, packet: Packet[VideoStream], came_s: float) -> None:
+        if packet.is_keyframe:
+            self._lay_key_frame(packet, came_s)
+        elif self._current is not None and not self._current.open.add(packet):
+            self._close()
+
+    def _lay_key_frame(self, packet: Packet[VideoStream], came_s: float) -> None:
         if self._template is None or self._mono_s() < self._retry_s:
             return
-        changed = packet.is_keyframe and self._changed(packet)
-        if self._current is not None and self._ends(self._current, packet, changed=changed):
-            self._close()
-        if self._current is None:
-            if not packet.is_keyframe:
+        changed = self._changed(packet)
+        if self._current is not None:
+            if not self._ends(self._current, packet, changed=changed) and self._current.open.add(packet):
                 return
-            self._begin(came_s, packet)
+            self._close()
+        self._begin(came_s, packet)
         assert self._current is not None
         self._current.open.add(packet)
 
     def _changed(self, packet: Packet[VideoStream]) -> bool:
         """Whether the stream's parameters differ from this key frame on; the template then is the new one."""
         assert self._template is not None
-        if packet.has_sidedata("new_extradata"):
-            self._template = Template(packet.stream)
-            return True
         found = inline_parameters(packet, self._template.codec) if self._template.annex_b else b""
         if not found or found == self._parameters:
             return False
@@ -295,20 +308,16 @@ class Recorder:
         return True
 
     def _ends(self, current: _Current, packet: Packet[VideoStream], *, changed: bool) -> bool:
-        """Whether the open segment ends before ``packet``."""
+        """Whether the open segment ends before ``packet``, a key frame."""
         place_s = current.open.place(packet)
-        if not -1.0 < place_s - current.open.seconds < BREAK_S:
-            return True
-        if not packet.is_keyframe:
-            return False
         if changed or place_s >= self._segment_s - _SLACK_S:
             return True
-        if abs(self._clock.offset_s - current.offset_s) > CLOCK_STEP_S:
+        if abs(self._offset_s - current.offset_s) > CLOCK_STEP_S:
             return True
         return day_of(current.start_ms + int(place_s * 1000)) != current.day
 
     def _begin(self, came_s: float, packet: Packet[VideoStream]) -> None:
-        template, offset_s = self._template, self._clock.offset_s
+        template, offset_s = self._template, self._offset_s
         assert template is not None
         assert packet.time_base is not None
         start_ms = max(0, round((offset_s + came_s) * 1000))
@@ -317,7 +326,7 @@ class Recorder:
         day = day_of(start_ms)
         position = self._book.next_position(day)
         segment = OpenSegment(open_path(self._folder, day, position), template.stream, packet.time_base)
-        self._current = _Current(segment, day, position, start_ms, offset_s, self._clock.quality, template)
+        self._current = _Current(segment, day, position, start_ms, offset_s, self._quality, template)
 
     def _close(self) -> None:
         """Close the open segment and write its line."""
@@ -336,7 +345,7 @@ class Recorder:
         self._current, self._end_ms, self._closed_s = None, segment.end_ms, self._mono_s()
         self._gap_told, self.problem = False, None
         self._tell({"type": "footage"})
-        if abs(step_s := self._clock.offset_s - current.offset_s) > CLOCK_STEP_S:
+        if abs(step_s := self._offset_s - current.offset_s) > CLOCK_STEP_S:
             at_ms = segment.end_ms
             self._end_ms = None
             if step_s > 0:

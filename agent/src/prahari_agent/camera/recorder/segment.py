@@ -15,7 +15,8 @@ from av.video.stream import VideoStream
 _OPTIONS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 _BUFFER = 1 << 20
 """One write a fragment, as a rule."""
-_ONE_S = 1.0
+BACK_S, BREAK_S = 1.0, 3.0
+"""Stamps that leap so far back, or ahead, do not follow: something was lost in between, or the stream began anew."""
 
 
 class _Hashed(io.RawIOBase):
@@ -61,7 +62,7 @@ class OpenSegment:
     """
 
     def __init__(self, path: Path, template: VideoStream, time_base: Fraction) -> None:
-        self.path, self._time_base = path, time_base
+        self.path, self._tick_s = path, float(time_base)  # a Fraction costs more than the rest of a packet
         self._file = _Hashed(path)
         try:
             self._container = av.open(self._file, "w", format="mp4", options=_OPTIONS, buffer_size=_BUFFER)
@@ -70,6 +71,7 @@ class OpenSegment:
             self.abandon()
             raise
         self._stream.time_base = time_base
+        self._back, self._ahead = -round(BACK_S / self._tick_s), round(BREAK_S / self._tick_s)
         self._base: int | None = None
         self._last = -1
         self._step = max(1, round(1 / 25 / time_base))
@@ -77,7 +79,7 @@ class OpenSegment:
     @property
     def seconds(self) -> float:
         """How much has been added."""
-        return float(self._next * self._time_base)
+        return self._next * self._tick_s
 
     @property
     def _next(self) -> int:
@@ -90,25 +92,30 @@ class OpenSegment:
 
     def place(self, packet: Packet[VideoStream]) -> float:
         """Seconds from the segment's begin to ``packet``, as its own stamp says; a packet without a stamp follows the last."""
-        stamp = _stamp(packet)
+        stamp = packet.dts if packet.dts is not None else packet.pts
         if stamp is None or self._base is None:
             return self.seconds
-        return float((stamp - self._base) * self._time_base)
+        return (stamp - self._base) * self._tick_s
 
-    def add(self, packet: Packet[VideoStream]) -> None:
-        stamp = _stamp(packet)
-        if self._base is None and stamp is not None:
-            self._base = stamp - self._next
-        at = self._next if stamp is None or self._base is None else stamp - self._base
-        at = max(at, self._last + 1)
-        behind = packet.pts - packet.dts if packet.pts is not None and packet.dts is not None else 0
+    def add(self, packet: Packet[VideoStream]) -> bool:
+        """Add ``packet``, which then is this segment's; False where its stamp does not follow: nothing was added."""
+        dts, pts = packet.dts, packet.pts
+        stamp = pts if dts is None else dts
+        at = self._next
+        if stamp is not None:
+            if self._base is None:
+                self._base = stamp - at
+            if not self._back < stamp - self._base - at < self._ahead:
+                return False
+            at = max(stamp - self._base, self._last + 1)
         packet.stream = self._stream
-        packet.time_base = self._time_base
-        packet.dts, packet.pts = at, at + max(0, behind)
+        packet.dts = at
+        packet.pts = at if pts is None or dts is None or pts < dts else at + pts - dts
         if self._last >= 0:
             self._step = packet.duration or max(1, at - self._last)
         self._last = at
         self._container.mux_one(packet)
+        return True
 
     def close(self) -> str:
         """Write the rest and bring it all to the disk; the SHA-256."""
@@ -122,7 +129,3 @@ class OpenSegment:
         """Give it up: nothing of it remains."""
         self._file.close()
         self.path.unlink(missing_ok=True)
-
-
-def _stamp(packet: Packet[VideoStream]) -> int | None:
-    return packet.dts if packet.dts is not None else packet.pts

@@ -22,6 +22,8 @@ from prahari_agent.camera.recorder.daybook import (
     JOURNAL,
     Line,
     days_in,
+    each_line,
+    make_folder,
     open_path,
     read_lines,
     segment_path,
@@ -317,13 +319,16 @@ class Shelf:
         wanted = [i + 1 for i in indices if day.here[i]]
         if not wanted:
             return None
-        lines, _ = read_lines(self._folder / day.name / JOURNAL)
-        chain = list(segments_in(lines))
-        first = min(indices)
-        before = chain[first - 1][1] if first else genesis(self._device, self._camera, day.name)
-        segments = [segment for segment, _ in chain[first:]]
+        first, before = min(indices), genesis(self._device, self._camera, day.name)
+        segments, head = [], before
+        for segment, after in segments_in(each_line(self._folder / day.name / JOURNAL)):
+            if segment.position <= first:
+                before = after
+            else:
+                segments.append(segment)
+            head = after
         missing = [i + 1 for i in indices if not day.here[i]]
-        return Found(day.name, first, before, segments, chain[-1][1], wanted, missing)
+        return Found(day.name, first, before, segments, head, wanted, missing)
 
     def path(self, day: str, position: int) -> Path:
         return segment_path(self._folder, day, position)
@@ -353,6 +358,6 @@ class Shelf:
 
     def _write_kept(self) -> None:
         kept = {"holds": {name: list(span) for name, span in self._holds.items()}, "told": self._told}
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self._folder)
         write_atomic(self._folder / KEPT, json.dumps(kept).encode())
         sync_folder(self._folder)
