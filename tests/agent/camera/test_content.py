@@ -18,7 +18,7 @@ from prahari_agent.street.traffic import traffic
 from prahari_wire.camera import CameraFault, ContentFault
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-BEGIN_S, END_S = 40.0, 70.0
+BEGIN_S, END_S = 25.0, 42.0
 """When the faults of the drawn street last."""
 
 
@@ -114,7 +114,7 @@ def test_a_fault_told_before_a_restart_is_not_told_again_but_cleared() -> None:
 
 
 def street(
-    *faults: Fault, light: Course = ((0, 1),), rain: Course = ((0, 0),), length_s: float = 85, fps: float = 1
+    *faults: Fault, light: Course = ((0, 1),), rain: Course = ((0, 0),), length_s: float = 58, fps: float = 1
 ) -> Scenario:
     return Scenario(9, length_s, traffic(9, length_s), light=light, rain=rain, fps=fps, faults=faults)
 
@@ -140,7 +140,7 @@ def play(
     return told
 
 
-LIGHTS = {"day": 1.0, "dusk": 0.5, "night": 0.0}
+LIGHTS = {"day": 1.0, "night": 0.0}
 
 
 @pytest.mark.parametrize("light", LIGHTS.values(), ids=LIGHTS)

@@ -18,18 +18,19 @@ from prahari_wire.rules import ObjectAbandoned, RuleBase
 
 from prahari_agent.camera import redact
 from prahari_agent.camera.boxes import Box, Detection, contains, without_doubles
+from prahari_agent.camera.carry import HELD, Carried, carry
 from prahari_agent.camera.content import Content
 from prahari_agent.camera.detector import Detector
 from prahari_agent.camera.gate import Look, MotionGate
+from prahari_agent.camera.pace import Pace
 from prahari_agent.camera.rules.engine import Engine, Told, masked
 from prahari_agent.camera.rules.objects import Moment, Object
+from prahari_agent.camera.signals import Luma
 from prahari_agent.camera.source import Frame
-from prahari_agent.camera.tracker import Track, Tracker
+from prahari_agent.camera.tracker import Changes, Track, Tracker
 
 MOTION = "motion"
 PERSON = "person"
-LOOK_S = 10.0
-"""The detector looks at least this often, also when nothing moves: someone may stand there since before the start."""
 CONTINUE = 0.6
 """Share of a label's threshold that is enough to keep its track alive."""
 HIDE_SCORE = 0.25
@@ -95,7 +96,9 @@ class Pipeline:
         self._rules = Engine(config.rules, masks=config.masks)
         self._reported: dict[str, _Reported] = {}
         self._before: Frame | None = None
-        self._looked_s = float("-inf")
+        self._pace = Pace()
+        self._luma: Luma | None = None
+        self._carried: dict[str, Carried] = {}
         self.counters = Counters()
 
     @property
@@ -107,11 +110,11 @@ class Pipeline:
         faults = self._check_content(frame)
         look = self._gate.look(frame.luma, frame.time_s)
         found = self._find(frame, look)
-        changes = self._tracker.update(self._wanted(found), frame.at, frame.time_s)
+        changes = self._follow(frame, found)
         self._place_in_regions(frame)
         self.counters.frames += 1
-        rules = self._check_rules(frame, found)
-        return [*faults, *self._ended(changes.ended), *self._started(frame, found), *rules]
+        ended = self._ended(changes.ended)
+        return [*faults, *ended, *self._started(frame, found), *self._check_rules(frame, found)]
 
     @property
     def brightness(self) -> float:
@@ -134,7 +137,7 @@ class Pipeline:
 
     def snapshot(self, frame: Frame) -> bytes:
         """A redacted JPEG of the frame, for a person who asked."""
-        return self._jpeg(frame, self._detect(frame) if self._detector else [], mark=None)
+        return self._jpeg(frame, None if self._detector else [], mark=None)
 
     def _check_content(self, frame: Frame) -> list[Outgoing]:
         same = self._before is not None and frame.same_picture(self._before)
@@ -144,14 +147,42 @@ class Pipeline:
             for fault in self._content.frame(frame.at, frame.time_s, frame.luma, same=same)
         ]
 
-    def _find(self, frame: Frame, look: Look) -> list[Detection]:
-        """The detector looks when something moves, while it follows something, and now and then."""
+    def _find(self, frame: Frame, look: Look) -> list[Detection] | None:
+        """What is in the frame, None if nobody looked: the detector looks when it can learn something (pace.py)."""
         if self._detector is None:
             return [Detection(MOTION, 1.0, box) for box in look.boxes]
-        if look.open or self._tracker.live or frame.time_s - self._looked_s >= LOOK_S:
-            self._looked_s = frame.time_s
-            return self._detect(frame)
-        return []
+        self._carried = self._carry(frame)
+        wants = self._pace.wants(
+            frame.time_s,
+            warm=look.open and not look.boxes,
+            moving=look.boxes,
+            tracks=self._tracker.live,
+            carried=self._carried,
+        )
+        if not wants:
+            return None
+        found = self._detect(frame)
+        self._pace.looked(frame.time_s, self._wanted(found))
+        return found
+
+    def _carry(self, frame: Frame) -> dict[str, Carried]:
+        """Where each confirmed track that was not lost is now, as far as its pattern tells."""
+        if self._luma is None:
+            return {}
+        return {
+            track.id: carry(self._luma, frame.luma, track.box)
+            for track in self._tracker.live
+            if track.confirmed and not track.missed
+        }
+
+    def _follow(self, frame: Frame, found: Sequence[Detection] | None) -> Changes:
+        """Detections move the tracks; where nobody looked they are carried."""
+        self._luma = frame.luma
+        if found is not None:
+            return self._tracker.update(self._wanted(found), frame.at, frame.time_s)
+        held = {id: one.box for id, one in self._carried.items() if one.score >= HELD}
+        self._tracker.carry(held, frame.at, frame.time_s)
+        return Changes()
 
     def _detect(self, frame: Frame) -> list[Detection]:
         assert self._detector is not None
@@ -203,7 +234,7 @@ class Pipeline:
             id: reported for id, reported in self._reported.items() if id in living or reported.started
         }
 
-    def _started(self, frame: Frame, found: Sequence[Detection]) -> list[Outgoing]:
+    def _started(self, frame: Frame, found: Sequence[Detection] | None) -> list[Outgoing]:
         """Confirmed tracks not told yet; where there are regions, a track is told once it is in one. Where there are rules alone,
         they tell what matters.
         """
@@ -219,7 +250,7 @@ class Pipeline:
                 told.append(Outgoing(TRACK, body, jpeg))
         return told
 
-    def _check_rules(self, frame: Frame, found: Sequence[Detection]) -> list[Outgoing]:
+    def _check_rules(self, frame: Frame, found: Sequence[Detection] | None) -> list[Outgoing]:
         """What the rules say of the confirmed tracks; a case that begins carries a picture."""
         objects = [
             Object(track.id, track.label, track.score, track.box, track.seen_s == frame.time_s)
@@ -231,7 +262,7 @@ class Pipeline:
         counts = [Outgoing(LINE_COUNT, count) for count in self._rules.counts(frame.at)]
         return [*(self._pictured(one, frame, found) for one in told), *counts]
 
-    def _pictured(self, told: Told, frame: Frame, found: Sequence[Detection]) -> Outgoing:
+    def _pictured(self, told: Told, frame: Frame, found: Sequence[Detection] | None) -> Outgoing:
         if told.body.phase is not wire.RulePhase.STARTED:
             return Outgoing(RULE, told.body)
         jpeg = self._jpeg(frame, found, mark=told.subject.box if told.subject else None)
@@ -245,11 +276,14 @@ class Pipeline:
             if reported.started
         ]
 
-    def _jpeg(self, frame: Frame, found: Sequence[Detection], mark: Box | None) -> bytes:
+    def _jpeg(self, frame: Frame, found: Sequence[Detection] | None, mark: Box | None) -> bytes:
         """Every person of this frame is hidden: found now, however weakly, or followed and just not seen.
 
-        Where no model knows persons, and where there may be more things than the model can name, the whole picture is.
+        Where no model knows persons, and where there may be more things than the model can name, the whole picture is. A frame at which
+        the detector did not look, ``found`` None, is looked at for its picture.
         """
+        if found is None:
+            found = self._detect(frame)
         hide = [one.box for one in found if one.label in (PERSON, MOTION) and one.score >= HIDE_SCORE]
         hide += [
             track.expected(frame.time_s) for track in self._tracker.live if track.label in (PERSON, MOTION)

@@ -6,15 +6,19 @@ nothing saw it for ``coast_s``: shorter gaps (a missed detection, a person behin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from prahari_wire.ids import ulid
 
-from prahari_agent.camera.boxes import Box, Detection, Point, covered, iou
+from prahari_agent.camera.boxes import Box, Detection, Point, covered, iou, overlap
 
-COAST_S = 2.0
+COAST_S = 1.4
+HIDDEN_S = 5.0
+"""A track that another one stands before is waited for so long."""
+HIDDEN_SHARE = 0.4
+"""Share of its box that the other one covers."""
 TENTATIVE_S = 1.0
 """An unconfirmed object is forgotten after this long unseen."""
 MISSED = 2
@@ -28,7 +32,9 @@ _SCORE_STEPS = 100
 
 @dataclass
 class Track:
-    """An object being followed; ``seen_at`` and ``seen_s`` are the last frame that saw it (UTC; the source's own time line)."""
+    """An object being followed; ``seen_at`` and ``seen_s`` are the last frame that saw it (UTC; the source's own time line),
+    ``hidden_s`` the last at which another object stood before it.
+    """
 
     id: str
     label: str
@@ -39,6 +45,7 @@ class Track:
     frames: int = 1
     missed: int = 0
     confirmed: bool = False
+    hidden_s: float = float("-inf")
     velocity: Point = (0.0, 0.0)
     scores: list[int] = field(default_factory=lambda: [0] * (_SCORE_STEPS + 1))
 
@@ -58,16 +65,20 @@ class Track:
         return self.box.moved((self.velocity[0] * gap_s, self.velocity[1] * gap_s))
 
     def saw(self, detection: Detection, at: datetime, now_s: float) -> None:
+        self.carried(detection.box, at, now_s)
+        self.frames += 1
+        self.missed = 0
+        self.count(detection.score)
+
+    def carried(self, box: Box, at: datetime, now_s: float) -> None:
+        """It was found again without a detector."""
         gap_s = max(now_s - self.seen_s, 0.001)
-        before, after = self.box.centre, detection.box.centre
+        before, after = self.box.centre, box.centre
         self.velocity = (
             _SMOOTH * self.velocity[0] + (1 - _SMOOTH) * (after[0] - before[0]) / gap_s,
             _SMOOTH * self.velocity[1] + (1 - _SMOOTH) * (after[1] - before[1]) / gap_s,
         )
-        self.box, self.seen_at, self.seen_s = detection.box, at, now_s
-        self.frames += 1
-        self.missed = 0
-        self.count(detection.score)
+        self.box, self.seen_at, self.seen_s = box, at, now_s
 
     def count(self, score: float) -> None:
         self.scores[round(min(1.0, max(0.0, score)) * _SCORE_STEPS)] += 1
@@ -116,7 +127,14 @@ class Tracker:
         unmatched = self._match(strong, at, now_s)
         self._match(weak, at, now_s)
         self._begin(unmatched, at, now_s)
+        self._hide(now_s)
         return Changes(confirmed=self._confirm(now_s), ended=ended)
+
+    def carry(self, boxes: Mapping[str, Box], at: datetime, now_s: float) -> None:
+        """A frame at which no detector looked: where some tracks, by id, are nevertheless."""
+        for track in self._tracks:
+            if (box := boxes.get(track.id)) is not None:
+                track.carried(box, at, now_s)
 
     def flush(self) -> Changes:
         """The source has ended: so has every track."""
@@ -128,12 +146,26 @@ class Tracker:
         kept, ended = [], []
         for track in self._tracks:
             patience_s = self._coast_s if track.confirmed else min(TENTATIVE_S, self._coast_s)
-            if now_s - track.seen_s <= patience_s or track.missed < MISSED:
+            hidden = (
+                track.confirmed
+                and now_s - track.hidden_s <= self._coast_s
+                and now_s - track.seen_s <= HIDDEN_S
+            )
+            if now_s - track.seen_s <= patience_s or track.missed < MISSED or hidden:
                 kept.append(track)
             elif track.confirmed:
                 ended.append(track)
         self._tracks = kept
         return ended
+
+    def _hide(self, now_s: float) -> None:
+        """Note which tracks are not seen because another one stands before them."""
+        seen = [track for track in self._tracks if track.seen_s == now_s]
+        for track in self._tracks:
+            if track.seen_s < now_s:
+                box = track.expected(now_s)
+                if any(overlap(box, other.box) >= HIDDEN_SHARE * box.area for other in seen):
+                    track.hidden_s = now_s
 
     def _match(self, found: list[Detection], at: datetime, now_s: float) -> list[Detection]:
         """Pair detections with the tracks that this frame has not shown yet, best pair first; gives the detections left over."""

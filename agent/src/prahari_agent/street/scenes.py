@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from prahari_agent.street.actors import Actor, Stop, way
-from prahari_agent.street.faults import fault
+from prahari_agent.street.faults import FaultName, fault
 from prahari_agent.street.scenario import NIGHT, Scenario
 from prahari_agent.street.traffic import PER_MINUTE, busy, passages, traffic
 
@@ -55,7 +55,17 @@ def evening(seed: int) -> Scenario:
 
 def failing(seed: int) -> Scenario:
     """Nine minutes by day: each fault of a camera for half a minute, half a minute apart."""
-    names = ("freeze", "loss", "drop", "blur", "dark", "glare", "cover", "turn", "flicker")
+    names: tuple[FaultName, ...] = (
+        "freeze",
+        "loss",
+        "drop",
+        "blur",
+        "dark",
+        "glare",
+        "cover",
+        "turn",
+        "flicker",
+    )
     spoiled = [fault(name, 30 + 60 * n, 60 + 60 * n) for n, name in enumerate(names)]
     calm = {kind: 0.5 * rate for kind, rate in PER_MINUTE.items()}
     return Scenario(
