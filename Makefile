@@ -17,6 +17,9 @@ ifdef SSL_CERT_FILE
 export NODE_EXTRA_CA_CERTS ?= $(SSL_CERT_FILE)
 endif
 
+# A program whose modules are compiled anew at each start takes three times as long to start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-clean test faults check fix bench lock clean
 
@@ -34,7 +37,7 @@ $(STAMP)-uv: requirements/uv.txt
 	@touch $@
 
 $(STAMP)-packages: requirements/dev.txt requirements/uv.py $(STAMP)-uv
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	@touch $@
 
 $(STAMP)-members: $(MEMBERS:%=%/pyproject.toml) $(STAMP)-packages
