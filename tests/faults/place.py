@@ -35,7 +35,8 @@ LONG = os.environ.get("PRAHARI_FAULTS") == "long"
 DEVICES = 40 if LONG else 12
 PATIENCE_S = 120.0
 PRESS_S = 2.0
-"""From the finger to the row in the database; the long form holds the product to it, the short one leaves a busy machine more."""
+QUIET = 0.7
+"""From the finger to the row in the database, at a load below QUIET a core; the short form leaves a busy machine more than the long one."""
 
 
 def eventually(found: Callable[[], T], what: str, *, within_s: float = PATIENCE_S) -> T:
@@ -340,5 +341,5 @@ def largest_file(pid: int, limit: int | None) -> None:
 
 def patience_s() -> float:
     """PRESS_S on a machine of our own; where others want its cores as well, so much more."""
-    crowd = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    return PRESS_S * crowd * (1 if LONG else 3)
+    crowd = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return PRESS_S if crowd <= QUIET else PRESS_S * max(1.0, crowd) * (1 if LONG else 3)

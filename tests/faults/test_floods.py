@@ -77,13 +77,16 @@ def test_a_press_arrives_while_another_device_sends_10000_malformed_messages_a_s
     place.press(box)
     flood, memory_mb, since = Flooder(place, a_second=10_000), place.memory_mb, place.last_transition()
     with flood.flooding():
-        time.sleep(1)
-        took = [place.press(box), *(place.light_press(other) for _ in range(5))]
+        took = [place.light_press(other), place.press(box), *(place.light_press(other) for _ in range(5))]
+        place.eventually(lambda: place.incidents(state="all", kind="device.flood"), "the flood to be said")
+        took += [place.press(box), place.light_press(other)]
     print(f"{flood.sent} messages were sent; presses took {[round(s, 2) for s in took]} s")
     place.all_online(place.nobody, box)
     assert [name for name in place.called_offline(since) if name != flood.device] == []
     place.eventually(lambda: place.memory_mb < memory_mb + MEMORY_MB, "the hub's memory to be back")
     assert place.rows("SELECT sum(count) FROM refusal_counts WHERE device_id = :d", d=flood.device)[0][0] > 0
+    assert [said["device"] for said in place.incidents(state="all", kind="device.flood")] == [flood.device]
+    assert place.doubled(box) == []
 
 
 def test_a_device_that_floods_with_good_events_is_held_back_and_loses_none(place: Any) -> None:

@@ -231,6 +231,21 @@ async def test_kick_finds_a_connection_that_the_hub_does_not_remember(site) -> N
     assert await asyncio.to_thread(device.lost.wait, 2)
 
 
+async def test_a_device_that_is_shut_out_is_cut_and_asked_to_come_later_and_its_neighbour_stays(site) -> None:
+    credentials = site.issue(A)
+    device = await asyncio.to_thread(site.fleet.online, A, credentials)
+    neighbour = await asyncio.to_thread(site.fleet.online, B, site.issue(B))
+    shut = asyncio.create_task(site.broker.shut_out(A, 5))
+    assert await asyncio.to_thread(device.lost.wait, 5)
+    again = await asyncio.to_thread(site.fleet.device, A, credentials)
+    assert await asyncio.to_thread(again.lost.wait, 5)
+    assert not again.connected.is_set() and not again.refused_by_code
+    await shut
+    assert not neighbour.lost.is_set()
+    site.broker._shut._until_s[A] = 0.0
+    assert await asyncio.to_thread(site.fleet.online, A, credentials)
+
+
 async def test_a_message_above_the_limit_ends_the_connection_and_reaches_nobody(site) -> None:
     heard = await listen(site)
     device = await asyncio.to_thread(site.fleet.online, A, site.issue(A))

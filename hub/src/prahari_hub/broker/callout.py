@@ -106,6 +106,8 @@ class Callout:
         self.cut: Callable[[Connection], Awaitable[None]] = never_cut
         self.sees: Callable[[], bool] = lambda: True
         """Whether this process hears devices: nobody is let in before, or a first word would be lost. The role sets it."""
+        self.shut: Callable[[str], bool] = lambda device: False
+        """Whether a device is kept out for a while because it floods the hub. The role sets it."""
         self._gate = gate or Gate(DEFAULT_RATE)
         self._bench = bench
         self._mono = mono
@@ -135,6 +137,9 @@ class Callout:
                 peer = self._check(request)
             except Refuse as refused:
                 await message.respond(self._refusal(request, str(refused)).encode())
+                return
+            if self.shut(peer.device):
+                self._soon(self._stay_out(message, request))
                 return
             user = (request.get("connect_opts") or {}).get("user")
             wait_s = self._gate.wait_s(peer.device, self._mono(), urgent=user == URGENT)
@@ -186,6 +191,12 @@ class Callout:
             self._said_s, self._later = self._mono(), 0
         await self.cut(_connection(request))
         await message.respond(self._refusal(request, "the hub is busy", counted=False).encode())
+
+    async def _stay_out(self, message: Msg, request: dict[str, Any]) -> None:
+        """As who is to come later: an agent that was mended comes in when the time is over."""
+        metrics.ADMISSIONS.labels("shut").inc()
+        await self.cut(_connection(request))
+        await message.respond(self._refusal(request, "the device floods the hub", counted=False).encode())
 
     def answer(self, request: dict[str, Any], *, at: int) -> str:
         """The response JWT to one request, granting or refusing."""

@@ -14,6 +14,7 @@ from prahari_hub.broker.gate import Gate
 from prahari_hub.broker.keys import Keys, open_keys
 from prahari_hub.broker.kick import Kicker
 from prahari_hub.broker.server import EmbeddedServer
+from prahari_hub.broker.shut import Shut
 from prahari_hub.broker.statistics import Node, nodes
 from prahari_hub.errors import SetupError
 from prahari_hub.settings import Settings
@@ -52,6 +53,8 @@ class Broker:
         self._auth = Bus("callout", url, keys.callout, ca=external_ca)
         self._kicker = Kicker(self._system, self.callout.connections)
         self.callout.cut = self._kicker.cut
+        self._shut = Shut(self.bus, self._kicker)
+        self.callout.shut = self._shut.holds
         self.callout.sees = lambda: self.bus.sees
 
     async def start(self) -> None:
@@ -66,6 +69,7 @@ class Broker:
                 await self.server.start()
             for bus in (self.bus, self.between, self._system):
                 await bus.open()
+            await self._shut.listen()
         except BaseException:
             await self.stop()
             raise
@@ -86,6 +90,10 @@ class Broker:
     async def kick(self, device: str) -> int:
         """Cut the device's live connections; how many were found."""
         return await self._kicker.kick(device)
+
+    async def shut_out(self, device: str, for_s: float) -> None:
+        """Cut a device that floods the hub, and let it in again after so long."""
+        await self._shut.out(device, for_s)
 
     async def stop(self) -> None:
         self.callout.stop()

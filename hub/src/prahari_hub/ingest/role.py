@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
 from functools import partial
+from math import nan
 
 from nats.aio.subscription import Subscription
 from prahari_wire.ack import Ack
@@ -27,10 +28,11 @@ from prahari_hub.broker.connection import Bus
 from prahari_hub.errors import Unavailable
 from prahari_hub.fleet import intake, vitals
 from prahari_hub.fleet.cells import cells_of
-from prahari_hub.fleet.presence import Limits
+from prahari_hub.fleet.presence import FLOODS, Limits, Step
 from prahari_hub.ingest import read
 from prahari_hub.ingest.columns import ALL_PARTITIONS
 from prahari_hub.ingest.commit import Batch, Birth, HandlerFailed, ack_batch, ack_birth, commit, retry_poison
+from prahari_hub.ingest.floods import Floods
 from prahari_hub.ingest.flush import Flusher
 from prahari_hub.ingest.handlers import BIRTH_HOOKS, BirthHook, Handlers
 from prahari_hub.ingest.limits import Allowance
@@ -67,11 +69,13 @@ class Ingest:
         mono: Callable[[], float] = time.monotonic,
     ) -> None:
         self.memory = Memory(limits, refuse=self._refuse_beat)
-        self.refusals = Refusals()
+        self.refusals = Refusals(self._unusable)
         self.beats = Beats()
         self.queue = Queue()
         self.window_s: Callable[[], float] = lambda: 0.0
         """Over how long devices are to spread their return when the broker is lost; the composition root knows."""
+        self.shut_out: Callable[[str, float], Coroutine[None, None, None]] | None = None
+        """Cuts a device that floods, for so many seconds; the composition root knows how."""
         self.owned: set[int] = set()
         """Partitions whose devices this process hears and judges."""
         self._store = store
@@ -82,6 +86,7 @@ class Ingest:
         self._mono = mono
         self._unknown: dict[str, float] = {}
         self._allowances: dict[str, Allowance] = {}
+        self._floods = Floods()
         lanes = self.beats, self.queue
         self.flusher = Flusher(store, self.memory, lanes, self.refusals, mono=mono, flush_s=flush_s)
         self._bus: Bus | None = None
@@ -200,6 +205,8 @@ class Ingest:
     def receive(self, batch: list[Arrived]) -> None:
         """Take in what one read of the socket brought: each message goes to its lane, or is dropped and counted."""
         at_s = self._mono()
+        if self._floods.shut:
+            batch = self._without_floods(batch, at_s)
         beats = [message for message in batch if message[0].endswith((b".health", b".gone"))]
         if len(beats) != len(batch):
             for subject, payload in batch:
@@ -222,8 +229,35 @@ class Ingest:
             allowance = self._allowances[device] = Allowance.full(at_s)
         if not allowance.batch(at_s, len(payload)) or not self.queue.put(raw):
             metrics.MESSAGES.labels(raw.at.channel, "dropped").inc()
+            self._unusable(device)
             if device in self.memory.columns:
                 self._hold_back(raw, allowance)
+
+    def _unusable(self, device: str) -> None:
+        """One more message of this device that was refused or beyond its allowance: too many, and it is shut out."""
+        if device not in self.memory.columns:
+            return
+        now_s = self._mono()
+        for_s = self._floods.count(device, now_s)
+        if for_s is None:
+            return
+        detail = f"more messages than the hub can use; shut out for {for_s:.0f} s"
+        log.warning("%s sends %s", device, detail, extra=about(device=device))
+        self.memory.pending.append(
+            Told(device, Step(FLOODS, "quiet", "alarm", detail), self._store.clock(), nan)
+        )
+        if self.shut_out is not None:
+            self._soon(self.shut_out(device, for_s))
+
+    def _without_floods(self, batch: list[Arrived], now_s: float) -> list[Arrived]:
+        heard = []
+        for message in batch:
+            device = self._floods.holds(message[0], now_s)
+            if device is None:
+                heard.append(message)
+            else:
+                self.refusals.count_flood(device.decode())
+        return heard
 
     def _purge(self, now_s: float) -> None:
         """Forget the allowances that are full again: after a storm of births there is one for every device."""
