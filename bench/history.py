@@ -1,26 +1,25 @@
 """History and figures at full size: bytes on disk a device-day, the time of a device page's query, of figures, of closing a day.
 
-``python -m bench.history [disk] [page] [figures]`` writes one JSON object. It measures on SQLite in a temporary folder, or on the
-empty database that PRAHARI_BENCH_DATABASE names. Values are noisy as a real box's are: processor, memory, temperature, round trip
-and clock offset; disk, outbox and power hardly move.
+    python -m bench.history [disk] [page] [figures] [--short]
+
+It measures on SQLite in a temporary folder, or on the empty database that PRAHARI_BENCH_DATABASE names. Values are noisy as a real
+box's are: processor, memory, temperature, round trip and clock offset; disk, outbox and power hardly move.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
-import platform
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import psutil
 import sqlalchemy as sa
 from numpy.typing import NDArray
 from prahari_hub.fleet import history
@@ -46,7 +45,9 @@ from prahari_hub.store import Store, Unit
 from prahari_hub.store.migrate import migrate
 from prahari_wire.topics import PARTITIONS
 
-FLEET, MEASURED_CELLS, BEATS = 400_000, 41, 10
+from bench.results import Results, say
+
+FLEET, MEASURED_CELLS, SHORT_CELLS, BEATS = 400_000, 24, 4, 10
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
 KOLKATA = ZoneInfo("Asia/Kolkata")
 CHECKS = ["clock", "cpu", "disk", "link", "memory", "outbox", "power", "temperature"]
@@ -130,9 +131,9 @@ def size_of(store: Store, table: sa.Table) -> int:
         return int(conn.exec_driver_sql(f"SELECT pg_total_relation_size('{table.name}')").scalar() or 0)
 
 
-def measure_disk(store: Store, cells: dict[int, list[str]]) -> dict[str, object]:
+def measure_disk(store: Store, cells: dict[int, list[str]], measured: int) -> dict[str, Any]:
     """One day of full cells, as ingest and the scheduler write it."""
-    chosen = dict(sorted(cells.items())[:MEASURED_CELLS])
+    chosen = dict(sorted(cells.items())[:measured])
     noise = {cell: Noise(len(ids), cell) for cell, ids in chosen.items()}
     number = sum(map(len, chosen.values()))
     added: list[float] = []
@@ -219,8 +220,8 @@ def noise_block(noise: Noise, cell: int, ids: list[str], slots: int) -> tiers.Bl
     return merged(slots, [(slot, from_rollup(noise.bucket(cell, DAY, ids))) for slot in range(slots)])
 
 
-def measure_pages(store: Store, device: str) -> dict[str, object]:
-    found: dict[str, object] = {}
+def measure_pages(store: Store, device: str) -> dict[str, dict[str, float]]:
+    found = {}
     for name, days in (("24 h", 1), ("7 d", 7), ("30 d", 30), ("1 y", 366)):
         since = DAY - timedelta(days=days)
         found[name] = timed(
@@ -287,7 +288,7 @@ def write_day(unit: Unit, day: date, rng: np.random.Generator) -> None:
     unit.conn.execute(availability_closed.insert(), row)
 
 
-def measure_figures(store: Store) -> dict[str, object]:
+def measure_figures(store: Store) -> dict[str, Any]:
     """Close days of the whole fleet, write the rest of the month as closing would, then ask."""
     rng = np.random.default_rng(7)
     first = date(2026, 1, 1)
@@ -326,30 +327,84 @@ def measure_figures(store: Store) -> dict[str, object]:
     }
 
 
-def main(parts: Sequence[str] = PARTS) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        url = os.environ.get("PRAHARI_BENCH_DATABASE", f"sqlite:///{Path(folder) / 'hub.db'}")
-        store = Store.open(url, clock=lambda: DAY)
-        migrate(store.engine)
-        cells = by_cell()
-        result: dict[str, object] = {
-            "machine": platform.platform(),
-            "cores": os.cpu_count(),
-            "store": store.engine.dialect.name,
-        }
-        if "disk" in parts:
-            result["disk"] = measure_disk(store, cells)
-        if "page" in parts:
-            cell = max(cells)
-            fill_tiers(store, cells[cell], cell)
-            result["page"] = measure_pages(store, cells[cell][0])
-        if "figures" in parts:
-            fill_fleet(store)
-            result["figures"] = measure_figures(store)
-        result["load_1m"] = psutil.getloadavg()[0]
-        store.close()
-        print(json.dumps(result, indent=1))
+def disk(results: Results, store: Store, cells: dict[int, list[str]], measured: int) -> None:
+    found = results.details["disk"] = measure_disk(store, cells, measured)
+    of = f"{found['checks']} noisy checks, {found['devices']:,} devices in {found['cells']} cells, {store.engine.dialect.name}"
+    five, hour = found["five_minutes_bytes_a_device_day"], found["hourly_bytes_a_device_day"]
+    results.row(
+        f"5-minute tier a device-day with indexes, {of}", f"{five:,} bytes", aim="≤ 6 kB", met=five <= 6000
+    )
+    results.row("hourly tier a device-day", f"{hour:,} bytes", aim="≤ 1 kB", met=hour <= 1000)
+    results.row(
+        "daily tier a device-day; the running hour a device",
+        f"{found['daily_bytes_a_device_day']:,} bytes; {found['running_hour_bytes_a_device']:,} bytes",
+    )
+    results.row(
+        "CPU to write them",
+        f"{found['add_cpu_us_a_device_bucket']} µs a device and bucket; compaction of a cell's hour "
+        f"{found['hour_compaction_cpu_ms_a_cell']} ms, of its day {found['day_compaction_cpu_ms_a_cell']} ms",
+    )
+
+
+def page(results: Results, store: Store, cells: dict[int, list[str]]) -> None:
+    cell = max(cells)
+    fill_tiers(store, cells[cell], cell)
+    found = results.details["page"] = measure_pages(store, cells[cell][0])
+    for name, took in found.items():
+        results.row(
+            f"query of a device page, {name}, tables of full depth, by the clock",
+            times(took),
+            aim="≤ 50 ms",
+            met=took["p50_ms"] <= 50,
+        )
+
+
+def fleet(results: Results, store: Store) -> None:
+    fill_fleet(store)
+    say("the fleet is filled in")
+    found = results.details["figures"] = measure_figures(store)
+    for name in ("month_by_zone", "month_by_vendor", "month_by_day", "worst_of_month"):
+        took = found[name]
+        what = f"figures of a month, {name.replace('_', ' ')}, {FLEET:,} devices, by the clock"
+        results.row(what, times(took), aim="≤ 1 s", met=took["p50_ms"] <= 1000)
+    results.row(
+        f"closing a day of {FLEET:,} devices, 20,000 of them down for a while",
+        f"{found['closing_a_day_cpu_s']} s of CPU in steps of {found['closing_step_p50_cpu_ms']} ms "
+        f"(max {found['closing_step_max_cpu_ms']} ms)",
+    )
+
+
+def times(took: dict[str, float]) -> str:
+    return (
+        f"median {took['p50_ms']} ms, first {took['first_ms']} ms, max {took['max_ms']} ms (n = {took['n']}); "
+        f"{took['cpu_ms']} ms of CPU"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all if left out")
+    parser.add_argument("--short", action="store_true", help="fewer cells, and no fleet figures")
+    given = parser.parse_args()
+    parts = given.parts or (PARTS[:2] if given.short else PARTS)
+    results = Results("history")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            url = os.environ.get("PRAHARI_BENCH_DATABASE", f"sqlite:///{Path(folder) / 'hub.db'}")
+            store = Store.open(url, clock=lambda: DAY)
+            migrate(store.engine)
+            cells = by_cell()
+            measured = SHORT_CELLS if given.short else MEASURED_CELLS
+            if "disk" in parts:
+                results.take("disk", lambda: disk(results, store, cells, measured))
+            if "page" in parts:
+                results.take("page", lambda: page(results, store, cells))
+            if "figures" in parts:
+                results.take("figures", lambda: fleet(results, store))
+            store.close()
+    finally:
+        results.print()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or PARTS)
+    main()

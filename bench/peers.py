@@ -246,18 +246,24 @@ def one_peer(results: Results, folder: Path, kind: str, share: float) -> None:
         program.ask_to_stop()
         program.wait()
         broker.close()
-    results.details[kind] = {**said, "sent": count}
     us = said["cpu_s"] / max(1, said["count"]) * 1e6
+    results.details[kind] = {**said, "sent": count, "us": round(us, 1)}
     results.row(
-        f"peer: {words}",
-        f"{us:.1f} µs of CPU a message ({said['count']:,} of {count:,} heard; one core would do {1e6 / us:,.0f}/s)",
+        words,
+        f"{us:.1f} µs of CPU a message ({in_units(results, us)}{said['count']:,} of {count:,} heard; one core would do {1e6 / us:,.0f}/s)",
     )
+
+
+def in_units(results: Results, us: float) -> str:
+    """Of the bare nats-py loop, which is measured first."""
+    loop_us = results.details.get("nats", {}).get("us")
+    return f"{us / loop_us:.1f} bare nats-py loops; " if loop_us else ""
 
 
 def mosquitto(results: Results, folder: Path, share: float) -> None:
     program = shutil.which("mosquitto_sub")
     if program is None:
-        results.row("peer: mosquitto_sub to nowhere", "not installed here: apt install mosquitto-clients")
+        results.row("mosquitto_sub to nowhere", "not installed here: apt install mosquitto-clients")
         return
     broker = Broker(folder)
     count, rate = int(200_000 * share), 20_000
@@ -271,7 +277,8 @@ def mosquitto(results: Results, folder: Path, share: float) -> None:
         time.sleep(1)
         times = looked.cpu_times()
         us = (times.user + times.system - before.user - before.system) / (count - 100) * 1e6
-        results.row("peer: mosquitto_sub to nowhere", f"{us:.1f} µs of CPU a message")
+        heard = f"{us:.1f} µs of CPU a message ({in_units(results, us)}{count - 100:,} sent)"
+        results.row("mosquitto_sub to nowhere", heard)
     finally:
         process.terminate()
         process.wait()
@@ -303,6 +310,7 @@ def main() -> None:
                 results.take(f"peer {kind}", partial(one_peer, results, Path(folder), kind, share))
         with tempfile.TemporaryDirectory(prefix="prahari-peers-") as folder:
             results.take("peer mosquitto_sub", lambda: mosquitto(results, Path(folder), share))
+        results.row("Node-RED, InfluxDB, Home Assistant, ThingsBoard", "not installed here, not measured")
     finally:
         results.print()
 

@@ -25,7 +25,7 @@ import psutil
 import sqlalchemy as sa
 
 from bench.place import Place, Waited, until
-from bench.results import Results, say
+from bench.results import Results
 from bench.state import (
     DEVICES,
     EVENTS_PER_S,
@@ -140,7 +140,8 @@ class Apart(Place):
 
 def measure(place: Apart, results: Results, devices: int, seconds: float, scale: float) -> None:
     took_s, lanes = place.state(devices)
-    say(f"{devices:,} devices registered in {took_s:.0f} s")
+    place.people()
+    results.row(f"{ON}{devices:,} devices registered", f"{took_s:.0f} s")
     place.start_all()
     player = place.play("warm", "multiplex", lanes, numbers=(0, devices), heartbeat_s=float(HEARTBEAT_S))
     begun_s = time.monotonic()
@@ -176,7 +177,6 @@ def main() -> None:
 
     def run() -> None:
         with server() as (url, pid), Apart(url, pid) as place:
-            place.people()
             measure(place, results, devices, seconds, 0.1 if options.short else 1.0)
 
     try:
