@@ -36,7 +36,8 @@ from prahari_hub.ingest.floods import Floods
 from prahari_hub.ingest.flush import Flusher
 from prahari_hub.ingest.handlers import BIRTH_HOOKS, BirthHook, Handlers
 from prahari_hub.ingest.limits import Allowance
-from prahari_hub.ingest.memory import Memory, Told
+from prahari_hub.ingest.links import Told
+from prahari_hub.ingest.memory import Memory
 from prahari_hub.ingest.packing import restore
 from prahari_hub.ingest.queue import Beats, Queue
 from prahari_hub.ingest.read import Raw, address, batch_id
