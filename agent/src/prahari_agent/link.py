@@ -39,7 +39,7 @@ FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 60.0
 The hub of a large fleet names a window that is longer than the first waits. A box that holds a press does not wait for it."""
 SHORT_DELAY_S, WINDOWS = 5.0, 2.0
 """A hub says over how long its fleet should come back: no wait is longer than twice that, or than the short one, whichever is more."""
-LONGEST_URGENT_S = 5.0
+LONGEST_URGENT_S = 2.0
 URGENT = "urgent"
 """The MQTT user name with which a box that holds a press connects: the hub keeps some places for such."""
 BIRTH_REPEAT_S = 3.0
@@ -207,7 +207,7 @@ class Link:
         """The next wait is uniform in [0, this]."""
         window_s = LONGEST_DELAY_S if self._window_s is None else self._window_s
         longest_s = min(LONGEST_DELAY_S, max(SHORT_DELAY_S, WINDOWS * window_s))
-        back_off_s = min(longest_s, FIRST_DELAY_S * 2 ** min(self._attempt, 10))
+        back_off_s: float = min(longest_s, FIRST_DELAY_S * 2 ** min(self._attempt, 10))
         return min(back_off_s, LONGEST_URGENT_S) if self._urgent() else max(back_off_s, self._window_s or 0.0)
 
     def _failed(self, trouble: str) -> None:
