@@ -26,7 +26,7 @@ from prahari_wire.envelope import Stamp
 
 from bench.results import Results
 
-SETTLE_S, MEASURE_S, SHORT_S = 6.0, 20.0, 6.0
+SETTLE_S, MEASURE_S, SHORT_S = 6.0, 15.0, 6.0
 MOST_MB = 130
 REAL_CLIP = "one-by-one-person-detection.mp4"
 REAL_MODEL = Path(__file__).parent.parent / "tests" / "data" / "models" / "ssd_mobilenet_v1_coco.toml"

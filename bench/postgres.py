@@ -36,7 +36,7 @@ from bench.state import (
     with_events,
 )
 
-SECONDS = 60.0
+SECONDS = 45.0
 STEPS = (15_000, 20_000, 25_000, 30_000, 35_000, 40_000)
 WORKERS = 2
 METRICS_PORT = 9464

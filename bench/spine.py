@@ -25,12 +25,12 @@ from prahari_provisioning.demo.run import Demo
 from bench import place
 from bench.results import Results, percentiles, spread
 
-PRESSES, OVERRIDES = 24, 40
+PRESSES, OVERRIDES = 18, 40
 SHORT_PRESSES, SHORT_OVERRIDES = 5, 8
 BETWEEN_PRESSES_S = 3.1
 """A call box tells presses that follow each other within three seconds together."""
 POLL_S = 0.001
-SETTLE_S = 15
+SETTLE_S = 10
 
 
 def until(done: Callable[[], bool]) -> float:

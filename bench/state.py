@@ -28,7 +28,7 @@ from bench.swarm import Ledger, name_of
 DEVICES, SHORT_DEVICES = 400_000, 40_000
 HEARTBEAT_S = 30
 EVENTS_PER_S = 200.0
-ALONE_S, WITH_EVENTS_S = 180.0, 600.0
+ALONE_S, WITH_EVENTS_S = 120.0, 600.0
 BUCKET_S = 300.0
 """The history's: heartbeats alone are measured at least until one has ended, so that its cost is in them."""
 AFTER_BUCKET_S = 40.0
