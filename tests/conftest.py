@@ -76,8 +76,18 @@ def demand(need: str) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: tests wait for processes, brokers and browsers about half of their time."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than there are cores: tests wait for processes, brokers and browsers about half of their time."""
+    return (os.cpu_count() or 1) + 2
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Under ``--dist loadfile`` files go to workers in our order; other ways of xdist stay as they are."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.order import Order
+
+    return Order(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
