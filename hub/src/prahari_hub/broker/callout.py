@@ -36,6 +36,7 @@ URGENT = "urgent"
 BENCH_PREFIX = "bench-multiplex-"
 """Names of load generators; they are ordinary devices unless the setting ``bench`` is on."""
 SAY_EVERY_S = 10.0
+ASKED_S = 0.1
 BLIND_LOOKS, BLIND_LOOK_S = 50, 0.02
 DEFAULT_RATE = 300.0
 log = logging.getLogger(__name__)
@@ -114,6 +115,7 @@ class Callout:
         self._signer = Signer(keys.issuer)
         self._admission = admission
         self._waiting: set[asyncio.Task[None]] = set()
+        self._asked: set[Connection] | None = None
         self._later = 0
         self._said_s = float("-inf")
 
@@ -121,6 +123,22 @@ class Callout:
         """Begin to answer; a queue group lets several hubs share the work."""
         await bus.client.subscribe(SUBJECT, queue="callout", cb=self._on_request)
         await bus.client.flush()
+
+    async def cut_unheard(self, waiting: Callable[[], Awaitable[set[Connection]]]) -> int:
+        """Cut whoever asked while nobody was there to answer, and would wait until the broker says no; how many.
+
+        ``waiting``: the connections that wait at the broker now. Of those, what has not been asked within ASKED_S never will be.
+        """
+        self._asked = set()
+        try:
+            found = await waiting()
+            await asyncio.sleep(ASKED_S)
+            unheard = found - self._asked
+        finally:
+            self._asked = None
+        for each in unheard:
+            await self.cut(each)
+        return len(unheard)
 
     def stop(self) -> None:
         """Forget those who wait; the broker gives them up by itself."""
@@ -133,6 +151,8 @@ class Callout:
             if claims.get("aud") != AUDIENCE:
                 raise ValueError("not an authorization request")
             request = claims["nats"]
+            if self._asked is not None:
+                self._asked.add(_connection(request))
             try:
                 peer = self._check(request)
             except Refuse as refused:

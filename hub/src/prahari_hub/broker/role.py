@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,10 +17,11 @@ from prahari_hub.broker.kick import Kicker
 from prahari_hub.broker.server import EmbeddedServer
 from prahari_hub.broker.shut import Shut
 from prahari_hub.broker.statistics import Node, nodes
-from prahari_hub.errors import SetupError
+from prahari_hub.errors import SetupError, Unavailable
 from prahari_hub.settings import Settings
 
 ON_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOOKS, LOOK_S = 100, 0.02
 log = logging.getLogger(__name__)
 
 
@@ -50,12 +52,14 @@ class Broker:
         self.downlink = Downlink(self.bus)
         self.between = Bus("relay", url, keys.hub, ca=external_ca, echo=False)
         self._system = Bus("system", url, keys.system, ca=external_ca)
-        self._auth = Bus("callout", url, keys.callout, ca=external_ca)
+        self._auth = Bus("callout", url, keys.callout, ca=external_ca, on_sight=self._on_callout)
         self._kicker = Kicker(self._system, self.callout.connections)
         self.callout.cut = self._kicker.cut
         self._shut = Shut(self.bus, self._kicker)
         self.callout.shut = self._shut.holds
         self.callout.sees = lambda: self.bus.sees
+        self._answers = False
+        self._clearing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Open and answer at once. SetupError says in one sentence what stands in the way; nothing is left running then."""
@@ -79,6 +83,8 @@ class Broker:
         try:
             await self._auth.open()
             await self.callout.serve(self._auth)
+            self._answers = True
+            await self._on_callout(True)
         except BaseException:
             await self.stop()
             raise
@@ -95,7 +101,28 @@ class Broker:
         """Cut a device that floods the hub, and let it in again after so long."""
         await self._shut.out(device, for_s)
 
+    async def _on_callout(self, sees: bool) -> None:
+        """Our own server lets devices knock before anybody answers; an outside one has other hubs, which do."""
+        if sees and self._answers and self.server:
+            self._clearing = asyncio.create_task(self._clear(), name="broker.clear")
+
+    async def _clear(self) -> None:
+        for _ in range(LOOKS):
+            if self._system.sees:
+                break
+            await asyncio.sleep(LOOK_S)
+        try:
+            count = await self.callout.cut_unheard(self._kicker.unanswered)
+        except Unavailable as error:
+            log.info("devices that came before the hub answered wait for the broker's refusal: %s", error)
+        else:
+            if count:
+                log.info("%d devices came before the hub answered and were asked to come again", count)
+
     async def stop(self) -> None:
+        self._answers = False
+        if self._clearing:
+            self._clearing.cancel()
         self.callout.stop()
         for bus in (self._auth, self._system, self.between, self.bus):
             await bus.close()
