@@ -33,6 +33,7 @@ from bench.state import (
     SHORT_DEVICES,
     highest,
     presence,
+    quiet,
     with_events,
 )
 
@@ -160,6 +161,7 @@ def measure(place: Apart, results: Results, devices: int, seconds: float, scale:
         f"{ON}{EVENTS_PER_S:.0f} events/s",
         lambda: with_events(place, results, lanes, devices, seconds, on=ON),
     )
+    quiet(place)
     results.take(
         f"{ON}highest rate", lambda: highest(place, results, lanes, devices, scale, on=ON, steps=STEPS)
     )

@@ -18,8 +18,9 @@ from prahari_wire.events import PRESS
 
 from bench.place import Meter, Place, Player, Waited, until
 from bench.results import Results, say, spread
-from bench.state import presence, shares
+from bench.state import presence
 from bench.swarm import Identity, Ledger, issue
+from bench.watching import shares
 
 DEVICES, SHORT_DEVICES = 15_000, 1_000
 PROCESSES = 2
