@@ -20,6 +20,8 @@ from prahari_hub.errors import SetupError
 from prahari_wire.base import now_utc
 from prahari_wire.topics import Up, gone_subject, inbound_subject, up
 
+from tests.faults.proxy import Proxy
+
 CAMERA, OTHER = "pune-cam-01", "pune-cam-02"
 HOSTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 ELECTION_S = 60.0
@@ -172,6 +174,93 @@ async def test_a_killed_node_is_survived_and_a_minority_lets_nobody_in(three, hu
     first.start()
     _, took_s = await comes_in(fleet, second, OTHER, issue(OTHER))
     print(f"the majority is back after {took_s:.1f} s")
+
+
+class Lines:
+    """The lines between three nodes, each through a proxy: the others reach a node by its ``doors``, the third reaches them by
+    ``own`` ones. ``split`` takes the third away from the others, which keep theirs.
+    """
+
+    def __init__(self, plans: list[Plan], keys: Keys) -> None:
+        self._listens = [plan.cluster.listen for plan in plans if plan.cluster]
+        self.doors = [self._proxy(listen) for listen in self._listens]
+        self.own = [self._proxy(listen) for listen in self._listens[:2]]
+        for number, plan in enumerate(plans):
+            ways = self.own if number == 2 else [d for n, d in enumerate(self.doors) if n != number]
+            cluster = Cluster(self._listens[number], tuple(f"{LOOPBACK}:{way.port}" for way in ways))
+            write(replace(plan, cluster=cluster), keys)
+            text = plan.config_file.read_text()
+            advertise = f'  pool_size: 3\n  advertise: "{LOOPBACK}:{self.doors[number].port}"\n'
+            plan.config_file.write_text(text.replace("  pool_size: 3\n", advertise))
+
+    @staticmethod
+    def _proxy(listen: str) -> Proxy:
+        host, port = listen.split(":")
+        return Proxy((host, int(port))).start()
+
+    def split(self) -> None:
+        for proxy in (*self.doors, *self.own):
+            proxy.weather.open = False
+        for proxy in (self.doors[2], *self.own):
+            proxy.reset()
+
+    def heal(self) -> None:
+        for proxy in (*self.doors, *self.own):
+            proxy.weather.open = True
+
+    def stop(self) -> None:
+        for proxy in (*self.doors, *self.own):
+            proxy.stop()
+
+
+@pytest.fixture
+def lines(three: Nodes, keys: Keys) -> Iterator[Lines]:
+    """The same nodes, started again with a proxy on each line."""
+    three.end()
+    found = Lines([server.plan for server in three.servers], keys)
+    for server in three.servers:
+        server.start()
+    yield found
+    found.stop()
+
+
+@pytest.mark.timeout(300)
+async def test_a_node_that_is_split_off_lets_nobody_in_and_what_it_is_told_reaches_nobody(
+    three, lines, plan, keys, authority, fleet, issue
+) -> None:
+    """Nothing is acknowledged there, so its devices find the others by themselves; when the line stands again it serves as before."""
+    first, _, third = three.servers
+    url = f"tls://{first.plan.nats_listen}:{first.plan.nats_port}"
+    hub = Broker(plan, keys, Register(), external_url=url, external_ca=authority.ca_file)
+    await hub.start()
+    messages: list[bytes] = []
+
+    async def note(_subject: str, payload: bytes) -> None:
+        messages.append(payload)
+
+    try:
+        await hub.bus.subscribe(inbound_subject(), note)
+        device, _ = await comes_in(fleet, third, CAMERA, issue(CAMERA))
+
+        async def reaches(who, payload: bytes, within_s: float = ELECTION_S) -> bool:
+            return await heard(
+                lambda: who.publish(up(CAMERA, Up.EVENT), payload), lambda: payload in messages, within_s
+            )
+
+        assert await reaches(device, b"before")
+        lines.split()
+        alone = await asyncio.to_thread(fleet.device, OTHER, issue(OTHER))
+        assert not await asyncio.to_thread(alone.connected.wait, 8)
+        assert not await reaches(device, b"on the wrong side", 3)
+        moved, took_s = await comes_in(fleet, first, CAMERA, issue(CAMERA))
+        print(f"let in by the others after {took_s:.1f} s")
+        assert await reaches(moved, b"on the other side")
+        assert b"on the wrong side" not in messages
+        lines.heal()
+        _, took_s = await comes_in(fleet, third, OTHER, issue(OTHER))
+        print(f"whole again after {took_s:.1f} s")
+    finally:
+        await hub.stop()
 
 
 async def test_a_device_cannot_pass_for_a_node(three, issue) -> None:
