@@ -195,7 +195,6 @@ class Device:
         return True
 
     def _receive(self, now_s: float) -> None:
-        assert self.sock
         while self.sock is not None:
             try:
                 data = self.sock.recv(READ)

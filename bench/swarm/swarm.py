@@ -109,6 +109,11 @@ class Swarm:
         self.stop()
 
     @property
+    def alive(self) -> bool:
+        """Whether its thread still runs."""
+        return self._thread.is_alive()
+
+    @property
     def up(self) -> int:
         """Devices with a connection that the broker accepted."""
         return sum(device.phase == "up" for device in self.devices.values())
