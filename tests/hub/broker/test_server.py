@@ -21,7 +21,7 @@ from prahari_hub.errors import SetupError, Unavailable
 from prahari_wire.topics import Up, inbound_subject, mapped_subject, partition
 
 
-async def settled(condition, within_s: float = 10.0) -> bool:
+async def settled(condition, within_s: float = 60.0) -> bool:
     for _ in range(int(within_s / 0.02)):
         if condition():
             return True
