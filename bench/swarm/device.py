@@ -19,7 +19,8 @@ from bench.swarm.outbox import Outbox
 
 KEEPALIVE_S = 30
 CONNECT_TIMEOUT_S = 15.0
-FIRST_DELAY_S, LONGEST_DELAY_S, LONGEST_URGENT_S = 1.0, 60.0, 5.0
+FIRST_DELAY_S, LONGEST_DELAY_S, LONGEST_URGENT_S = 1.0, 60.0, 2.0
+SHORT_DELAY_S, WINDOWS = 5.0, 2.0
 BIRTH_REPEAT_S, LONGEST_BIRTH_REPEAT_S = 3.0, 60.0
 STABLE_AFTER_S = 30.0
 """The agent's own figures."""
@@ -96,7 +97,8 @@ class Device:
         self.connect_at = self.beat_at = self.birth_at = self.ping_at = NEVER
         self.birth_id, self.birth_attempts, self.welcomed = "", 0, False
         self.pinged = self.hurried = False
-        self.attempt, self.since_s, self.window_s = 0, 0.0, 0.0
+        self.attempt, self.since_s = 0, 0.0
+        self.window_s: float | None = None
         self.head = b""
         self.answers = Answers(host.ledger.counts)
 
@@ -228,11 +230,18 @@ class Device:
         self.drop()
         if was_up and now_s - self.since_s > STABLE_AFTER_S:
             self.attempt = 0
-        longest_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self.attempt, 10))
-        urgent = self.outbox.urgent
-        longest_s = min(longest_s, LONGEST_URGENT_S) if urgent else max(longest_s, self.window_s)
+        longest_s = self._longest_wait_s()
         self.attempt += 1
         self.connect_at = now_s + CHANCE.uniform(0, longest_s)
+
+    def _longest_wait_s(self) -> float:
+        """The agent's own rule: the next wait is uniform in [0, this]."""
+        window_s = LONGEST_DELAY_S if self.window_s is None else self.window_s
+        longest_s = min(LONGEST_DELAY_S, max(SHORT_DELAY_S, WINDOWS * window_s))
+        back_off_s: float = min(longest_s, FIRST_DELAY_S * 2 ** min(self.attempt, 10))
+        return (
+            min(back_off_s, LONGEST_URGENT_S) if self.outbox.urgent else max(back_off_s, self.window_s or 0.0)
+        )
 
     def drop(self) -> None:
         """Close the socket and say nothing."""
