@@ -71,3 +71,13 @@ async def test_a_device_that_floods_is_cut_and_reported_once_and_its_neighbour_i
     assert counted >= 1, "what is not looked at is counted"
     hub.time.pass_s(FIRST_S)
     assert await hub.say(box, Up.EVENT, box.batch(box.press())), "it is heard again"
+
+
+async def test_a_flood_of_good_heartbeats_shuts_its_device_out_as_well(
+    hub: Any, box: Any, new_box: Any
+) -> None:
+    other = new_box("pune-cam-01")
+    for _ in range(5):
+        await hub.say(box, Up.HEALTH, *[box.heartbeat() for _ in range(400)])
+        await hub.say(other, Up.HEALTH, other.heartbeat())
+    assert list(hub.ingest._floods.shut) == [box.device.encode()]

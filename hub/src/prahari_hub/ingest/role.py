@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
 from functools import partial
@@ -49,6 +50,8 @@ FORGET_UNKNOWN_S = 5.0
 STEPS_ALONG = 50
 """Transitions that go along with a transaction of events; more than that are the flusher's, and no event waits for them."""
 MOST_ALLOWANCES, PURGE_S = 10_000, 10.0
+MANY_SHED = 20
+"""Heartbeats of one device in one fold, twice what it may ever send at once."""
 log = logging.getLogger(__name__)
 
 Send = Callable[[str, Down, Ack], Awaitable[None]]
@@ -305,8 +308,17 @@ class Ingest:
         for outcome, count in (("taken", taken), ("shed", shed), ("refused", refused)):
             if count:
                 metrics.MESSAGES.labels(Up.HEALTH, outcome).inc(count)
+        if shed > MANY_SHED:
+            self._who_sheds(beats)
         if strangers:
             await self._strange(strangers, at_s)
+
+    def _who_sheds(self, beats: Sequence[Arrived]) -> None:
+        """Heartbeats beyond the allowance: those count whose many subjects stand in one fold."""
+        for subject, count in Counter(subject for subject, _ in beats).items():
+            if count > MANY_SHED and subject.endswith(b".health"):
+                for _ in range(count):
+                    self._unusable(subject.split(b".")[3].decode())
 
     async def _strange(self, messages: Sequence[Arrived], at_s: float) -> None:
         raws: list[Raw] = []
