@@ -300,7 +300,8 @@ class Swarm:
             if device.due_s() > now_s:
                 self._arm(device)
             elif device.phase == "down":
-                self._waiting.append(device)
+                put = self._waiting.appendleft if device.outbox.urgent else self._waiting.append
+                put(device)
                 device.connect_at = NEVER
             else:
                 due.append(device)
@@ -334,7 +335,8 @@ class Swarm:
             return
 
 
-_CONNECTING = ("connecting", "handshake", "asking")
+_CONNECTING = ("connecting", "handshake")
+"""Not those that wait for the hub's answer: they cost this process nothing, and a real box waits for no other's."""
 
 
 def enough_files(count: int) -> None:
