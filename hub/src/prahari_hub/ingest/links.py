@@ -93,11 +93,15 @@ class Links:
     def link(self, row: int) -> Link:
         """The machine of one device, as the columns have it."""
         columns = self.columns
-        boot, heard_s, before = columns.boots[row], float(columns.heard_s[row]), int(columns.before[row])
+        boot, heard_s, before = (
+            bytes(columns.boot[row]),
+            float(columns.heard_s[row]),
+            int(columns.before[row]),
+        )
         rare = self.rare.get(row)
         return Link(
             state=PRESENCES[columns.state[row]],
-            session=None if boot is None else Session(boot, int(columns.conn[row])),
+            session=Session(boot.decode(), int(columns.conn[row])) if boot else None,
             heard_s=None if np.isnan(heard_s) else heard_s,
             dead=bool(columns.dead[row]),
             superseded=rare.superseded if rare else (),
@@ -118,7 +122,7 @@ class Links:
         columns.dead[row] = link.dead
         columns.heard_s[row] = np.nan if link.heard_s is None else link.heard_s
         if link.session is not None:
-            columns.boots[row], columns.conn[row] = link.session
+            columns.boot[row], columns.conn[row] = link.session.boot.encode(), link.session.conn
         if link.superseded or link.clone_s is not None:
             self.rare[row] = link
         else:

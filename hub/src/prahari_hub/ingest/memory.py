@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,17 @@ from prahari_wire.base import Refused
 
 from prahari_hub.fleet.intake import Known
 from prahari_hub.fleet.presence import Limits
-from prahari_hub.ingest.bucket import Bucket, start_of
+from prahari_hub.ingest.bucket import Bucket, Rows, start_of
 from prahari_hub.ingest.columns import CODE, NO_STATE, ONLINE, UNKNOWN
 from prahari_hub.ingest.heartbeat import WORST, Heartbeat, Served, Shape, rank_of, read, said, shape, values
 from prahari_hub.ingest.limits import HEARTBEAT_BURST_S, HEARTBEAT_EVERY_S
 from prahari_hub.ingest.links import Links
+from prahari_hub.ingest.spelling import Spelling, Spellings
 
 Arrived = tuple[bytes, bytes]
-PREFIX, SUFFIX = len(b"prahari.in."), -len(b".health")
 KEPT_SHAPES = 20_000
+FEW = 3
+"""Heartbeats of one spelling that cost less when each is read alone."""
 
 
 class Group:
@@ -75,6 +78,7 @@ class Memory(Links):
         self.closed: list[Bucket] = []
         self.shed = 0
         self.shapes: dict[tuple[tuple[str, str, str | None], ...], tuple[Shape, Group]] = {}
+        self.spellings = Spellings(self._unlearn)
         self._groups: dict[tuple[str, ...], Group] = {}
         self._refuse = refuse
 
@@ -95,8 +99,7 @@ class Memory(Links):
         columns.heard_s[rows] = [-np.inf if device.seen else np.nan for device in new]
         columns.conn[rows] = [-1 if device.conn is None else device.conn for device in new]
         columns.rank[rows] = [WORST.get(device.health_state, 1) for device in new]
-        for row, device in zip(rows.tolist(), new, strict=True):
-            columns.boots[row] = device.boot
+        columns.boot[rows] = [(device.boot or "").encode() for device in new]
         usual = self.limits.for_heartbeat(None)
         columns.suspect_s[rows], columns.offline_s[rows] = usual.suspect_s, usual.offline_s
         old = set() if len(new) == len(found) else {device.id for device in found} - {d.id for d in new}
@@ -114,7 +117,8 @@ class Memory(Links):
         self.changed.discard(row)
         self.rare.pop(row, None)
         for bucket in (self.bucket, *self.closed):
-            bucket.forget(row)
+            if row < len(bucket.count):
+                bucket.forget(row)
         self.pending = [told for told in self.pending if told.device != device]
 
     def doubt(self, devices: Iterable[str]) -> None:
@@ -122,16 +126,19 @@ class Memory(Links):
         for device in devices:
             row = self.columns.row(device)
             if row is not None:
-                self.columns.served[row] = None
+                self.columns.served[row], self.columns.spelling[row] = None, 0
 
     # -- heartbeats
 
     def fold(self, beats: Sequence[Arrived], now_s: float, now: datetime) -> list[Arrived]:
         """Fold heartbeats in, those of earlier sessions ignored; gives back those of devices that are not known here."""
         self.turn_bucket(now.timestamp())
+        others = self._fold_alike(beats, now_s, now)
+        if not others:
+            return []
         got = Gathered()
         try:
-            strangers = self._gather(beats, got, now_s, now)
+            strangers = self._gather(others, got, now_s, now)
             self._write(got, now_s, now)
         finally:
             if got.rows:  # it was not written
@@ -139,10 +146,45 @@ class Memory(Links):
                 self.columns.taken[:] = 0
         return strangers
 
+    def _fold_alike(self, beats: Sequence[Arrived], now_s: float, now: datetime) -> Sequence[Arrived]:
+        """Fold in those that are spelt as the newest of their device was; gives back the others, in their order."""
+        columns = self.columns
+        subjects = [subject for subject, _ in beats]
+        rows = np.fromiter(map(columns.rows.get, subjects, repeat(-1)), np.intp, len(beats))
+        numbers = columns.spelling[rows]
+        fit = (rows >= 0) & (numbers != 0) & (columns.state[rows] == ONLINE)
+        fit &= columns.due_s[rows] <= now_s + HEARTBEAT_BURST_S
+        ordered = np.sort(rows)
+        if (again := ordered[1:] == ordered[:-1]).any():
+            fit &= ~np.isin(rows, ordered[1:][again])
+        for number in np.flatnonzero(np.bincount(numbers[fit])).tolist():
+            which = np.flatnonzero(fit & (numbers == number))
+            good = np.zeros(0, np.bool_)
+            if len(which) >= FEW:
+                payloads = [beats[at][1] for at in which.tolist()]
+                good = self._fold_spelt(self.spellings[number], rows[which], payloads, now_s, now)
+            fit[which[~good] if len(good) else which] = False
+        return [] if fit.all() else [beats[at] for at in np.flatnonzero(~fit).tolist()]
+
+    def _fold_spelt(
+        self, spelling: Spelling, rows: Rows, payloads: Sequence[bytes], now_s: float, now: datetime
+    ) -> NDArray[np.bool_]:
+        """Heartbeats of different devices that may have this spelling; says which have it, and are folded in."""
+        columns = self.columns
+        spelling.used_s = now_s
+        found = spelling.read(payloads, columns.boot[rows], columns.conn[rows])
+        here = rows if found.good.all() else rows[found.good]
+        if len(here):
+            columns.due_s[here] = np.maximum(columns.due_s[here], now_s) + HEARTBEAT_EVERY_S
+            self._put(here, found.sent_at, found.uptime_s, now_s, now.timestamp())
+            group = (self.shapes.get(spelling.shape.said) or self._learn(spelling.shape.said))[1]
+            self._measured(group, here, found.values)
+        return found.good
+
     def _gather(self, beats: Sequence[Arrived], got: Gathered, now_s: float, now: datetime) -> list[Arrived]:
-        """The loop over heartbeats: it is most of what a heartbeat costs."""
+        """The loop over the heartbeats that have to be read one by one."""
         columns, shapes = self.columns, self.shapes
-        rows_of, boots = columns.rows.get, columns.boots
+        rows_of, boots = columns.rows.get, columns.boot
         due_s: Any = columns.due_s.data
         conn, state = columns.conn.data, columns.state.data
         taken, ranks = columns.taken.data, columns.rank.data
@@ -150,7 +192,7 @@ class Memory(Links):
         latest = now_s + HEARTBEAT_BURST_S
         for beat_of in beats:
             subject, payload = beat_of
-            row = rows_of(subject[PREFIX:SUFFIX])
+            row = rows_of(subject)
             if row is None:
                 strangers.append(beat_of)
                 continue
@@ -159,14 +201,15 @@ class Memory(Links):
                 self.shed += 1
                 continue
             due_s[row] = (due if due > now_s else now_s) + HEARTBEAT_EVERY_S
+            known = boots[row].decode()
             try:
-                beat, served = read(payload, boots[row])
+                beat, served = read(payload, known)
             except Refused as refused:
                 self._refuse(subject, payload, refused)
                 continue
-            if (
-                state[row] != ONLINE or conn[row] != beat.conn or boots[row] != beat.boot
-            ) and not self._speaks(row, beat.boot, beat.conn, now_s, now):
+            if (state[row] != ONLINE or conn[row] != beat.conn or known != beat.boot) and not self._speaks(
+                row, beat.boot, beat.conn, now_s, now
+            ):
                 continue
             if taken[row]:
                 self._write(got, now_s, now)
@@ -185,7 +228,11 @@ class Memory(Links):
             got.uptimes.append(beat.body.uptime_s)
             if beat.clock != "synced" or row in columns.clocks:
                 self._clock(row, beat)
+            columns.spelling[row] = self.spellings.of(payload, beat, found[0], served, now_s)
         return strangers
+
+    def _unlearn(self, spelling: int) -> None:
+        self.columns.spelling[self.columns.spelling == spelling] = 0
 
     def _clock(self, row: int, beat: Heartbeat) -> None:
         clocks = self.columns.clocks
@@ -227,31 +274,42 @@ class Memory(Links):
         """What a fold has gathered goes into the columns at once; each row stands at most once in it."""
         if not got.rows:
             return
-        columns, at = self.columns, now.timestamp()
         here = np.array(got.rows, np.intp)
-        columns.heard_s[here] = now_s
-        columns.seen_at[here] = columns.beat_at[here] = at
-        columns.offset_ms[here] = (np.array(got.sent_at) - at) * 1000
-        columns.uptime_s[here] = got.uptimes
-        columns.taken[here] = 0
-        columns.dirty[columns.cell[here]] = True
-        self.bucket.fit(columns.room, columns.values.shape[1])
+        self._put(here, np.array(got.sent_at), np.array(got.uptimes, np.int64), now_s, now.timestamp())
+        self.columns.taken[here] = 0
         for group in got.groups:
-            if group.names:
-                found = np.array(group.values, np.float64).reshape(len(group.rows), len(group.names))
-                self._beyond(group, found)
-                found = found[:, group.take]
-                which = np.array(group.rows, np.intp)
-                columns.values[which[:, None], group.columns] = found
-                self.bucket.fold(which, group.columns, found)
+            found = np.array(group.values, np.float64).reshape(len(group.rows), len(group.names))
+            self._measured(group, np.array(group.rows, np.intp), found)
         got.clear()
 
-    def _beyond(self, group: Group, found: NDArray[np.float64]) -> None:
-        """Values of checks that have no column are kept beside, for the device's page alone."""
-        if len(group.take) == len(group.names):
+    def _put(
+        self, rows: Rows, sent_at: NDArray[np.float64], uptime_s: NDArray[np.int64], now_s: float, at: float
+    ) -> None:
+        """When different devices sent, and that they were heard now."""
+        columns = self.columns
+        columns.heard_s[rows] = now_s
+        columns.seen_at[rows] = at
+        columns.beat_at[rows] = at
+        columns.offset_ms[rows] = (sent_at - at) * 1000
+        columns.uptime_s[rows] = uptime_s
+        columns.dirty[columns.cell[rows]] = True
+
+    def _measured(self, group: Group, rows: Rows, found: NDArray[np.float64]) -> None:
+        """The values of different devices' checks, for the page and for history."""
+        if not group.names:
             return
+        columns = self.columns
+        self.bucket.fit(columns.room, columns.values.shape[1])
+        if len(group.take) < len(group.names):
+            self._beyond(group, rows, found)
+            found = found[:, group.take]
+        columns.values[rows[:, None], group.columns] = found
+        self.bucket.fold(rows, group.columns, found)
+
+    def _beyond(self, group: Group, rows: Rows, found: NDArray[np.float64]) -> None:
+        """Values of checks that have no column are kept beside, for the device's page alone."""
         beside = [at for at in range(len(group.names)) if at not in set(group.take.tolist())]
-        for number, row in enumerate(group.rows):
+        for number, row in enumerate(rows.tolist()):
             self.columns.extra[row] = {group.names[at]: float(found[number, at]) for at in beside}
 
     def turn_bucket(self, at: float) -> None:
