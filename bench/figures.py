@@ -22,7 +22,7 @@ FLEET = 400_000
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
 KOLKATA = ZoneInfo("Asia/Kolkata")
 MONTH = [date(2026, 1, 1) + timedelta(days=number) for number in range(31)]
-CLOSED_DAYS = 2
+CLOSED_DAYS = 1
 """Closed for real, to be timed; the month's others are written at once."""
 
 
@@ -130,7 +130,7 @@ def fleet(results: Results, store: Store) -> None:
         what = f"figures of a month, {name.replace('_', ' ')}, {FLEET:,} devices, by the clock"
         results.row(what, times(took), aim="≤ 1 s", met=took["p50_ms"] <= 1000)
     results.row(
-        f"closing a day of {FLEET:,} devices, 20,000 of them down for a while",
+        f"closing a day of {FLEET:,} devices, {FLEET // 20:,} of them down for a while",
         f"{found['closing_a_day_cpu_s']} s of CPU in steps of {found['closing_step_p50_cpu_ms']} ms "
         f"(max {found['closing_step_max_cpu_ms']} ms)",
     )
