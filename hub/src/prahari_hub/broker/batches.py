@@ -24,7 +24,7 @@ PINNED = "2.16.0"
 LONGEST_LINE = 64 * 1024
 log = logging.getLogger(__name__)
 
-_message = re.compile(rb"(H)?MSG (\S+) (\S+) (?:\S+ )??(?(1)([0-9]+) |)([0-9]+)\r\n").match
+_message = re.compile(rb"(H)?MSG +(\S+) +(\S+) +(?:\S+ +)??(?(1)([0-9]+) +|)([0-9]+) *\r\n").match
 Arrived = tuple[bytes, bytes]
 """Subject and payload."""
 Tap = Callable[[list[Arrived]], None]
