@@ -263,6 +263,48 @@ async def test_a_node_that_is_split_off_lets_nobody_in_and_what_it_is_told_reach
         await hub.stop()
 
 
+@pytest.mark.timeout(300)
+async def test_a_hub_on_the_smaller_side_of_a_split_counts_as_blind_and_moves_to_the_greater(
+    three, lines, plan, keys, authority, fleet, issue
+) -> None:
+    """It would hear few devices and call the others offline; the connection itself stands all the while."""
+    first, _, third = three.servers
+    sights: list[bool] = []
+    messages: list[bytes] = []
+
+    async def on_sight(sees: bool) -> None:
+        sights.append(sees)
+
+    async def note(_subject: str, payload: bytes) -> None:
+        messages.append(payload)
+
+    hub = Broker(
+        plan, keys, Register(), external_url=three.urls, external_ca=authority.ca_file, on_sight=on_sight
+    )
+    await hub.start()
+    try:
+        await hub.bus.subscribe(inbound_subject(), note)
+        device, _ = await comes_in(fleet, first, CAMERA, issue(CAMERA))
+        port = f":{third.plan.nats_port}"
+        while not hub.bus.client.connected_url.netloc.endswith(port):
+            await hub.bus.move()
+            assert await asyncio.to_thread(eventually, lambda: hub.bus.connected)
+        assert await heard(
+            lambda: device.publish(up(CAMERA, Up.EVENT), b"before"), lambda: b"before" in messages
+        )
+        sights.clear()
+        lines.split()
+        assert await asyncio.to_thread(eventually, lambda: sights == [False, True]), sights
+        assert not hub.bus.client.connected_url.netloc.endswith(port)
+        if not device.connected.is_set() or device.lost.is_set():
+            device, _ = await comes_in(fleet, first, CAMERA, issue(CAMERA))
+        assert await heard(
+            lambda: device.publish(up(CAMERA, Up.EVENT), b"after"), lambda: b"after" in messages
+        )
+    finally:
+        await hub.stop()
+
+
 async def test_a_device_cannot_pass_for_a_node(three, issue) -> None:
     """Its certificate is of the same authority; the port for nodes asks for their password as well."""
     host, port = three.servers[0].plan.cluster.listen.split(":")

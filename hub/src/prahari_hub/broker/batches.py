@@ -108,6 +108,11 @@ class BatchClient(Client):
         super().__init__()
         self._ps: BatchParser = BatchParser(self)
 
+    @property
+    def server_id(self) -> str:
+        """Of the server that it is connected to, or was last."""
+        return str(self._server_info.get("server_id", ""))
+
     async def tap(self, subject: str, sink: Sink) -> Subscription:
         """Subscribe; from now on what comes goes to ``sink``. It survives reconnections."""
         subscription = await self.subscribe(subject)

@@ -14,6 +14,7 @@ from prahari_hub.broker.downlink import Downlink
 from prahari_hub.broker.gate import Gate
 from prahari_hub.broker.keys import Keys, open_keys
 from prahari_hub.broker.kick import Kicker
+from prahari_hub.broker.lookout import Lookout
 from prahari_hub.broker.server import EmbeddedServer
 from prahari_hub.broker.shut import Shut
 from prahari_hub.broker.statistics import Node, nodes
@@ -58,6 +59,8 @@ class Broker:
         self._shut = Shut(self.bus, self._kicker)
         self.callout.shut = self._shut.holds
         self.callout.sees = lambda: self.bus.sees
+        self._lookout = Lookout(self._system, (self.bus, self.between, self._auth))
+        self._looking: asyncio.Task[None] | None = None
         self._answers = False
         self._clearing: asyncio.Task[None] | None = None
 
@@ -74,6 +77,8 @@ class Broker:
             for bus in (self.bus, self.between, self._system):
                 await bus.open()
             await self._shut.listen()
+            if self._lookout.needed:
+                self._looking = asyncio.create_task(self._lookout.run(), name="broker.lookout")
         except BaseException:
             await self.stop()
             raise
@@ -91,7 +96,7 @@ class Broker:
 
     async def nodes(self) -> list[Node]:
         """What each node of the broker says about itself; Unavailable while it is away."""
-        return await nodes(self._system, expected=len(self.bus.url.split(",")))
+        return await nodes(self._system, expected=len(self.bus.nodes))
 
     async def kick(self, device: str) -> int:
         """Cut the device's live connections; how many were found."""
@@ -121,8 +126,9 @@ class Broker:
 
     async def stop(self) -> None:
         self._answers = False
-        if self._clearing:
-            self._clearing.cancel()
+        for task in (self._clearing, self._looking):
+            if task:
+                task.cancel()
         self.callout.stop()
         for bus in (self._auth, self._system, self.between, self.bus):
             await bus.close()
