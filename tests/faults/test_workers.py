@@ -60,7 +60,9 @@ def test_without_any_worker_the_hub_says_that_it_hears_nobody_and_calls_nobody_o
     time.sleep(2 * GRACE_S)
     findings = {found["subject"]: found for found in apart.get("/hub")["findings"]}
     assert findings["processes"]["level"] == "fail" and "not heard" in str(findings["processes"])
-    assert apart.presences() == {"online"}, "as it was when somebody still heard"
+    assert apart.presences() <= {"online", "unknown"}, (
+        "as it was when somebody still heard, or had just taken over"
+    )
     apart.worker("third", "ingest,scheduler")
     eventually(lambda: missing(apart) == {}, "the console to be content")
     eventually(lambda: apart.presences() == {"online"}, "every device to be online again")
