@@ -17,6 +17,9 @@ ifdef SSL_CERT_FILE
 export NODE_EXTRA_CA_CERTS ?= $(SSL_CERT_FILE)
 endif
 
+# A program whose modules are compiled anew at each start takes three times as long to start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-clean test faults check fix bench lock clean
 
@@ -34,7 +37,7 @@ $(STAMP)-uv: requirements/uv.txt
 	@touch $@
 
 $(STAMP)-packages: requirements/dev.txt requirements/uv.py $(STAMP)-uv
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	@touch $@
 
 $(STAMP)-members: $(MEMBERS:%=%/pyproject.toml) $(STAMP)-packages
@@ -59,8 +62,8 @@ demo: setup ## a hub and three devices on this machine; CLIP=… MODEL=… SWARM
 demo-clean: ## forget the demo's state
 	rm -rf .prahari/demo
 
-test: setup ## every test, on as many processes as the machine has cores
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+test: setup ## every test, on two processes more than the machine has cores
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 faults: setup ## what breaks, at length: PRAHARI_SEED=… takes one seed again, ARGS="-k hub" some of it
 	@PRAHARI_FAULTS=long $(BIN)/python -m pytest tests/faults -v -s --durations=0 $(ARGS)

@@ -1,62 +1,48 @@
 """History and figures at full size: bytes on disk a device-day, the time of a device page's query, of figures, of closing a day.
 
-``python -m bench.history [disk] [page] [figures]`` writes one JSON object. It measures on SQLite in a temporary folder, or on the
-empty database that PRAHARI_BENCH_DATABASE names. Values are noisy as a real box's are: processor, memory, temperature, round trip
-and clock offset; disk, outbox and power hardly move.
+    python -m bench.history [disk] [page] [figures] [--short]
+
+It measures on SQLite in a temporary folder, or on the empty database that PRAHARI_BENCH_DATABASE names. Values are noisy as a real
+box's are: processor, memory, temperature, round trip and clock offset; disk, outbox and power hardly move.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
-import platform
-import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from typing import Any
 
 import numpy as np
-import psutil
 import sqlalchemy as sa
 from numpy.typing import NDArray
 from prahari_hub.fleet import history
-from prahari_hub.fleet.availability import closing, figures
-from prahari_hub.fleet.availability.calculus import Share
 from prahari_hub.fleet.cells import CELLS, cell_of
 from prahari_hub.fleet.history import tiers
 from prahari_hub.fleet.history.block import empty
 from prahari_hub.fleet.history.codec import pack
 from prahari_hub.fleet.history.rollup import Rollup
 from prahari_hub.fleet.tables import (
-    availability_closed,
-    devices,
     health_buckets,
     health_days,
     health_hours,
     health_months,
-    sites,
-    transitions,
-    zones,
 )
 from prahari_hub.store import Store, Unit
 from prahari_hub.store.migrate import migrate
-from prahari_wire.topics import PARTITIONS
 
-FLEET, MEASURED_CELLS, BEATS = 400_000, 41, 10
-DAY = datetime(2026, 3, 2, tzinfo=UTC)
-KOLKATA = ZoneInfo("Asia/Kolkata")
+from bench.figures import DAY, FLEET, fleet
+from bench.results import Results
+from bench.timing import compact, timed, times
+
+MEASURED_CELLS, SHORT_CELLS, BEATS = 16, 4, 10
 CHECKS = ["clock", "cpu", "disk", "link", "memory", "outbox", "power", "temperature"]
-ASKED = 30
 SPREAD = timedelta(days=60)
 """So far back every cell has rows: a million in all, and no index is deeper with ten."""
 PARTS = ("disk", "page", "figures")
-MONTH = [date(2026, 1, 1) + timedelta(days=number) for number in range(31)]
-CLOSED_DAYS = 2
-"""Closed for real, to be timed; the month's others are written at once."""
 
 
 class Noise:
@@ -99,23 +85,6 @@ def by_cell() -> dict[int, list[str]]:
     return found
 
 
-def timed(work: Callable[[], object], times: int = ASKED) -> dict[str, float]:
-    """Milliseconds of the first, the median and the worst run, and of CPU on average."""
-    found = []
-    cpu_s = time.process_time()
-    for _ in range(times):
-        began = time.perf_counter()
-        work()
-        found.append((time.perf_counter() - began) * 1000)
-    return {
-        "n": times,
-        "first_ms": round(found[0], 1),
-        "p50_ms": round(statistics.median(found), 1),
-        "max_ms": round(max(found), 1),
-        "cpu_ms": round((time.process_time() - cpu_s) * 1000 / times, 1),
-    }
-
-
 def size_of(store: Store, table: sa.Table) -> int:
     """Bytes of a table with its indexes."""
     with store.engine.connect() as conn:
@@ -130,9 +99,9 @@ def size_of(store: Store, table: sa.Table) -> int:
         return int(conn.exec_driver_sql(f"SELECT pg_total_relation_size('{table.name}')").scalar() or 0)
 
 
-def measure_disk(store: Store, cells: dict[int, list[str]]) -> dict[str, object]:
+def measure_disk(store: Store, cells: dict[int, list[str]], measured: int) -> dict[str, Any]:
     """One day of full cells, as ingest and the scheduler write it."""
-    chosen = dict(sorted(cells.items())[:MEASURED_CELLS])
+    chosen = dict(sorted(cells.items())[:measured])
     noise = {cell: Noise(len(ids), cell) for cell, ids in chosen.items()}
     number = sum(map(len, chosen.values()))
     added: list[float] = []
@@ -163,17 +132,6 @@ def measure_disk(store: Store, cells: dict[int, list[str]]) -> dict[str, object]
         "day_compaction_cpu_ms_a_cell": round(sum(rolled) / len(chosen) * 1000, 1),
         "day_compaction_step_max_cpu_ms": round(max(rolled) * 1000),
     }
-
-
-def compact(store: Store, now: datetime, step: Callable[[Unit], bool], took: list[float]) -> None:
-    """Run a job of the scheduler's until it finds nothing; ``took`` gets each step's seconds of CPU."""
-    store.clock = lambda: now
-    more = True
-    while more:
-        began = time.process_time()
-        more = store.write_sync(step)
-        if more:
-            took.append(time.process_time() - began)
 
 
 def fill_tiers(store: Store, real: list[str], cell: int) -> None:
@@ -219,8 +177,8 @@ def noise_block(noise: Noise, cell: int, ids: list[str], slots: int) -> tiers.Bl
     return merged(slots, [(slot, from_rollup(noise.bucket(cell, DAY, ids))) for slot in range(slots)])
 
 
-def measure_pages(store: Store, device: str) -> dict[str, object]:
-    found: dict[str, object] = {}
+def measure_pages(store: Store, device: str) -> dict[str, dict[str, float]]:
+    found = {}
     for name, days in (("24 h", 1), ("7 d", 7), ("30 d", 30), ("1 y", 366)):
         since = DAY - timedelta(days=days)
         found[name] = timed(
@@ -231,125 +189,62 @@ def measure_pages(store: Store, device: str) -> dict[str, object]:
     return found
 
 
-def fill_fleet(store: Store) -> None:
-    """400,000 devices of 300 zones and 8 vendors, online for a month."""
-    began = DAY - timedelta(days=40)
-
-    def places(unit: Unit) -> None:
-        unit.conn.execute(
-            zones.insert(), [{"id": f"z{n}", "name": f"Zone {n}", "parent_id": None} for n in range(10)]
-        )
-        below = [{"id": f"z{n}", "name": f"Zone {n}", "parent_id": f"z{n % 10}"} for n in range(10, 300)]
-        unit.conn.execute(zones.insert(), below)
-        rows = [
-            {"id": f"s{n}", "name": f"Site {n}", "zone_id": f"z{n % 300}", "lat": 18.5, "lon": 73.8}
-            for n in range(3000)
-        ]
-        unit.conn.execute(sites.insert(), rows)
-
-    store.write_sync(places)
-    for start in range(0, FLEET, 20_000):
-        rows = [
-            {
-                "id": f"mh-cam-{n:06d}", "site_id": f"s{n % 3000}", "vendor": f"Vendor {n % 8}", "service": "active",
-                "presence": "online", "created_at": began, "counted_from": began,
-            }
-            for n in range(start, start + 20_000)
-        ]  # fmt: skip
-        store.write_sync(lambda unit, rows=rows: unit.conn.execute(devices.insert(), rows))  # type: ignore[misc]
+def disk(results: Results, store: Store, cells: dict[int, list[str]], measured: int) -> None:
+    found = results.details["disk"] = measure_disk(store, cells, measured)
+    of = f"{found['checks']} noisy checks, {found['devices']:,} devices in {found['cells']} cells, {store.engine.dialect.name}"
+    five, hour = found["five_minutes_bytes_a_device_day"], found["hourly_bytes_a_device_day"]
+    results.row(
+        f"5-minute tier a device-day with indexes, {of}", f"{five:,} bytes", aim="≤ 6 kB", met=five <= 6000
+    )
+    results.row("hourly tier a device-day", f"{hour:,} bytes", aim="≤ 1 kB", met=hour <= 1000)
+    results.row(
+        "daily tier a device-day; the running hour a device",
+        f"{found['daily_bytes_a_device_day']:,} bytes; {found['running_hour_bytes_a_device']:,} bytes",
+    )
+    results.row(
+        "CPU to write them",
+        f"{found['add_cpu_us_a_device_bucket']} µs a device and bucket; compaction of a cell's hour "
+        f"{found['hour_compaction_cpu_ms_a_cell']} ms, of its day {found['day_compaction_cpu_ms_a_cell']} ms",
+    )
 
 
-def outages(day: date, rng: np.random.Generator) -> Iterator[dict[str, object]]:
-    """Five of a hundred devices were down for a while."""
-    start = datetime.combine(day, datetime.min.time(), KOLKATA).astimezone(UTC)
-    for number in rng.choice(FLEET, FLEET // 20, replace=False).tolist():
-        at = start + timedelta(seconds=float(rng.uniform(0, 70_000)))
-        for before, after, later in (
-            ("online", "suspect", 0),
-            ("suspect", "offline", 45),
-            ("offline", "online", 45 + float(rng.exponential(3000))),
-        ):
-            step = {"device_id": f"mh-cam-{number:06d}", "kind": "presence", "before": before, "after": after}
-            yield step | {"at": at + timedelta(seconds=later)}
-
-
-def write_day(unit: Unit, day: date, rng: np.random.Generator) -> None:
-    """What closing writes of a day on which other devices were down."""
-    piece = closing.Piece()
-    for number in rng.choice(FLEET, FLEET // 20, replace=False).tolist():
-        down_s = int(rng.exponential(3000)) % 80_000
-        piece.deviant.append((f"mh-cam-{number:06d}", Share(86_400 - down_s, down_s)))
-    whole = Share(86_400 * FLEET // 2400)
-    for place in range(300):
-        piece.sums |= {(f"z{place}", f"Vendor {vendor}"): (FLEET // 2400, whole) for vendor in range(8)}
-    closing.write(unit.conn, day, piece)
-    row = {"day": day, "after": "", "plain": [[86_400, 0, 0, 0, 0]] * PARTITIONS, "closed_at": DAY}
-    unit.conn.execute(availability_closed.insert(), row)
-
-
-def measure_figures(store: Store) -> dict[str, object]:
-    """Close days of the whole fleet, write the rest of the month as closing would, then ask."""
-    rng = np.random.default_rng(7)
-    first = date(2026, 1, 1)
-    took: list[float] = []
-    a_day: list[float] = []
-    plain = {"day": first - timedelta(days=1), "after": "", "plain": [], "closed_at": DAY}
-    store.write_sync(lambda unit: unit.conn.execute(availability_closed.insert(), plain))
-    for day in MONTH[:CLOSED_DAYS]:
-        rows = list(outages(day, rng))
-        store.write_sync(lambda unit, rows=rows: unit.conn.execute(transitions.insert(), rows))  # type: ignore[misc]
-        before = len(took)
-        now = datetime.combine(day, datetime.min.time(), KOLKATA) + timedelta(hours=26)
-        compact(store, now, lambda unit: closing.close_days(unit, KOLKATA), took)
-        a_day.append(sum(took[before:]))
-    for day in MONTH[CLOSED_DAYS:]:
-        store.write_sync(lambda unit, day=day: write_day(unit, day, rng))  # type: ignore[misc]
-    everything = figures.ALL
-
-    def ask(group: str) -> Callable[[], object]:
-        return lambda: store.read_sync(
-            lambda conn: figures.month(conn, first, group=group, chosen=everything)
+def page(results: Results, store: Store, cells: dict[int, list[str]]) -> None:
+    cell = max(cells)
+    fill_tiers(store, cells[cell], cell)
+    found = results.details["page"] = measure_pages(store, cells[cell][0])
+    for name, took in found.items():
+        results.row(
+            f"query of a device page, {name}, tables of full depth, by the clock",
+            times(took),
+            aim="≤ 50 ms",
+            met=took["p50_ms"] <= 50,
         )
 
-    return {
-        "devices": FLEET,
-        "days_closed": CLOSED_DAYS,
-        "closing_a_day_cpu_s": round(statistics.median(a_day), 1),
-        "closing_step_p50_cpu_ms": round(statistics.median(took) * 1000),
-        "closing_step_max_cpu_ms": round(max(took) * 1000),
-        "month_by_zone": timed(ask("zone"), 10),
-        "month_by_vendor": timed(ask("vendor"), 10),
-        "month_by_day": timed(ask("day"), 10),
-        "worst_of_month": timed(
-            lambda: store.read_sync(lambda conn: figures.worst(conn, first, zone=KOLKATA)), 10
-        ),
-    }
 
-
-def main(parts: Sequence[str] = PARTS) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        url = os.environ.get("PRAHARI_BENCH_DATABASE", f"sqlite:///{Path(folder) / 'hub.db'}")
-        store = Store.open(url, clock=lambda: DAY)
-        migrate(store.engine)
-        cells = by_cell()
-        result: dict[str, object] = {
-            "machine": platform.platform(),
-            "cores": os.cpu_count(),
-            "store": store.engine.dialect.name,
-        }
-        if "disk" in parts:
-            result["disk"] = measure_disk(store, cells)
-        if "page" in parts:
-            cell = max(cells)
-            fill_tiers(store, cells[cell], cell)
-            result["page"] = measure_pages(store, cells[cell][0])
-        if "figures" in parts:
-            fill_fleet(store)
-            result["figures"] = measure_figures(store)
-        result["load_1m"] = psutil.getloadavg()[0]
-        store.close()
-        print(json.dumps(result, indent=1))
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all if left out")
+    parser.add_argument("--short", action="store_true", help="fewer cells, and no fleet figures")
+    given = parser.parse_args()
+    parts = given.parts or (PARTS[:2] if given.short else PARTS)
+    results = Results("history")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            url = os.environ.get("PRAHARI_BENCH_DATABASE", f"sqlite:///{Path(folder) / 'hub.db'}")
+            store = Store.open(url, clock=lambda: DAY)
+            migrate(store.engine)
+            cells = by_cell()
+            measured = SHORT_CELLS if given.short else MEASURED_CELLS
+            if "disk" in parts:
+                results.take("disk", lambda: disk(results, store, cells, measured))
+            if "page" in parts:
+                results.take("page", lambda: page(results, store, cells))
+            if "figures" in parts:
+                results.take("figures", lambda: fleet(results, store))
+            store.close()
+    finally:
+        results.print()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or PARTS)
+    main()

@@ -1,8 +1,8 @@
 """What one heartbeat costs the hub: CPU by stage, in process, with a real store. bench.state measures it through a real broker.
 
-    python -m bench.ingest [--devices 400000] [--seconds 20] [--home FOLDER]
+    python -m bench.ingest [--short] [--devices 400000] [--seconds 20] [--home FOLDER]
 
-Prints one JSON object. CPU is that of this process (all threads), so that what the store's writer does is in it.
+CPU is that of this process (all threads), so that what the store's writer does is in it.
 """
 
 from __future__ import annotations
@@ -10,29 +10,33 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import os
 import random
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import UUID
+from typing import Any
 
 import sqlalchemy as sa
 from nats.aio.client import Client
 from prahari_hub.broker.batches import BatchParser, Sink
 from prahari_hub.fleet.presence import Limits
-from prahari_hub.fleet.tables import devices, peripherals
+from prahari_hub.fleet.tables import devices
 from prahari_hub.ingest.heartbeat import read
 from prahari_hub.ingest.role import Ingest
+from prahari_hub.settings import load
 from prahari_hub.store import Store
-from prahari_hub.store.migrate import migrate
 from prahari_wire.topics import Up, mapped_subject
 
+from bench import known
+from bench.results import Results, in_loops
+from bench.swarm import name_of
+from bench.swarm.payloads import boot_of
+
+DEVICES, SHORT_DEVICES, SECONDS, SHORT_SECONDS = 400_000, 20_000, 15, 5
 HEARTBEAT_S = 30
 CHUNK = 70
 """Messages that one read of nats-py's socket (32 KiB) brings."""
@@ -43,7 +47,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.mono_s = 1000.0
-        self.wall = datetime(2026, 3, 1, tzinfo=UTC)
+        self.wall = datetime.now(UTC)
 
     def now(self) -> datetime:
         return self.wall
@@ -56,49 +60,18 @@ class Clock:
         self.wall += timedelta(seconds=seconds)
 
 
-def name(number: int) -> str:
-    return f"dev-{number:06d}"
-
-
-def heartbeat(number: int, at: str, uptime_s: int, draw: random.Random) -> bytes:
+def heartbeat(number: int, epoch: int, at: str, uptime_s: int, draw: random.Random) -> bytes:
     """As the agent's model_dump_json spells it: four checks and one camera."""
-    boot = UUID(int=number + (1 << 100))
     values = (("cpu", 8, 30), ("memory", 30, 45), ("disk", 41, 42), ("temperature", 44, 58))
     checks = ",".join(
         f'{{"name":"{check}","state":"ok","value":{round(draw.uniform(low, high), 1)},"text":null}}'
         for check, low, high in values
     )
     return (
-        f'{{"at":"{at}","mono_ms":{uptime_s * 1000},"clock":"synced","boot":"{boot}","conn":1,"v":1,'
+        f'{{"at":"{at}","mono_ms":{uptime_s * 1000},"clock":"synced","boot":"{boot_of(number, epoch)}","conn":1,"v":1,'
         f'"id":"01JNQ{number:021d}","body":{{"uptime_s":{uptime_s},"checks":[{checks}],'
         f'"peripherals":[{{"id":"cam1","state":"ok","faults":[],"note":null}}]}}}}'
     ).encode()
-
-
-def register(store: Store, count: int) -> None:
-    """Devices that were online when the hub was here last."""
-    now = store.clock()
-    step = 20_000
-    for start in range(0, count, step):
-        numbers = range(start, min(count, start + step))
-        rows = [
-            {
-                "id": name(n),
-                "created_at": now,
-                "service": "active",
-                "presence": "online",
-                "last_seen": now,
-                "boot": str(UUID(int=n + (1 << 100))),
-                "conn": 1,
-            }
-            for n in numbers
-        ]
-        served = [
-            {"device_id": name(n), "id": "cam1", "type": "camera", "faults": [], "updated_at": now}
-            for n in numbers
-        ]
-        store.write_sync(lambda unit, rows=rows: unit.conn.execute(devices.insert(), rows))
-        store.write_sync(lambda unit, served=served: unit.conn.execute(peripherals.insert(), served))
 
 
 async def silent(*_: object) -> None:
@@ -130,7 +103,7 @@ def rss_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-async def in_process(store: Store, clock: Clock, count: int, seconds: int) -> dict[str, object]:
+async def in_process(store: Store, clock: Clock, count: int, seconds: int, epoch: int) -> dict[str, Any]:
     """Simulated seconds of a fleet's heartbeats, with the sweeps and writes that fall into them."""
     gc.collect()
     before_mb = rss_mb()
@@ -140,7 +113,7 @@ async def in_process(store: Store, clock: Clock, count: int, seconds: int) -> di
     load = {"wall_s": time.perf_counter() - start, "cpu_s": time.process_time() - cpu}
     loaded_mb = rss_mb()
     await ingest.on_sight(True)
-    subjects = [mapped_subject(name(n), Up.HEALTH).encode() for n in range(count)]
+    subjects = [mapped_subject(name_of(n), Up.HEALTH).encode() for n in range(count)]
     draw = random.Random(5)
     stages = Stages()
     parser = BatchParser(Client())
@@ -152,7 +125,7 @@ async def in_process(store: Store, clock: Clock, count: int, seconds: int) -> di
         clock.pass_s(1)
         at = clock.wall.isoformat().replace("+00:00", "Z")
         mine = range(second % HEARTBEAT_S, count, HEARTBEAT_S)
-        messages = [(subjects[n], heartbeat(n, at, 1000 + second, draw)) for n in mine]
+        messages = [(subjects[n], heartbeat(n, epoch, at, 1000 + second, draw)) for n in mine]
         for part in slices(messages):
             wire = b"".join(b"MSG %s 1 %d\r\n%s\r\n" % (s, len(p), p) for s, p in part)
             cpu_s = time.process_time()
@@ -197,25 +170,61 @@ def presences(store: Store) -> dict[str, int]:
     return store.read_sync(lambda conn: {row[0]: row[1] for row in conn.execute(query)})
 
 
+def epoch_of(store: Store) -> int:
+    """Of the state that a home knows already."""
+    boot = store.read_sync(
+        lambda conn: conn.scalar(sa.select(devices.c.boot).where(devices.c.id == name_of(0)))
+    )
+    if boot is None:
+        raise SystemExit(f"{store.engine.url} knows no {name_of(0)}: give --home an empty folder")
+    return int(str(boot).partition("-")[0], 16)
+
+
+def measure(results: Results, home: Path, count: int, seconds: int) -> None:
+    settings = load(home=home)
+    if not (home / known.FILE).exists():
+        known.fill(settings, count)
+    clock = Clock()
+    store = Store.open(settings.store_url, clock=clock.now)
+    try:
+        found = asyncio.run(in_process(store, clock, count, seconds, epoch_of(store)))
+    finally:
+        store.close()
+    results.details |= found
+    us, rss = found["us_a_heartbeat"], found["rss_mb"]
+    stages = ", ".join(f"{stage} {each}" for stage, each in us.items() if stage != "all")
+    results.row(
+        f"in one process without a broker, {count:,} devices, {found['heartbeats']:,} heartbeats: CPU each",
+        f"{in_loops(us['all'])} ({stages}; of folding, parsing {found['of_fold_parse_us']})",
+    )
+    results.row(
+        "the same process: memory before, with the devices loaded, at the most; columns a device",
+        f"{rss['before']}, {rss['loaded']}, {rss['most']} MB; {found['columns_bytes_a_device']} bytes",
+    )
+    results.row(
+        "taking the devices up from the store; writing everything at the end",
+        f"{found['load']['wall_s']} s ({found['load']['cpu_s']} s of CPU); {found['flush_all_s']} s",
+    )
+    results.row("presence in the store afterwards", f"{found['presence']}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--devices", type=int, default=100_000)
-    parser.add_argument("--seconds", type=int, default=15)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--devices", type=int)
+    parser.add_argument("--seconds", type=int)
     parser.add_argument("--home", type=Path)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        home = given.home or Path(folder)
-        home.mkdir(parents=True, exist_ok=True)
-        url = f"sqlite:///{home / 'hub.db'}"
-        fresh = not (home / "hub.db").exists()
-        clock = Clock()
-        store = Store.open(url, clock=clock.now)
-        migrate(store.engine)
-        if fresh:
-            register(store, given.devices)
-        print(json.dumps(asyncio.run(in_process(store, clock, given.devices, given.seconds)), indent=1))
-        store.close()
+    count = given.devices or (SHORT_DEVICES if given.short else DEVICES)
+    seconds = given.seconds or (SHORT_SECONDS if given.short else SECONDS)
+    results = Results("ingest")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            home = given.home or Path(folder)
+            results.take("ingest in process", lambda: measure(results, home, count, seconds))
+    finally:
+        results.print()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

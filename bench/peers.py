@@ -11,13 +11,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,13 @@ from typing import Any
 import psutil
 from prahari_provisioning.demo.processes import Program
 
-from bench.place import until
+from bench.place import Waited, until
 from bench.results import Results, percentiles
 from bench.swarm import packets
 
 SIZE, IDS = 359, 100_000
 FILTER = "bench/+/health"
+INFLUX_URL = "PRAHARI_BENCH_INFLUX"
 IDLE_S = 3.0
 """A consumer that has heard nothing for so long after its first message has heard all."""
 
@@ -73,7 +76,9 @@ class Tally:
 
     def write(self) -> None:
         seconds, cpu_s = self.last_s - self.first_s, time.process_time() - self.begun_cpu_s
-        self.file.write_text(json.dumps({"count": self.count, "seconds": seconds, "cpu_s": cpu_s}))
+        whole = self.file.with_suffix(".new")
+        whole.write_text(json.dumps({"count": self.count, "seconds": seconds, "cpu_s": cpu_s}))
+        whole.rename(self.file)
 
 
 def nats_loop(tally: Tally, port: int, _mqtt: int) -> None:
@@ -157,12 +162,32 @@ def one_a_commit(tally: Tally, _port: int, mqtt_port: int) -> None:
     paho_sqlite(tally, mqtt_port, 1)
 
 
+def influx(tally: Tally, _port: int, mqtt_port: int) -> None:
+    """To the server that one_peer has started, a thousand points a request."""
+    import httpx
+
+    client = httpx.Client(base_url=os.environ[INFLUX_URL])
+    client.post("/query", params={"q": "CREATE DATABASE bench"}).raise_for_status()
+    held: list[str] = []
+
+    def take(raw: bytes) -> None:
+        found = json.loads(raw)
+        cpu = found["checks"][0]["value"]
+        held.append(f"heartbeats,device={found['device']} uptime_s={found['uptime_s']}i,cpu={cpu}")
+        if len(held) >= 1000:
+            client.post("/write", params={"db": "bench"}, content="\n".join(held)).raise_for_status()
+            held.clear()
+
+    paho(tally, mqtt_port, take)
+
+
 KINDS: dict[str, tuple[str, Callable[[Tally, int, int], None], int, int]] = {
     "nats": ("bare nats-py loop", nats_loop, 100_000, 15_000),
     "paho": ("bare paho loop", paho_loop, 60_000, 10_000),
     "thousand": (
         "paho + pydantic + sqlite-utils, 1,000 rows a commit", thousand_a_commit, 40_000, 6_000,
     ),
+    "influx": ("paho to InfluxDB 1.x, 1,000 points a request", influx, 30_000, 5_000),
     "one": ("paho + pydantic + sqlite-utils, a commit a message", one_a_commit, 4_000, 400),
 }  # fmt: skip
 """Name, consumer, messages, messages a second: below what it can take, so that none waits in the broker."""
@@ -175,6 +200,41 @@ def consume(kind: str, port: int, mqtt_port: int, file: Path) -> None:
 
 
 # The bench
+
+
+@contextmanager
+def influxd(folder: Path) -> Iterator[psutil.Process]:
+    """Debian's server with its data in ``folder``."""
+    program, port, backup_port = shutil.which("influxd"), free_port(), free_port()
+    if program is None:
+        raise Waited("not installed here: apt install influxdb")
+    (folder / "influx.conf").write_text(
+        f"""bind-address = "127.0.0.1:{backup_port}"
+        [meta]
+        dir = "{folder}/meta"
+        [data]
+        dir = "{folder}/data"
+        wal-dir = "{folder}/wal"
+        max-values-per-tag = 0
+        [monitor]
+        store-enabled = false
+        [http]
+        bind-address = "127.0.0.1:{port}"
+        log-enabled = false"""
+    )
+    os.environ[INFLUX_URL] = f"http://127.0.0.1:{port}"
+    server = Program("influxd", [program, "-config", str(folder / "influx.conf")], folder / "influxd.log")
+    try:
+        until(lambda: answers(port), "influxd", within_s=30)
+        yield psutil.Process(server.process.pid)
+    finally:
+        server.ask_to_stop()
+        server.wait()
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Broker:
@@ -190,11 +250,7 @@ class Broker:
         )
         server = Path(sys.executable).parent / "nats-server"
         self.program = Program("nats", [str(server), "-c", str(folder / "nats.conf")], folder / "nats.log")
-        until(self._answers, "nats-server", within_s=15)
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.mqtt_port)) == 0
+        until(lambda: answers(self.mqtt_port), "nats-server", within_s=15)
 
     def close(self) -> None:
         self.program.ask_to_stop()
@@ -246,18 +302,38 @@ def one_peer(results: Results, folder: Path, kind: str, share: float) -> None:
         program.ask_to_stop()
         program.wait()
         broker.close()
-    results.details[kind] = {**said, "sent": count}
     us = said["cpu_s"] / max(1, said["count"]) * 1e6
+    results.details[kind] = {**said, "sent": count, "us": round(us, 1)}
     results.row(
-        f"peer: {words}",
-        f"{us:.1f} µs of CPU a message ({said['count']:,} of {count:,} heard; one core would do {1e6 / us:,.0f}/s)",
+        words,
+        f"{us:.1f} µs of CPU a message ({in_units(results, us)}{said['count']:,} of {count:,} heard; one core would do {1e6 / us:,.0f}/s)",
     )
+
+
+def in_units(results: Results, us: float) -> str:
+    """Of the bare nats-py loop, which is measured first."""
+    loop_us = results.details.get("nats", {}).get("us")
+    return f"{us / loop_us:.1f} bare nats-py loops; " if loop_us else ""
+
+
+def influx_peer(results: Results, folder: Path, share: float) -> None:
+    """The consumer's row, and what the server used beside it."""
+    with influxd(folder) as server:
+        before = server.cpu_times()
+        one_peer(results, folder, "influx", share)
+        after = server.cpu_times()
+        us = (
+            (after.user + after.system - before.user - before.system)
+            / results.details["influx"]["count"]
+            * 1e6
+        )
+    results.row("the same, influxd beside it", f"{us:.1f} µs of CPU a message")
 
 
 def mosquitto(results: Results, folder: Path, share: float) -> None:
     program = shutil.which("mosquitto_sub")
     if program is None:
-        results.row("peer: mosquitto_sub to nowhere", "not installed here: apt install mosquitto-clients")
+        results.row("mosquitto_sub to nowhere", "not installed here: apt install mosquitto-clients")
         return
     broker = Broker(folder)
     count, rate = int(200_000 * share), 20_000
@@ -271,7 +347,8 @@ def mosquitto(results: Results, folder: Path, share: float) -> None:
         time.sleep(1)
         times = looked.cpu_times()
         us = (times.user + times.system - before.user - before.system) / (count - 100) * 1e6
-        results.row("peer: mosquitto_sub to nowhere", f"{us:.1f} µs of CPU a message")
+        heard = f"{us:.1f} µs of CPU a message ({in_units(results, us)}{count - 100:,} sent)"
+        results.row("mosquitto_sub to nowhere", heard)
     finally:
         process.terminate()
         process.wait()
@@ -300,9 +377,11 @@ def main() -> None:
         sleep_jitter(results)
         for kind in KINDS:
             with tempfile.TemporaryDirectory(prefix="prahari-peers-") as folder:
-                results.take(f"peer {kind}", partial(one_peer, results, Path(folder), kind, share))
+                work = influx_peer if kind == "influx" else partial(one_peer, kind=kind)
+                results.take(f"peer {kind}", partial(work, results, Path(folder), share=share))
         with tempfile.TemporaryDirectory(prefix="prahari-peers-") as folder:
             results.take("peer mosquitto_sub", lambda: mosquitto(results, Path(folder), share))
+        results.row("Node-RED, Home Assistant, ThingsBoard", "not installed here, not measured")
     finally:
         results.print()
 

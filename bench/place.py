@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import secrets
 import shutil
 import signal
 import subprocess
@@ -23,6 +22,7 @@ import psutil
 from prahari_hub.settings import Settings, load
 from prahari_provisioning.demo.processes import Program, installed
 
+from bench import known
 from bench.swarm import identities
 from bench.swarm.identities import Identity
 from bench.swarm.play import Spec
@@ -65,7 +65,7 @@ class Place:
         self.hub: Program | None = None
         self.workers: dict[str, Program] = {}
         self.swarms: list[Player] = []
-        self.epoch = secrets.randbits(31)
+        self.epoch = 0
         self._cookies: dict[str, str] | None = None
         self.console = f"http://127.0.0.1:{self.settings.console_port}"
         self.status = [self.console]
@@ -89,16 +89,10 @@ class Place:
     # Before the start
 
     def state(self, count: int) -> tuple[float, list[Identity]]:
-        """Register so many devices as after their births; the lanes' identities, and how long it took."""
-        begun_s = time.monotonic()
-        store = identities.open_store(self.settings)
-        try:
-            identities.register(store, range(count), born_epoch=self.epoch)
-        finally:
-            store.close()
+        """Know so many devices as after their births, in a store that is still empty; what registering took, and the lanes' identities."""
+        self.epoch, took_s = known.fill(self.settings, count)
         names = [f"bench-multiplex-{number}" for number in range(LANES)]
-        lanes = identities.issue_named(self.settings, names, folder=self.folder / "swarm")
-        return time.monotonic() - begun_s, lanes
+        return took_s, identities.issue_named(self.settings, names, folder=self.folder / "swarm")
 
     def people(self) -> None:
         """An account and a token, for what the pages and the API cost meanwhile."""

@@ -25,7 +25,7 @@ import psutil
 import sqlalchemy as sa
 
 from bench.place import Place, Waited, until
-from bench.results import Results, say
+from bench.results import Results
 from bench.state import (
     DEVICES,
     EVENTS_PER_S,
@@ -33,10 +33,11 @@ from bench.state import (
     SHORT_DEVICES,
     highest,
     presence,
+    quiet,
     with_events,
 )
 
-SECONDS = 60.0
+SECONDS = 45.0
 STEPS = (15_000, 20_000, 25_000, 30_000, 35_000, 40_000)
 WORKERS = 2
 METRICS_PORT = 9464
@@ -140,7 +141,8 @@ class Apart(Place):
 
 def measure(place: Apart, results: Results, devices: int, seconds: float, scale: float) -> None:
     took_s, lanes = place.state(devices)
-    say(f"{devices:,} devices registered in {took_s:.0f} s")
+    place.people()
+    results.row(f"{ON}{devices:,} devices registered", f"{took_s:.0f} s")
     place.start_all()
     player = place.play("warm", "multiplex", lanes, numbers=(0, devices), heartbeat_s=float(HEARTBEAT_S))
     begun_s = time.monotonic()
@@ -159,6 +161,7 @@ def measure(place: Apart, results: Results, devices: int, seconds: float, scale:
         f"{ON}{EVENTS_PER_S:.0f} events/s",
         lambda: with_events(place, results, lanes, devices, seconds, on=ON),
     )
+    quiet(place)
     results.take(
         f"{ON}highest rate", lambda: highest(place, results, lanes, devices, scale, on=ON, steps=STEPS)
     )
@@ -176,7 +179,6 @@ def main() -> None:
 
     def run() -> None:
         with server() as (url, pid), Apart(url, pid) as place:
-            place.people()
             measure(place, results, devices, seconds, 0.1 if options.short else 1.0)
 
     try:

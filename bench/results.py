@@ -1,4 +1,7 @@
-"""What a bench hands on: one JSON object with its ``rows`` for the table, kept also when a later figure fails."""
+"""What a bench hands on: one JSON object with its ``rows`` for the table, kept also when a later figure fails.
+
+``make bench`` names a file in PRAHARI_BENCH_RESULT: it holds every row from the moment it was measured, whatever happens to the process.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,13 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+RESULT = "PRAHARI_BENCH_RESULT"
+LOOP_US = "PRAHARI_BENCH_LOOP_US"
+"""What the bare nats-py loop cost a message on this machine in this run, in microseconds of CPU."""
 
 
 class Results:
@@ -34,6 +41,7 @@ class Results:
         self.rows.append({"what": what, "aim": aim, "measured": measured, "met": met})
         mark = {True: "met", False: "MISSED", None: ""}[met]
         say(f"{what}: {measured} {f'(aim {aim}: {mark})' if aim else ''}")
+        self._keep()
 
     def take(self, what: str, measure: Callable[[], None]) -> bool:
         """Run one measurement; what fails is a row that says so, and the others go on."""
@@ -42,9 +50,16 @@ class Results:
             measure()
         except Exception as error:
             traceback.print_exc()
-            self.row(what, f"not measured: {str(error).splitlines()[0][:160]}", met=False)
+            words = (str(error).splitlines() or [type(error).__name__])[0]
+            self.row(what, f"not measured: {words[:160]}", met=False)
             return False
+        finally:
+            self._keep()
         return True
+
+    def _keep(self) -> None:
+        if file := os.environ.get(RESULT):
+            Path(file).write_text(json.dumps(self.document()))
 
     def print(self) -> None:
         print(json.dumps(self.document(), indent=1))
@@ -52,6 +67,19 @@ class Results:
     def document(self) -> dict[str, Any]:
         took_s = round(time.monotonic() - self.begun_s)
         return {"name": self.name, "took_s": took_s, **machine(), "rows": self.rows, "details": self.details}
+
+
+def in_loops(us: float) -> str:
+    """Microseconds, and how many turns of the bare nats-py loop that is on this machine, where this run has measured one."""
+    loop_us = float(os.environ.get(LOOP_US) or 0)
+    return f"{us} µs" + (f" = {us / loop_us:.1f} bare nats-py loops of {loop_us:.1f} µs" if loop_us else "")
+
+
+def spread(found: dict[str, Any]) -> str:
+    """Percentiles in words."""
+    names = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
+    parts = [f"{name.removesuffix('_ms')} {found[name]} ms" for name in names if name in found]
+    return f"{', '.join(parts) or 'nothing'} (n = {found.get('n', 0)})"
 
 
 def machine() -> dict[str, Any]:

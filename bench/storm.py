@@ -10,21 +10,25 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
+from prahari_wire.events import PRESS
 
-from bench.place import Meter, Place, Player, until
-from bench.results import Results, say
-from bench.state import presence, shares
+from bench.place import Meter, Place, Player, Waited, until
+from bench.results import Results, say, spread
+from bench.state import presence
 from bench.swarm import Identity, Ledger, issue
+from bench.watching import shares
 
 DEVICES, SHORT_DEVICES = 15_000, 1_000
 PROCESSES = 2
 HEARTBEAT_S = 30
 PRESSES_AT_S = (0.2, 2.0, 5.0, 10.0, 20.0, 30.0)
 """Ten call boxes in each process of the swarm are pressed so long after the broker's end."""
-MOST_S = 600.0
+FIRST_S, BACK_S, ONLINE_S = 150.0, 150.0, 60.0
+"""So long is waited at most; who is not there by then is counted."""
 
 
 class Watcher(threading.Thread):
@@ -65,6 +69,15 @@ def welcomed(players: list[Player]) -> int:
     return sum(int(player.status().get("welcomed", 0)) for player in players)
 
 
+def waited_s(done: Callable[[], bool], what: str, *, within_s: float, every_s: float) -> float | None:
+    """Seconds until ``done``; None where that took too long."""
+    try:
+        return until(done, what, within_s=within_s, every_s=every_s)
+    except Waited as late:
+        say(str(late))
+        return None
+
+
 def measure(place: Place, results: Results, devices: int) -> None:
     begun_s = time.monotonic()
     who = issue(place.settings, devices)
@@ -72,30 +85,35 @@ def measure(place: Place, results: Results, devices: int) -> None:
     place.start()
     rate = place.settings.admission_rate
     players = players_of(place, who, devices / rate)
-    meter = Meter(place.processes)
-    took_s = until(
-        lambda: welcomed(players) == devices,
-        "all devices to be in for the first time",
-        within_s=MOST_S,
-        every_s=0.25,
-    )
-    cpu = meter.since()
-    results.row(
-        f"{devices:,} devices connect over TLS for the first time, {rate:.0f} a second let in, births committed",
-        f"{took_s:.0f} s; hub {cpu['hub'] / devices * 1000:.2f} ms, broker {cpu['broker'] / devices * 1000:.2f} ms, "
-        f"swarm {cpu['swarm'] / devices * 1000:.2f} ms of CPU a connection",
-    )
-    until(
-        lambda: presence(place).get("online", 0) == devices,
-        "all devices to be online",
-        within_s=120,
-        every_s=1.0,
-    )
-    calm = baseline(place)
-    storm(place, results, players, devices, calm)
+    first(place, results, players, devices, rate)
+    storm(place, results, players, devices, baseline(place))
     for player in players:
         player.end()
     settle(place, results, players)
+
+
+def first(place: Place, results: Results, players: list[Player], devices: int, rate: float) -> None:
+    """Everybody connects; returns when the store says that they are online."""
+    meter = Meter(place.processes)
+    took_s = waited_s(
+        lambda: welcomed(players) == devices, "all devices to be in", within_s=FIRST_S, every_s=0.25
+    )
+    cpu, there = meter.since(), welcomed(players)
+    each = ", ".join(
+        f"{name} {used / max(1, there) * 1000:.2f} ms" for name, used in cpu.items() if name != "wall"
+    )
+    results.row(
+        f"{devices:,} devices connect over TLS for the first time, {rate:.0f} a second let in, births committed",
+        f"{took_s:.0f} s; CPU a connection: {each}"
+        if took_s
+        else f"{there:,} of them in {FIRST_S:.0f} s; {each}",
+    )
+    waited_s(
+        lambda: presence(place).get("online", 0) >= there,
+        "the store to say that they are online",
+        within_s=ONLINE_S,
+        every_s=1.0,
+    )
 
 
 def baseline(place: Place) -> dict[str, float]:
@@ -112,30 +130,30 @@ def storm(
     watcher = Watcher(place)
     watcher.start()
     meter = Meter(place.processes)
-    before = place.broker_pid
-    say(f"the broker {before} is killed")
+    before, there = place.broker_pid, welcomed(players)
+    say(f"the broker {before} is killed under {there:,}")
     os.kill(before, signal.SIGKILL)
-    killed_s = time.monotonic()
+    killed_s, results.details["killed_at_s"] = time.monotonic(), time.time()
     presser = threading.Thread(target=press, args=(players,), daemon=True)
     presser.start()
-    until(lambda: welcomed(players) < devices * 0.9, "the swarm to notice", within_s=60, every_s=0.05)
-    until(lambda: welcomed(players) == devices, "all devices to be back", within_s=MOST_S, every_s=0.1)
+    until(lambda: welcomed(players) < there * 0.9, "the swarm to notice", within_s=60, every_s=0.05)
+    back_s = waited_s(lambda: welcomed(players) >= there, "all to be back", within_s=BACK_S, every_s=0.1)
     took_s = time.monotonic() - killed_s
-    cpu = meter.since()
+    cpu, back = meter.since(), welcomed(players)
     presser.join(60)
     time.sleep(5)
     most = watcher.end()
     each = {
-        name: max(0.0, cpu[name] - calm[name] * cpu["wall"]) / devices * 1000
+        name: max(0.0, cpu[name] - calm[name] * cpu["wall"]) / max(1, back) * 1000
         for name in cpu
         if name != "wall"
     }
     results.details |= {"storm_cpu_s": cpu, "calm": calm, "most_at_one_moment": most, "took_s": took_s}
     results.row(
-        f"broker killed under {devices:,} TLS devices: all back, births committed",
-        f"{took_s:.1f} s",
+        f"broker killed under {there:,} TLS devices: all back, births committed",
+        f"{took_s:.1f} s (n = 1)" if back_s else f"{back:,} of them after {took_s:.0f} s",
         aim="≤ 60 s",
-        met=took_s <= 60,
+        met=bool(back_s) and took_s <= 60,
     )
     results.row(
         "CPU meanwhile",
@@ -174,11 +192,21 @@ def settle(place: Place, results: Results, players: list[Player]) -> None:
     pressed: dict[str, Any] = said["press_to_ack"]
     results.row(
         "press during the storm → committed and acked",
-        f"p50 {pressed.get('p50_ms')} ms, max {pressed.get('max_ms')} ms (n = {pressed['n']})",
+        f"{spread(pressed)}; worst of those pressed so long after the broker's end: {by_moment(ledger, results)}",
         aim="≤ 2 s",
         met=pressed.get("max_ms", 1e9) <= 2000,
     )
     results.row("the ledger of the storm", str(balance), aim="balanced", met=balance.balanced)
+
+
+def by_moment(ledger: Ledger, results: Results) -> str:
+    """The slowest press of each of the moments, in seconds from press to ack."""
+    killed_s, worst = results.details["killed_at_s"], dict.fromkeys(PRESSES_AT_S, 0.0)
+    for entry in ledger.entries.values():
+        if entry.kind == PRESS and entry.acked_s:
+            moment = min(PRESSES_AT_S, key=lambda at_s, made_s=entry.made_s: abs(killed_s + at_s - made_s))
+            worst[moment] = max(worst[moment], entry.acked_s - entry.made_s)
+    return ", ".join(f"{at_s:g} s: {took_s:.1f} s" for at_s, took_s in worst.items())
 
 
 def offline_told(place: Place) -> int:

@@ -19,7 +19,8 @@ from bench.swarm.outbox import Outbox
 
 KEEPALIVE_S = 30
 CONNECT_TIMEOUT_S = 15.0
-FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 60.0
+FIRST_DELAY_S, LONGEST_DELAY_S, LONGEST_URGENT_S = 1.0, 60.0, 2.0
+SHORT_DELAY_S, WINDOWS = 5.0, 2.0
 BIRTH_REPEAT_S, LONGEST_BIRTH_REPEAT_S = 3.0, 60.0
 STABLE_AFTER_S = 30.0
 """The agent's own figures."""
@@ -60,10 +61,12 @@ class Device:
         "boot",
         "conn",
         "connect_at",
+        "context",
         "epochs",
         "head",
         "heartbeat_s",
         "host",
+        "hurried",
         "id",
         "identity",
         "inbox",
@@ -85,6 +88,7 @@ class Device:
         self.identity, self.host, self.id = identity, host, identity.device
         self.boot, self.conn = str(uuid4()), 0
         self.outbox = Outbox(self.id, str(uuid4()), host.ledger)
+        self.context: ssl.SSLContext | None = None
         self.sock: ssl.SSLSocket | socket.socket | None = None
         self.phase = "down"  # down, connecting, handshake, asking, up
         self.inbox, self.outgoing = bytearray(), bytearray()
@@ -92,8 +96,9 @@ class Device:
         self.heartbeat_s = heartbeat_s
         self.connect_at = self.beat_at = self.birth_at = self.ping_at = NEVER
         self.birth_id, self.birth_attempts, self.welcomed = "", 0, False
-        self.pinged = False
-        self.attempt, self.since_s, self.window_s = 0, 0.0, 0.0
+        self.pinged = self.hurried = False
+        self.attempt, self.since_s = 0, 0.0
+        self.window_s: float | None = None
         self.head = b""
         self.answers = Answers(host.ledger.counts)
 
@@ -192,7 +197,6 @@ class Device:
         return True
 
     def _receive(self, now_s: float) -> None:
-        assert self.sock
         while self.sock is not None:
             try:
                 data = self.sock.recv(READ)
@@ -226,11 +230,18 @@ class Device:
         self.drop()
         if was_up and now_s - self.since_s > STABLE_AFTER_S:
             self.attempt = 0
-        longest_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self.attempt, 10))
-        if not self.outbox.urgent:
-            longest_s = max(longest_s, self.window_s)
+        longest_s = self._longest_wait_s()
         self.attempt += 1
         self.connect_at = now_s + CHANCE.uniform(0, longest_s)
+
+    def _longest_wait_s(self) -> float:
+        """The agent's own rule: the next wait is uniform in [0, this]."""
+        window_s = LONGEST_DELAY_S if self.window_s is None else self.window_s
+        longest_s = min(LONGEST_DELAY_S, max(SHORT_DELAY_S, WINDOWS * window_s))
+        back_off_s: float = min(longest_s, FIRST_DELAY_S * 2 ** min(self.attempt, 10))
+        return (
+            min(back_off_s, LONGEST_URGENT_S) if self.outbox.urgent else max(back_off_s, self.window_s or 0.0)
+        )
 
     def drop(self) -> None:
         """Close the socket and say nothing."""
@@ -267,7 +278,7 @@ class Device:
             self.heard(topic.rpartition("/")[2], json.loads(payload), now_s)
 
     def _up(self, now_s: float) -> None:
-        self.phase = "up"
+        self.phase, self.hurried = "up", False
         self.head = self.host.beats.head(self.id, self.boot, self.conn)
         self.beat_at = self.phase_of_beat(now_s)
         self.ping_at, self.pinged = now_s + KEEPALIVE_S, False
@@ -317,6 +328,6 @@ class Device:
     def emit(self, kind: str, body: dict[str, Any], peripheral: str | None, now_s: float) -> int:
         up_s = self.host.up_s(now_s)
         seq = self.outbox.emit(self.boot, self.conn, up_s, now_s, kind=kind, peripheral=peripheral, body=body)
-        if self.phase == "down" and self.outbox.urgent:
-            self.connect_at = min(self.connect_at, now_s + CHANCE.uniform(0, FIRST_DELAY_S))
+        if self.phase == "down" and self.outbox.urgent and not self.hurried:
+            self.hurried, self.connect_at = True, now_s
         return seq

@@ -175,14 +175,34 @@ def _journal(number: int, epoch: int) -> dict[str, Any]:
 
 
 def _insert(unit: Unit, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:
+    put = _copy if unit.conn.dialect.name == "postgresql" else _execute
     part: list[dict[str, Any]] = []
     for row in rows:
         part.append(row)
         if len(part) == ROWS:
-            unit.conn.execute(table.insert(), part)
+            put(unit, table, part)
             part = []
     if part:
-        unit.conn.execute(table.insert(), part)
+        put(unit, table, part)
+
+
+def _execute(unit: Unit, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    unit.conn.execute(table.insert(), rows)
+
+
+def _copy(unit: Unit, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    """The same by COPY, which PostgreSQL takes in much sooner; every row names the same columns, none has a default made here."""
+    dialect, names = unit.conn.dialect, list(rows[0])
+    binds = [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
+    values = [(name, bind or _as_is) for name, bind in zip(names, binds, strict=True)]
+    connection: Any = unit.conn.connection.driver_connection
+    with connection.cursor().copy(f"COPY {table.name} ({', '.join(names)}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row([bind(row[name]) for name, bind in values])
+
+
+def _as_is(value: Any) -> Any:
+    return value
 
 
 def _certify(

@@ -119,6 +119,11 @@ class Multiplex:
         self._thread.join(30)
 
     @property
+    def alive(self) -> bool:
+        """Whether its thread still runs."""
+        return self._thread.is_alive()
+
+    @property
     def up(self) -> int:
         return sum(lane.sock is not None for lane in self.lanes)
 

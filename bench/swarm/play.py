@@ -117,6 +117,8 @@ def main() -> None:
                 presses.pop()
                 press_some(swarm)
             out.write(json.dumps(status_of(swarm)) + "\n")
+            if not swarm.alive:
+                sys.exit("the swarm's thread has died, see above")
             time.sleep(STATUS_S)
         out.write(json.dumps(status_of(swarm)) + "\n")
     swarm.stop()

@@ -36,7 +36,7 @@ DEVICE = "test-ecb-01"
 TOKEN = "FLT1-00000000-000000000000000000000000-0"
 
 
-def eventually(check: Callable[[], Any], *, within_s: float = 15, why: str = "") -> Any:
+def eventually(check: Callable[[], Any], *, within_s: float = 60, why: str = "") -> Any:
     """Wait until ``check`` gives something true; what it gave."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:

@@ -47,18 +47,39 @@ class Credentials:
         return context
 
 
+class Dice(random.Random):
+    """Always throws zero, and keeps what the most was that it might have thrown."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.most: list[float] = []
+
+    def uniform(self, a: float, b: float) -> float:
+        self.most.append(b)
+        return a
+
+
 class Rig:
-    def __init__(self, port: int, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        port: int,
+        credentials: Credentials,
+        *,
+        window_s: float | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
         self.credentials, self.boot, self.conn = credentials, uuid4(), 0
         self.acks: list[Ack] = []
         self.downs: list[tuple[Down, bytes]] = []
         self.welcomes = 0
         self.clock, self.pulses = Clock(), Pulses()
         self.urgent = False
+        self.windows: list[float] = []
         self.link = Link(
             device=DEVICE, broker=("127.0.0.1", port), credentials=credentials, next_session=self._next_session,
             birth=self._birth, on_ack=self.acks.append, on_down={d: self._taker(d) for d in Down if d is not Down.ACK},
-            on_welcome=self._welcome, clock=self.clock, pulses=self.pulses, urgent=lambda: self.urgent, rng=random.Random(1),
+            on_welcome=self._welcome, clock=self.clock, pulses=self.pulses, urgent=lambda: self.urgent, window_s=window_s,
+            on_window=self.windows.append, rng=rng or random.Random(1),
         )  # fmt: skip
 
     def _next_session(self) -> Session:
@@ -244,6 +265,41 @@ def test_a_box_spreads_its_return_over_the_window_that_the_hub_names(
     assert rig.link.epoch is None  # alone it would be back after a second
     rig.link.reconnect()
     eventually(lambda: rig.link.welcomed)
+
+
+@pytest.mark.parametrize(
+    ("window_s", "longest"),
+    [
+        pytest.param(None, [1, 2, 4, 8, 16, 32, 60, 60], id="no-hub-has-answered-yet"),
+        pytest.param(0.0, [1, 2, 4, 5, 5, 5, 5, 5], id="small-fleet"),
+        pytest.param(10.0, [10, 10, 10, 10, 16, 20, 20, 20], id="large-fleet"),
+        pytest.param(120.0, [120] * 8, id="state"),
+    ],
+)
+def test_no_wait_is_longer_than_the_fleets_size_asks_for(
+    pki: Any, eventually: Callable[..., Any], window_s: float | None, longest: list[float]
+) -> None:
+    dice = Dice()
+    credentials = Credentials(pki.folder / "ca.pem", *pki.leaf(DEVICE))
+    rig = Rig(1, credentials, window_s=window_s, rng=dice)  # nobody listens there
+    rig.link.start()
+    eventually(lambda: len(dice.most) >= len(longest))
+    rig.link.stop()
+    assert dice.most[: len(longest)] == longest
+
+
+def test_the_window_that_a_hub_names_is_told_when_it_changes_and_none_named_is_zero(
+    rig: Rig, hub_peer: Any, eventually: Callable[..., Any]
+) -> None:
+    hub_peer.window_s = 7.5
+    rig.link.start()
+    eventually(lambda: rig.link.welcomed)
+    for named_s, births in ((7.5, 2), (None, 3)):
+        hub_peer.window_s = named_s
+        rig.link.announce()
+        eventually(lambda births=births: len(rig.acks) == births)
+    eventually(lambda: len(rig.windows) == 2)
+    assert rig.windows == [7.5, 0.0]
 
 
 def test_a_press_does_not_wait_for_the_window(

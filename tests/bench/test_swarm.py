@@ -96,9 +96,10 @@ def test_a_lost_event_and_a_doubled_one_are_named(settings: Settings, swarm: Swa
 
 
 def test_a_cut_device_comes_back_and_its_press_arrives(settings: Settings, swarm: Swarm) -> None:
-    swarm.cut("swarm-000003")
-    swarm.press("swarm-000003")
-    made_by(swarm, "swarm-000003")
+    swarm.cut("swarm-000025")
+    swarm.press("swarm-000025")
+    swarm.wait(lambda: bool(swarm.ledger.counts["losses"]), within_s=10, what="the connection to be cut")
+    made_by(swarm, "swarm-000025")
     swarm.wait_welcomed()
     assert swarm.ledger.counts["losses"] == 1
     assert swarm.ledger.check(settings.store_url).presses == 1

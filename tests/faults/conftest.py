@@ -30,13 +30,18 @@ class Form(NamedTuple):
 
 @pytest.fixture(scope="session")
 def form() -> Form:
-    return Form(True, 12) if LONG else Form(False, 2)
+    return Form(True, 8) if LONG else Form(False, 2)
+
+
+@pytest.fixture(scope="session")
+def chosen() -> int:
+    """One for all tests of a run, because they share a place."""
+    return int(os.environ.get("PRAHARI_SEED") or random.randrange(10**9))
 
 
 @pytest.fixture
-def seed(request: pytest.FixtureRequest, root: Path) -> Iterator[int]:
+def seed(chosen: int, request: pytest.FixtureRequest, root: Path) -> Iterator[int]:
     """Printed, and kept in .prahari/faults/seeds.txt with what became of the test."""
-    chosen = int(os.environ.get("PRAHARI_SEED") or random.randrange(10**9))
     print(f"PRAHARI_SEED={chosen}")
     yield chosen
     outcome = "failed" if _failed(request) else "passed"
@@ -49,8 +54,9 @@ def seed(request: pytest.FixtureRequest, root: Path) -> Iterator[int]:
 
 
 @pytest.fixture
-def dice(seed: int) -> random.Random:
-    return random.Random(seed)
+def dice(seed: int, request: pytest.FixtureRequest) -> random.Random:
+    """The same for a test whichever others run with it."""
+    return random.Random(f"{seed} {request.node.name}")
 
 
 class Places:

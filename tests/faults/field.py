@@ -154,7 +154,7 @@ class LightDevice(threading.Thread):
                 self._say(
                     client,
                     Up.HEALTH,
-                    HealthMessage(**self._stamp(), id=ulid(), body=_health(now - self._began)),
+                    HealthMessage(**self._stamp(), id=ulid(), body=_health(now - self._began, self._dice)),
                 )
             if self.habits.events_a_s and now >= event_at:
                 event_at = now + self._dice.expovariate(self.habits.events_a_s)
@@ -250,10 +250,10 @@ class LightDevice(threading.Thread):
         }
 
 
-def _health(uptime_s: float) -> Health:
+def _health(uptime_s: float, dice: random.Random) -> Health:
     checks = [
-        Check(name="cpu", state=State.OK, value=round(random.uniform(8, 30), 1)),
-        Check(name="temperature", state=State.OK, value=round(random.uniform(44, 58), 1)),
+        Check(name="cpu", state=State.OK, value=round(dice.uniform(8, 30), 1)),
+        Check(name="temperature", state=State.OK, value=round(dice.uniform(44, 58), 1)),
     ]
     return Health(uptime_s=int(uptime_s), checks=checks, peripherals=[])
 

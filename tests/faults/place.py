@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 import psutil
@@ -35,7 +35,18 @@ LONG = os.environ.get("PRAHARI_FAULTS") == "long"
 DEVICES = 40 if LONG else 12
 PATIENCE_S = 120.0
 PRESS_S = 2.0
-"""From the finger to the row in the database; the long form holds the product to it, the short one leaves a busy machine more."""
+QUIET = 0.7
+MEMORY_MB = 120
+"""What a fault may leave behind in the hub: the allocator keeps what Python has freed."""
+"""From the finger to the row in the database, at a load below QUIET a core; the short form leaves a busy machine more than the long one."""
+
+
+class Before(NamedTuple):
+    """How it was before a fault: the last transition, the hub's process and its memory."""
+
+    transition: int
+    hub: int
+    memory_mb: float
 
 
 def eventually(found: Callable[[], T], what: str, *, within_s: float = PATIENCE_S) -> T:
@@ -232,6 +243,34 @@ class Place(Town):
 
     # What is claimed
 
+    def before(self) -> Before:
+        return Before(self.last_transition(), self.hub_process.pid, self.memory_mb)
+
+    def whole(
+        self,
+        before: Before,
+        *,
+        field: Field | None = None,
+        box: Box | None = None,
+        away: frozenset[str] = frozenset(),
+    ) -> Balance | None:
+        """What holds after every fault: nothing acknowledged is missing or doubled, presence is right and nobody was called offline
+        but those who were ``away``, memory is back, a press arrives in time. The field's balance."""
+        balance = self.settle(field) if field else None
+        self.all_online(field or self.nobody, *([box] if box else []))
+        assert set(self.called_offline(before.transition)) <= away
+        took = []
+        if box:
+            took.append(self.press(box))
+            doubled = self.doubled(box)
+            assert doubled == []
+        if field:
+            took.append(self.light_press(field.devices[0]))
+        print(f"afterwards presses took {[round(s, 2) for s in took]} s")
+        if self.hub_process.pid == before.hub:
+            eventually(lambda: self.memory_mb < before.memory_mb + MEMORY_MB, "the hub's memory to be back")
+        return balance
+
     def settle(self, field: Field, *, within_s: float = PATIENCE_S) -> Balance:
         """Let the field's outboxes run empty, then compare its ledger with the database; fails where they differ."""
         field.set(events_a_s=0.0)
@@ -340,5 +379,5 @@ def largest_file(pid: int, limit: int | None) -> None:
 
 def patience_s() -> float:
     """PRESS_S on a machine of our own; where others want its cores as well, so much more."""
-    crowd = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    return PRESS_S * crowd * (1 if LONG else 3)
+    crowd = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return PRESS_S if crowd <= QUIET else PRESS_S * max(1.0, crowd) * (1 if LONG else 3)

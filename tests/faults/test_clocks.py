@@ -27,7 +27,7 @@ STEPS = [
 def test_a_box_whose_clock_steps_goes_on_and_says_that_its_time_is_doubtful(place: Any, step: Any) -> None:
     box = place.box
     place.all_online(place.nobody, box)
-    since = place.last_transition()
+    before = place.before()
     place.hands.turn(box.device, step())
     try:
         place.press(box)
@@ -45,10 +45,7 @@ def test_a_box_whose_clock_steps_goes_on_and_says_that_its_time_is_doubtful(plac
         place.press(box, within_s=60)
     finally:
         place.hands.turn(box.device, 0)
-    place.press(box)
-    place.all_online(place.nobody, box)
-    assert place.called_offline(since) == []
-    assert place.doubled(box) == []
+    place.whole(before, box=box)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -56,17 +53,14 @@ def test_a_hub_whose_clock_steps_loses_nothing_and_calls_nobody_offline(place: A
     box, field = place.box, place.near
     place.all_online(field, box)
     field.set(events_a_s=2.0)
-    since, kept = place.last_transition(), place.rows("SELECT count(*) FROM events")[0][0]
+    before, kept = place.before(), place.rows("SELECT count(*) FROM events")[0][0]
     place.hands.turn("hub", step())
     try:
         place.light_press(field.devices[0])
         time.sleep(2)
     finally:
         place.hands.turn("hub", 0)
-    place.light_press(field.devices[0])
-    place.settle(field)
-    place.all_online(field, box)
-    assert place.called_offline(since) == []
+    place.whole(before, field=field, box=box)
     assert place.rows("SELECT count(*) FROM events")[0][0] > kept, "nothing was taken for too old"
 
 

@@ -46,12 +46,11 @@ def full(process: int) -> Iterator[None]:
 
 
 def test_a_press_goes_out_of_a_box_whose_disk_takes_nothing(place: Any) -> None:
-    box = place.box
+    box, before = place.box, place.before()
     with full(box.program.process.pid):
         place.press(box)
         assert box.program.ended is None
-    place.press(box)
-    assert place.doubled(box) == []
+    place.whole(before, box=box)
 
 
 HUB_DISKS = [
@@ -66,21 +65,18 @@ def test_a_hub_whose_disk_takes_nothing_acknowledges_nothing_and_goes_on_by_itse
 ) -> None:
     field, box = place.near, place.box
     field.set(events_a_s=4.0)
-    since = place.last_transition()
+    before = place.before()
     with fault(place):
         time.sleep(2)
         acked = field.acked
         time.sleep(2)
         assert field.acked == acked
         assert place.hub.ended is None
-    place.settle(field)
-    place.all_online(field, box)
-    assert place.called_offline(since) == []
-    place.light_press(field.devices[0])
+    place.whole(before, field=field, box=box)
 
 
 def test_a_box_with_a_damaged_outbox_says_so_and_its_presses_go_on(place: Any) -> None:
-    box = place.box
+    box, before = place.box, place.before()
     box.kill()
     outbox = box.home / "outbox.db"
     outbox.write_bytes(outbox.read_bytes()[:100] + os.urandom(8000))
@@ -91,13 +87,14 @@ def test_a_box_with_a_damaged_outbox_says_so_and_its_presses_go_on(place: Any) -
     place.press(box, within_s=60)
     place.eventually(lambda: place.stored(box, "outbox.set_aside"), "the hub to be told of the broken outbox")
     assert list(box.home.glob("outbox.db.broken-*"))
+    place.whole(before, box=box)
 
 
 def test_a_box_whose_card_has_become_read_only_goes_on_pressing(place: Any) -> None:
-    box = place.box
+    box, before = place.box, place.before()
     with read_only(box.home, box.program.process.pid):
         place.press(box)
-    place.press(box)
+    place.whole(before, box=box)
 
 
 def test_a_hub_with_a_damaged_database_refuses_to_start_with_one_sentence(resting_place: Any) -> None:

@@ -17,8 +17,6 @@ from paho.mqtt.enums import CallbackAPIVersion
 from prahari_wire.topics import Up, up
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("faults"), pytest.mark.timeout(600)]
-MEMORY_MB = 120
-"""What a flood may leave behind in the hub: the allocator keeps what Python has freed."""
 MALFORMED = (
     b"{",
     b"\xff\xfe\x00",
@@ -75,33 +73,32 @@ class Flooder:
 def test_a_press_arrives_while_another_device_sends_10000_malformed_messages_a_second(place: Any) -> None:
     box, [other] = place.box, place.field(1, events_a_s=0.0).devices
     place.press(box)
-    flood, memory_mb, since = Flooder(place, a_second=10_000), place.memory_mb, place.last_transition()
+    flood, before = Flooder(place, a_second=10_000), place.before()
     with flood.flooding():
-        time.sleep(1)
-        took = [place.press(box), *(place.light_press(other) for _ in range(5))]
+        took = [place.light_press(other), place.press(box), *(place.light_press(other) for _ in range(5))]
+        place.eventually(lambda: place.incidents(state="all", kind="device.flood"), "the flood to be said")
+        took += [place.press(box), place.light_press(other)]
     print(f"{flood.sent} messages were sent; presses took {[round(s, 2) for s in took]} s")
-    place.all_online(place.nobody, box)
-    assert [name for name in place.called_offline(since) if name != flood.device] == []
-    place.eventually(lambda: place.memory_mb < memory_mb + MEMORY_MB, "the hub's memory to be back")
+    place.whole(before, box=box, away=frozenset({flood.device}))
     assert place.rows("SELECT sum(count) FROM refusal_counts WHERE device_id = :d", d=flood.device)[0][0] > 0
+    assert [said["device"] for said in place.incidents(state="all", kind="device.flood")] == [flood.device]
 
 
 def test_a_device_that_floods_with_good_events_is_held_back_and_loses_none(place: Any) -> None:
-    box, memory_mb = place.box, place.memory_mb
+    box, before = place.box, place.before()
     field = place.field(2, events_a_s=0.0)
     for device in field.devices:
         for _ in range(1500):
             device.emit(*device.self_test())
     place.press(box)
-    balance = place.settle(field)
-    assert balance.stored == 3000
+    assert place.settle(field).stored == 3000
+    place.whole(before, field=field, box=box)
     field.stop()
-    place.eventually(lambda: place.memory_mb < memory_mb + MEMORY_MB, "the hub's memory to be back")
 
 
 def test_an_event_whose_handler_raises_is_set_aside_and_its_neighbours_pass(place: Any) -> None:
     """The database itself makes the handler fail: no incident of that device can be written."""
-    box = place.box
+    box, before = place.box, place.before()
     field = place.field(1, events_a_s=0.0)
     [device] = field.devices
     place.execute(
@@ -120,6 +117,7 @@ def test_an_event_whose_handler_raises_is_set_aside_and_its_neighbours_pass(plac
     assert (balance.refused, balance.stored, balance.missing, balance.doubled) == (1, 2, [], [])
     kept = place.rows("SELECT seq, reason FROM refusals WHERE device_id = :d", d=device.id)
     assert [row[0] for row in kept] == [poisoned]
+    place.whole(before, box=box)
     field.stop()
 
 
@@ -127,7 +125,7 @@ def test_a_browser_that_does_not_read_slows_nobody(place: Any) -> None:
     box, field = place.box, place.near
     place.all_online(field, box)
     field.set(events_a_s=2.0)
-    token, memory_mb = place.api.headers["Authorization"], place.memory_mb
+    token, before = place.api.headers["Authorization"], place.before()
     sleepers = []
     for _ in range(20):
         sleeper = socket.create_connection(("localhost", 8080 + place.offset))
@@ -144,5 +142,4 @@ def test_a_browser_that_does_not_read_slows_nobody(place: Any) -> None:
         for sleeper in sleepers:
             with closing(sleeper):
                 pass
-    place.settle(field)
-    place.eventually(lambda: place.memory_mb < memory_mb + MEMORY_MB, "the hub's memory to be back")
+    place.whole(before, field=field, box=box)

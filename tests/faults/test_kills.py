@@ -16,17 +16,13 @@ def test_nothing_acknowledged_is_lost_when_the_hub_is_killed_at_random(
 ) -> None:
     field, box = place.near, place.box
     field.set(events_a_s=4.0)
-    since = place.last_transition()
+    before = place.before()
     for _ in range(form.rounds):
         time.sleep(dice.uniform(0.3, 2.5))
         place.kill_hub()
         time.sleep(dice.uniform(0, 1.0))
         place.start_hub()
-    balance = place.settle(field)
-    assert balance.acked > form.rounds * 10
-    place.all_online(field, box)
-    assert place.called_offline(since) == []
-    place.press(box)
+    assert place.whole(before, field=field, box=box).acked > form.rounds * 10
 
 
 def test_nothing_acknowledged_is_lost_when_the_broker_is_killed_at_random(
@@ -34,14 +30,11 @@ def test_nothing_acknowledged_is_lost_when_the_broker_is_killed_at_random(
 ) -> None:
     field, box = place.near, place.box
     field.set(events_a_s=4.0)
-    since = place.last_transition()
+    before = place.before()
     for _ in range(form.rounds):
         time.sleep(dice.uniform(0.3, 2.5))
         place.kill_broker()
-    place.all_online(field, box)
-    place.settle(field)
-    assert place.called_offline(since) == []
-    place.press(box)
+    place.whole(before, field=field, box=box)
 
 
 def test_no_press_is_lost_when_its_box_is_killed_at_random(
@@ -49,6 +42,7 @@ def test_no_press_is_lost_when_its_box_is_killed_at_random(
 ) -> None:
     """The press that was stored survives; what the box says it stored is what the outbox's file holds when the power fails."""
     box = place.box
+    before = place.before()
     pressed = place.stored(box, "callbox.press")
     for _ in range(form.rounds + 1):
         place.ask_press(box)
@@ -63,4 +57,4 @@ def test_no_press_is_lost_when_its_box_is_killed_at_random(
         "every press to arrive",
     )
     assert place.stored(box, "callbox.press") == pressed
-    assert place.doubled(box) == []
+    place.whole(before, box=box)

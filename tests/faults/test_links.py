@@ -16,22 +16,18 @@ def test_links_that_are_cut_and_reset_at_random_lose_and_double_nothing(
 ) -> None:
     field, box = place.far, place.far_box
     field.set(events_a_s=4.0)
-    since = place.last_transition()
+    before = place.before()
     for _ in range(form.rounds * 2):
         time.sleep(dice.uniform(0.1, 1.5))
         dice.choice([place.proxy.cut, place.proxy.reset])()
-    place.all_online(field, box)
-    balance = place.settle(field)
-    assert balance.acked > form.rounds * 10
-    assert place.called_offline(since) == []
-    place.press(box)
+    assert place.whole(before, field=field, box=box).acked > form.rounds * 10
 
 
 def test_batches_that_arrive_twice_and_in_another_order_are_stored_once(place: Any) -> None:
-    field = place.far
+    field, before = place.far, place.before()
     field.set(events_a_s=10.0, echo=0.7, shuffle=True)
     time.sleep(3)
-    balance = place.settle(field)
+    balance = place.whole(before, field=field)
     field.set(echo=0.0, shuffle=False)
     assert balance.stored == balance.made
 
@@ -39,7 +35,7 @@ def test_batches_that_arrive_twice_and_in_another_order_are_stored_once(place: A
 def test_a_slow_link_delays_and_loses_nothing(place: Any) -> None:
     field, box = place.far, place.far_box
     field.set(events_a_s=1.0)
-    since = place.last_transition()
+    before = place.before()
     place.proxy.weather.delay_s, place.proxy.weather.jitter_s, place.proxy.weather.bytes_a_s = (
         0.15,
         0.2,
@@ -50,15 +46,14 @@ def test_a_slow_link_delays_and_loses_nothing(place: Any) -> None:
         time.sleep(2)
     finally:
         place.proxy.weather.delay_s, place.proxy.weather.jitter_s, place.proxy.weather.bytes_a_s = 0, 0, None
-    place.settle(field)
-    assert place.called_offline(since) == []
+    place.whole(before, field=field, box=box)
 
 
 def test_a_pulled_cable_makes_a_box_suspect_and_its_press_arrives_when_it_is_back(place: Any) -> None:
     field, box = place.far, place.far_box
     place.all_online(field, box)
     field.set(events_a_s=2.0)
-    pressed = place.stored(box, "callbox.press") + 1
+    before, pressed = place.before(), place.stored(box, "callbox.press") + 1
     place.proxy.weather.dead = True
     try:
         place.eventually(lambda: place.presences()[box.device] == "suspect", "the box to be missed")
@@ -69,21 +64,21 @@ def test_a_pulled_cable_makes_a_box_suspect_and_its_press_arrives_when_it_is_bac
         lambda: place.stored(box, "callbox.press") == pressed,
         "the press to arrive",
     )
-    place.all_online(field, box)
-    place.settle(field)
+    place.whole(before, field=field, box=box)
 
 
 def test_a_press_leaves_a_connection_that_nobody_answers(place: Any) -> None:
     """A router forgot the connection: nothing comes back, no error either. The box takes a new one."""
     box = place.far_box
     place.all_online(place.nobody, box)
-    before = place.stored(box, "callbox.press")
+    before, pressed = place.before(), place.stored(box, "callbox.press") + 1
     place.proxy.forget()
     started = time.monotonic()
     place.ask_press(box)
     place.eventually(
-        lambda: place.stored(box, "callbox.press") == before + 1,
+        lambda: place.stored(box, "callbox.press") == pressed,
         "the press to arrive",
     )
     took_s = time.monotonic() - started
     assert took_s < 40, f"the press took {took_s:.0f} s"
+    place.whole(before, box=box)

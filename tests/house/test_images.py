@@ -28,16 +28,9 @@ def instructions(dockerfile: Path) -> list[tuple[str, str]]:
     return [(line.split()[0], line.partition(" ")[2].strip()) for line in lines]
 
 
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("images")
-
-
 def build(root: Path, clean: Path, program: str) -> Path:
-    """Run the Dockerfile's own install step on copies of what it copies; the new environment."""
+    """Run the Dockerfile's own install step in the empty folder ``clean`` on copies of what it copies; the new environment."""
     target = clean / program / "opt"
-    if target.exists():
-        return target
     source = clean / program / "src"
     steps = instructions(root / f"Dockerfile.{program}")
     for what, arguments in steps[: steps.index(("FROM", steps[0][1].partition(" AS ")[0]))]:
@@ -76,19 +69,8 @@ def python(target: Path, code: str) -> str:
 MODULES = "import importlib.util as u; print(*[m for m in {modules!r} if u.find_spec(m)])"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize(
-    ("program", "has", "has_not"),
-    [
-        pytest.param("agent", ["prahari_agent", "paho", "cv2", "av"], ["prahari_hub", "fastapi", "sqlalchemy", "nats"], id="agent"),
-        pytest.param("hub", ["prahari_hub", "fastapi", "nats", "numpy"], ["prahari_agent", "cv2", "av", "paho"], id="hub"),
-    ],
-)  # fmt: skip
-def test_a_programs_image_holds_that_program_alone(
-    root: Path, clean: Path, program: str, has: list[str], has_not: list[str]
-):
-    target = build(root, clean, program)
+def holds(target: Path, program: str, has: list[str], has_not: list[str], built: str) -> None:
+    """The environment has ``has`` of both lists of modules; its program runs and comes from it, with its ``built`` files."""
     assert python(target, MODULES.format(modules=[*has, *has_not])).split() == has
     said = subprocess.run(
         [target / f"bin/prahari-{program}", "--help"], capture_output=True, text=True, check=False
@@ -97,8 +79,15 @@ def test_a_programs_image_holds_that_program_alone(
     assert "Usage" in said.stdout
     package = Path(python(target, f"import prahari_{program} as p; print(p.__path__[0])"))
     assert target in package.parents
-    built = {"agent": "display/fonts/*.ttf", "hub": "web/static/dist/**/*.js"}[program]
     assert list(package.glob(built)), f"the wheel lacks {built}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_the_agents_image_holds_the_agent_alone(root: Path, tmp_path: Path):
+    target = build(root, tmp_path, "agent")
+    has = ["prahari_agent", "paho", "cv2", "av"]
+    holds(target, "agent", has, ["prahari_hub", "fastapi", "sqlalchemy", "nats"], "display/fonts/*.ttf")
 
 
 @IMAGES
@@ -269,7 +258,11 @@ def test_a_hub_serves_on_postgresql(root: Path, tmp_path: Path, port_offset: int
 @pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.timeout(400)
-def test_the_hubs_image_holds_all_that_it_serves(root: Path, clean: Path, tmp_path: Path, port_offset: int):
-    target = build(root, clean, "hub")
+def test_the_hubs_image_holds_the_hub_alone_and_all_that_it_serves(
+    root: Path, tmp_path: Path, port_offset: int
+):
+    target = build(root, tmp_path, "hub")
+    has = ["prahari_hub", "fastapi", "nats", "numpy"]
+    holds(target, "hub", has, ["prahari_agent", "cv2", "av", "paho"], "web/static/dist/**/*.js")
     served, log = serves(root, tmp_path / "home", port_offset, programs=target / "bin")
     assert served, log

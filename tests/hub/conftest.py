@@ -51,10 +51,8 @@ def new_database(request: pytest.FixtureRequest, which_store: str) -> Database:
 
     @contextmanager
     def postgresql(folder: Path) -> Iterator[str]:
-        server = request.getfixturevalue("postgres")
-        url = server.copy("newest", build)
-        yield url
-        server.drop(url)
+        with request.getfixturevalue("postgres").lend("newest", build) as url:
+            yield url
 
     return sqlite if which_store == "sqlite" else postgresql
 

@@ -19,7 +19,7 @@ from prahari_provisioning.demo.processes import Program, installed
 from prahari_wire.twin import Desired, PeripheralConfig
 
 T = TypeVar("T")
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 HEARTBEAT_S = 2
 MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
 

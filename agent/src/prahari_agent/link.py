@@ -37,7 +37,9 @@ CONNECT_TIMEOUT_S = 15
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 60.0
 """Full jitter: the n-th wait is uniform in [0, min(longest, first · 2ⁿ)], so a city that lost its hub does not come back at once.
 The hub of a large fleet names a window that is longer than the first waits. A box that holds a press does not wait for it."""
-LONGEST_URGENT_S = 5.0
+SHORT_DELAY_S, WINDOWS = 5.0, 2.0
+"""A hub says over how long its fleet should come back: no wait is longer than twice that, or than the short one, whichever is more."""
+LONGEST_URGENT_S = 2.0
 URGENT = "urgent"
 """The MQTT user name with which a box that holds a press connects: the hub keeps some places for such."""
 BIRTH_REPEAT_S = 3.0
@@ -94,9 +96,14 @@ class Link:
         clock: Clock,
         pulses: Pulses,
         urgent: Callable[[], bool] = lambda: False,
+        window_s: float | None = None,
+        on_window: Callable[[float], None] = lambda _window_s: None,
         rng: random.Random | None = None,
     ) -> None:
-        """``on_down`` and ``on_ack`` are called from the network thread and must return at once. ``urgent``: a press is held."""
+        """``on_down`` and ``on_ack`` are called from the network thread and must return at once. ``urgent``: a press is held.
+
+        ``window_s`` is the last window that a hub named, None if none ever did; ``on_window`` is told when it changes.
+        """
         self._device, self._broker, self._credentials = device, broker, credentials
         self._next_session, self._birth = next_session, birth
         self._on_ack, self._on_down, self._on_welcome = on_ack, on_down, on_welcome
@@ -105,7 +112,7 @@ class Link:
         self._connection: _Connection | None = None
         self._attempt = 0
         self._hold_until_ms = 0
-        self._window_s, self._hurried = 0.0, False
+        self._window_s, self._on_window, self._hurried = window_s, on_window, False
         self._woken, self._stopping = threading.Event(), threading.Event()
         self._gone_reason = GoneReason.SHUTDOWN
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
@@ -198,8 +205,10 @@ class Link:
 
     def _longest_wait_s(self) -> float:
         """The next wait is uniform in [0, this]."""
-        back_off_s: float = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(self._attempt, 10))
-        return min(back_off_s, LONGEST_URGENT_S) if self._urgent() else max(back_off_s, self._window_s)
+        window_s = LONGEST_DELAY_S if self._window_s is None else self._window_s
+        longest_s = min(LONGEST_DELAY_S, max(SHORT_DELAY_S, WINDOWS * window_s))
+        back_off_s: float = min(longest_s, FIRST_DELAY_S * 2 ** min(self._attempt, 10))
+        return min(back_off_s, LONGEST_URGENT_S) if self._urgent() else max(back_off_s, self._window_s or 0.0)
 
     def _failed(self, trouble: str) -> None:
         if trouble != self.trouble:
@@ -323,8 +332,9 @@ class Link:
             connection.announced = ack.birth == next(reversed(connection.births)) or first
             self.rtt_ms = float(now_ms - sent_ms)
             self._clock.hub_said(ack.at, sent_mono_ms=sent_ms, received_mono_ms=now_ms)
-        if sent_ms is not None:
-            self._window_s = ack.reconnect_window_s or 0.0
+            named_s, self._window_s = self._window_s, ack.reconnect_window_s or 0.0
+            if named_s != self._window_s:
+                self._on_window(self._window_s)
         if first:
             connection.welcomed = True
             self._credentials.connected(connection.pair)

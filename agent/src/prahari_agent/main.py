@@ -145,7 +145,8 @@ def serve(box: Box, sessions: Sessions, stop: _Stop, pulses: Pulses, systemd: Sy
                 Down.OVERRIDE: lambda payload: overriding.put(lambda: _override(payload, verify, roster, outbox)),
             },
             on_welcome=lambda: _welcomed(delivery, monitor, spool, footage, keeper),
-            clock=box.clock, pulses=pulses, urgent=outbox.urgent,
+            clock=box.clock, pulses=pulses, urgent=outbox.urgent, window_s=_last_window_s(box.state),
+            on_window=lambda window_s: box.state.put(reconnect_window_s=window_s),
         )  # fmt: skip
         delivery = Delivery(outbox, link, pulses, now_s=time.monotonic, on_progress=spool.nudge)
         keeper = Keeper(box.identity, hub, box.clock, box.record, on_new_pair=link.reconnect)
@@ -271,6 +272,12 @@ def _verifier(box: Box, hub: Hub) -> Callable[[SignedMessage], None]:
             box.identity.verify(box.record.device, message)
 
     return verify
+
+
+def _last_window_s(state: State) -> float | None:
+    """Over how long a hub asked this box to come back, as the last one said; None where none did."""
+    kept = state.get("reconnect_window_s")
+    return float(kept) if isinstance(kept, int | float) else None
 
 
 def _override(

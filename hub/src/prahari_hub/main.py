@@ -205,7 +205,8 @@ async def start_ingest(hub: Hub, stack: AsyncExitStack) -> None:
         birth_hooks=(*BIRTH_HOOKS, BirthHook(lamp.pressed, lamp.on_birth)),
         partitions=(),
     )
-    ingest.window_s = lambda: reconnect_window_s(ingest.fleet_size, settings.admission_rate)
+    ingest.lane.window_s = lambda: reconnect_window_s(ingest.fleet_size, settings.admission_rate)
+    ingest.shut_out = hub.broker.shut_out
     watching.watch_ingest(ingest)
     hub.sights.append(ingest.on_sight)
     hub.listeners.append(ingest.on_changes)

@@ -45,7 +45,7 @@ NOTIFICATIONS = Counter(
 )
 ADMISSIONS = Counter(
     "prahari_admissions",
-    "Answers to devices that connect: granted, refused, later (the hub is busy)",
+    "Answers to devices that connect: granted, refused, later (the hub is busy), shut (the device floods it)",
     ["outcome"],
     registry=REGISTRY,
 )

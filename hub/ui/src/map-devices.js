@@ -6,6 +6,7 @@ const ORDER = ["offline", "fail", "warn", "suspect", "unknown", "maintenance", "
 const BAD = new Set(["offline", "fail"]);
 const WARN = new Set(["warn", "suspect"]);
 const EVERY_MS = 1000;
+const AGAIN_MS = 5000;
 const NOTHING = { type: "FeatureCollection", features: [] };
 
 export class Devices {
@@ -25,7 +26,8 @@ export class Devices {
     this.asked?.abort();
     const asked = (this.asked = new AbortController());
     const found = await view(this.map, this.abnormal, asked.signal);
-    if (!found || asked.signal.aborted) return;
+    if (asked.signal.aborted) return;
+    if (!found) return this.later(asked);
     const { seen, bad, groups, devices, worst, bounds } = found;
     this.extent = bounds && [[degrees(bounds[0]), degrees(bounds[1])], [degrees(bounds[2]), degrees(bounds[3])]];
     const singles = rows(devices);
@@ -34,6 +36,11 @@ export class Devices {
     this.map?.getSource("devices")?.setData({ type: "FeatureCollection", features: [...clusters(groups), ...singles.map(feature)] });
     if (!this.box.contains(document.activeElement)) this.box.replaceChildren(...first.map((row) => this.item(row)));
     this.count.textContent = t("{n} devices in view, {bad} faulty or offline", { n: seen, bad });
+  }
+
+  /** Where the hub did not answer, ask again, unless something newer was asked meanwhile. */
+  later(asked) {
+    setTimeout(() => asked === this.asked && this.load(), AGAIN_MS);
   }
 
   /** Ask again soon after a change, however many there are. */

@@ -29,7 +29,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def eventually(condition: Callable[[], object], within_s: float = 5.0) -> bool:
+def eventually(condition: Callable[[], object], within_s: float = 60.0) -> bool:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if condition():
@@ -101,7 +101,7 @@ class Device:
     def subscribe(self, topic: str) -> list[str]:
         self.subscribed.clear()
         self.client.subscribe(topic)
-        assert self.subscribed.wait(5)
+        assert self.subscribed.wait(60)
         return self.granted
 
     def publish(self, topic: str, payload: bytes, qos: int = 0) -> None:
@@ -164,7 +164,7 @@ class Fleet:
 
     def online(self, name: str, credentials: Credentials, **extra: object) -> Device:
         device = self.device(name, credentials, **extra)
-        assert device.connected.wait(5), f"{name} did not come in"
+        assert device.connected.wait(60), f"{name} did not come in"
         assert "Granted" in device.subscribe(down_filter(name))[0]
         return device
 

@@ -21,7 +21,7 @@ from prahari_hub.errors import SetupError, Unavailable
 from prahari_wire.topics import Up, inbound_subject, mapped_subject, partition
 
 
-async def settled(condition, within_s: float = 10.0) -> bool:
+async def settled(condition, within_s: float = 60.0) -> bool:
     for _ in range(int(within_s / 0.02)):
         if condition():
             return True
@@ -68,6 +68,49 @@ async def test_a_killed_server_is_started_again_and_the_hub_knows_that_it_was_bl
     assert site.broker.server.restarts == 1
     device = await asyncio.to_thread(site.fleet.online, "pune-cam-01", site.issue("pune-cam-01"))
     assert device.connected.is_set()
+
+
+async def test_a_device_that_knocks_before_the_hub_answers_is_asked_to_come_again_and_not_refused(
+    plan, issue, fleet
+) -> None:
+    """The broker would keep it until AUTH_TIMEOUT_S and then say that it is not authorized."""
+    broker = Broker(plan, open_keys(plan.folder / "keys.json"), Everybody())
+    await broker.open()
+    try:
+        early = await asyncio.to_thread(fleet.device, "pune-cam-01", issue("pune-cam-01"))
+        assert await settled(lambda: early.client.socket() is not None)
+        await asyncio.sleep(0.5)
+        assert not early.lost.is_set()
+        await broker.answer()
+        assert await asyncio.to_thread(early.lost.wait, 60)
+        assert not early.refused_by_code and not early.connected.is_set()
+        assert not broker.callout.refusals
+        again = await asyncio.to_thread(fleet.device, "pune-cam-01", issue("pune-cam-01"))
+        assert await asyncio.to_thread(again.connected.wait, 60)
+    finally:
+        await broker.stop()
+
+
+async def test_whoever_knocks_while_the_broker_starts_again_comes_in(site) -> None:
+    devices = {f"pune-cam-{number:02d}": site.issue(f"pune-cam-{number:02d}") for number in range(8)}
+    os.kill(site.broker.server.pid, signal.SIGKILL)
+    inside = {}
+    async with asyncio.timeout(60):
+        while len(inside) < len(devices):
+            for name in devices.keys() - inside.keys():
+                device = await asyncio.to_thread(site.fleet.device, name, devices[name])
+                if await settled(lambda device=device: device.connected.is_set() or device.refused.is_set()):
+                    assert not device.refused_by_code, f"{name} was told that it is not authorized"
+                    if device.connected.is_set():
+                        inside[name] = device
+
+
+class Everybody:
+    def refusal(self, _peer: object) -> None:
+        return None
+
+    def connected(self, _peer: object) -> None:
+        return None
 
 
 async def test_a_taken_port_is_named_with_the_way_out(plan, authority) -> None:

@@ -11,7 +11,7 @@ from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.fleet import intake, registry
 from prahari_hub.fleet.tables import commands, devices
 from prahari_hub.http.actor import Actor, Role, system
-from prahari_hub.incidents import actions, clones, lamp, queries
+from prahari_hub.incidents import actions, lamp, queries, quiet
 from prahari_hub.incidents.queries import Filter, Incident
 from prahari_hub.incidents.rootcause import Bars, Flapping
 from prahari_hub.scheduler.silence import Silence
@@ -265,10 +265,23 @@ def test_a_clone_alarm_that_nobody_reports_any_more_clears_after_a_restart(
     clock.pass_(minutes=90)
     field.transition("clone", "clone", "clone")
     clock.pass_(minutes=90)
-    store.write_sync(clones.end_quiet)
+    store.write_sync(quiet.end_clones)
     assert only(store).active and only(store).count == 2
     clock.pass_(minutes=31)
-    store.write_sync(clones.end_quiet)
+    store.write_sync(quiet.end_clones)
+    assert not only(store).active
+
+
+def test_a_flood_is_one_incident_however_often_its_device_is_shut_out_and_ends_when_it_is_over(
+    store: Store, field, clock
+) -> None:
+    field.transition("device.flood", "quiet", "alarm")
+    clock.pass_(minutes=16)
+    field.transition("device.flood", "quiet", "alarm")
+    store.write_sync(quiet.end_floods)
+    assert only(store).active and only(store).count == 2
+    clock.pass_(minutes=21)
+    store.write_sync(quiet.end_floods)
     assert not only(store).active
 
 

@@ -160,7 +160,7 @@ async def test_a_handler_that_fails_once_is_tried_again_alone(hub: Any, box: Any
         finally:
             hub.fail.clear()
 
-    hub.ingest._handlers = {**hub.ingest._handlers, "callbox.press": (once,)}
+    hub.ingest.lane._handlers = {**hub.ingest.lane._handlers, "callbox.press": (once,)}
     (ack,) = await hub.say(box, Up.EVENT, box.batch(poison))
     assert (ack.upto, ack.refused) == (0, [])
     assert len(hub.facts) == 1

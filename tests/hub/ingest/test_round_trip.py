@@ -24,7 +24,7 @@ from prahari_hub.ingest.role import Ingest
 from prahari_wire.ack import Ack
 from prahari_wire.topics import Down, Up, down_subject, gone_subject, mapped_subject
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class Everyone:

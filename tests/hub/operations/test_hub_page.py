@@ -45,6 +45,18 @@ def bearer(city, role: Role) -> dict[str, str]:
     return {"authorization": f"Bearer {text}"}
 
 
+async def test_without_any_ingest_worker_the_hub_says_so_and_blames_no_clock(
+    city, console: httpx.AsyncClient
+) -> None:
+    console.app.state.probes["ingest"] = lambda: "nobody hears the devices"  # type: ignore[attr-defined]
+    answer = await console.get("/api/v1/hub", headers=bearer(city, Role.OPERATOR))
+    found = {each["subject"]: each for each in answer.json()["findings"]}
+    assert found["processes"]["level"] == "fail" and "0 of 16" in str(found["processes"])
+    assert "ingest" not in found and "clock" not in str(found["broker"])
+    page = await console.get("/hub", headers=bearer(city, Role.OPERATOR) | {"accept-language": "hi"})
+    assert "बाक़ी के उपकरण सुने नहीं जा रहे" in page.text
+
+
 async def test_the_api_says_whether_the_hub_is_well(city, console: httpx.AsyncClient) -> None:
     take_everything(city)
     answer = await console.get("/api/v1/hub", headers=bearer(city, Role.OPERATOR))

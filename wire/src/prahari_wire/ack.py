@@ -22,7 +22,8 @@ class Ack(Message):
     """``birth`` answers a birth, ``batch`` an event batch. Every seq ≤ ``upto`` or within ``beyond`` (closed ranges) is committed.
 
     ``problem`` says that the whole batch could not be read; ``at`` is the hub's time; ``retry_after_s`` asks the device to hold back.
-    ``reconnect_window_s``, in the answer to a birth, asks it to spread its next connection over so long when this one is lost.
+    ``reconnect_window_s``, in the answer to a birth, asks it to spread its next connection over so long when this one is lost; left out
+    there it is 0: the fleet is small, and a device may come back at once and try every few seconds.
     """
 
     v: Literal[1] = 1

@@ -15,7 +15,9 @@ BLINK_S = 0.5
 
 
 class PinButton:
-    """A push button between its pin and ground. A level counts once it has stood for ``debounce_ms``."""
+    """A push button between its pin and ground. A level counts once it has stood for ``debounce_ms``, by the time of the edges:
+    a box that is busy notices a short press late, and tells it all the same.
+    """
 
     def __init__(
         self,
@@ -33,9 +35,11 @@ class PinButton:
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._last_edge_s = 0.0
+        self._last_ticks: Any = None
         self._device = _claimed(lambda: DigitalInputDevice(pin, pull_up=True, pin_factory=factory), pin)
         self._stands = bool(self._device.is_active)
-        self._device.when_activated = self._device.when_deactivated = self._edge
+        self._device.when_activated = lambda: self._edge(pressed=True)
+        self._device.when_deactivated = lambda: self._edge(pressed=False)
         if self._stands:
             self._told[True]()
 
@@ -48,14 +52,27 @@ class PinButton:
                 self._timer.cancel()
         self._device.close()
 
-    def _edge(self) -> None:
+    def _edge(self, *, pressed: bool) -> None:
         if self._debounce_s == 0:
             self._settle()
             return
         with self._lock:
+            stood = self._stood_until(self._device._last_changed)
+            counts = (
+                stood and self._stands is pressed
+            )  # the timer was late: what this edge ends has not been told yet
+            if counts:
+                self._stands = not pressed
             self._last_edge_s = time.monotonic()
             if self._timer is None:
                 self._wait(self._debounce_s)
+        if counts:
+            self._told[not pressed]()
+
+    def _stood_until(self, ticks: Any) -> bool:
+        """Whether the level before this edge stood long enough. Ticks are the kernel's where it tells them, of a clock of its own."""
+        before, self._last_ticks = self._last_ticks, ticks
+        return before is not None and self._device.pin_factory.ticks_diff(ticks, before) >= self._debounce_s
 
     def _wait(self, seconds: float) -> None:
         self._timer = threading.Timer(seconds, self._quiet)

@@ -8,6 +8,7 @@ one by one and unchanged.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 
 from nats.aio.client import Client
@@ -23,6 +24,7 @@ PINNED = "2.16.0"
 LONGEST_LINE = 64 * 1024
 log = logging.getLogger(__name__)
 
+_message = re.compile(rb"(H)?MSG +(\S+) +(\S+) +(?:\S+ +)??(?(1)([0-9]+) +|)([0-9]+) *\r\n").match
 Arrived = tuple[bytes, bytes]
 """Subject and payload."""
 Tap = Callable[[list[Arrived]], None]
@@ -51,6 +53,7 @@ class BatchParser(Parser):
     def __init__(self, nc: Client) -> None:
         super().__init__(nc)
         self.sinks: dict[bytes, Sink] = {}
+        self._filled: list[Sink] = []
 
     async def parse(self, data: bytes = b"") -> None:
         """Give each tap its messages, nats-py the rest; an incomplete item waits for the next read."""
@@ -58,25 +61,31 @@ class BatchParser(Parser):
             data = bytes(self.buf) + data
             self.buf.clear()
         at, end = 0, len(data)
-        sinks = self.sinks
+        sink_of = self.sinks.get
         while at < end:
-            line_end = data.find(b"\r\n", at)
-            if line_end < 0:
-                if end - at > LONGEST_LINE:
-                    raise ProtocolError("nats: a line without an end")
-                break
-            after = line_end + 2
-            if data.startswith((b"MSG ", b"HMSG "), at):
-                parts = data[at:line_end].split()
-                stop = after + _size(parts)
-                if stop + 2 > end:
+            message = _message(data, at)
+            if message is not None:
+                _, subject, sid, head, size = message.groups()
+                begin = message.end()
+                after = begin + int(size) + 2
+                if after > end:
                     break
-                if parts[2] in sinks:
-                    begin = after + int(parts[-2]) if parts[0] == b"HMSG" else after
-                    sinks[parts[2]].waiting.append((parts[1], data[begin:stop]))
-                    at = stop + 2
+                if (sink := sink_of(sid)) is not None:
+                    if head:
+                        begin += int(head)
+                    if not sink.waiting:
+                        self._filled.append(sink)
+                    sink.waiting.append((subject, data[begin : after - 2]))
+                    at = after
                     continue
-                after = stop + 2
+            else:
+                after = data.find(b"\r\n", at) + 2
+                if after < 2:
+                    if end - at > LONGEST_LINE:
+                        raise ProtocolError("nats: a line without an end")
+                    break
+                if data.startswith((b"MSG ", b"HMSG "), at):
+                    raise ProtocolError("nats: malformed MSG")
             self._deliver()
             await super().parse(data[at:after])
             at = after
@@ -85,18 +94,11 @@ class BatchParser(Parser):
             self.buf[:0] = data[at:]
 
     def _deliver(self) -> None:
-        for sink in set(self.sinks.values()):
-            if sink.waiting:
-                self.nc.stats["in_msgs"] += len(sink.waiting)
-                self.nc.stats["in_bytes"] += sum(len(payload) for _, payload in sink.waiting)
-                sink.deliver()
-
-
-def _size(parts: list[bytes]) -> int:
-    try:
-        return int(parts[-1])
-    except ValueError:
-        raise ProtocolError("nats: malformed MSG") from None
+        for sink in self._filled:
+            self.nc.stats["in_msgs"] += len(sink.waiting)
+            self.nc.stats["in_bytes"] += sum([len(payload) for _, payload in sink.waiting])
+            sink.deliver()
+        self._filled.clear()
 
 
 class BatchClient(Client):
@@ -105,6 +107,11 @@ class BatchClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self._ps: BatchParser = BatchParser(self)
+
+    @property
+    def server_id(self) -> str:
+        """Of the server that it is connected to, or was last."""
+        return str(self._server_info.get("server_id", ""))
 
     async def tap(self, subject: str, sink: Sink) -> Subscription:
         """Subscribe; from now on what comes goes to ``sink``. It survives reconnections."""

@@ -36,6 +36,7 @@ URGENT = "urgent"
 BENCH_PREFIX = "bench-multiplex-"
 """Names of load generators; they are ordinary devices unless the setting ``bench`` is on."""
 SAY_EVERY_S = 10.0
+ASKED_S = 0.1
 BLIND_LOOKS, BLIND_LOOK_S = 50, 0.02
 DEFAULT_RATE = 300.0
 log = logging.getLogger(__name__)
@@ -106,12 +107,15 @@ class Callout:
         self.cut: Callable[[Connection], Awaitable[None]] = never_cut
         self.sees: Callable[[], bool] = lambda: True
         """Whether this process hears devices: nobody is let in before, or a first word would be lost. The role sets it."""
+        self.shut: Callable[[str], bool] = lambda device: False
+        """Whether a device is kept out for a while because it floods the hub. The role sets it."""
         self._gate = gate or Gate(DEFAULT_RATE)
         self._bench = bench
         self._mono = mono
         self._signer = Signer(keys.issuer)
         self._admission = admission
         self._waiting: set[asyncio.Task[None]] = set()
+        self._asked: set[Connection] | None = None
         self._later = 0
         self._said_s = float("-inf")
 
@@ -119,6 +123,22 @@ class Callout:
         """Begin to answer; a queue group lets several hubs share the work."""
         await bus.client.subscribe(SUBJECT, queue="callout", cb=self._on_request)
         await bus.client.flush()
+
+    async def cut_unheard(self, waiting: Callable[[], Awaitable[set[Connection]]]) -> int:
+        """Cut whoever asked while nobody was there to answer, and would wait until the broker says no; how many.
+
+        ``waiting``: the connections that wait at the broker now. Of those, what has not been asked within ASKED_S never will be.
+        """
+        self._asked = set()
+        try:
+            found = await waiting()
+            await asyncio.sleep(ASKED_S)
+            unheard = found - self._asked
+        finally:
+            self._asked = None
+        for each in unheard:
+            await self.cut(each)
+        return len(unheard)
 
     def stop(self) -> None:
         """Forget those who wait; the broker gives them up by itself."""
@@ -131,10 +151,15 @@ class Callout:
             if claims.get("aud") != AUDIENCE:
                 raise ValueError("not an authorization request")
             request = claims["nats"]
+            if self._asked is not None:
+                self._asked.add(_connection(request))
             try:
                 peer = self._check(request)
             except Refuse as refused:
                 await message.respond(self._refusal(request, str(refused)).encode())
+                return
+            if self.shut(peer.device):
+                self._soon(self._stay_out(message, request))
                 return
             user = (request.get("connect_opts") or {}).get("user")
             wait_s = self._gate.wait_s(peer.device, self._mono(), urgent=user == URGENT)
@@ -186,6 +211,12 @@ class Callout:
             self._said_s, self._later = self._mono(), 0
         await self.cut(_connection(request))
         await message.respond(self._refusal(request, "the hub is busy", counted=False).encode())
+
+    async def _stay_out(self, message: Msg, request: dict[str, Any]) -> None:
+        """As who is to come later: an agent that was mended comes in when the time is over."""
+        metrics.ADMISSIONS.labels("shut").inc()
+        await self.cut(_connection(request))
+        await message.respond(self._refusal(request, "the device floods the hub", counted=False).encode())
 
     def answer(self, request: dict[str, Any], *, at: int) -> str:
         """The response JWT to one request, granting or refusing."""

@@ -32,7 +32,7 @@ async def unseen(_sees: bool) -> None:
 
 
 class Bus:
-    """One connection as one role. ``sees`` is whether it stands now; ``on_sight(False | True)`` is told each change.
+    """One connection as one role. ``sees`` is whether it stands now and was not set aside; ``on_sight(False | True)`` is told each change.
 
     ``url`` may name several nodes of a cluster with commas between: when one is lost, the next is tried.
 
@@ -58,6 +58,7 @@ class Bus:
         self._echo = echo
         self._client: BatchClient | None = None
         self._closing = False
+        self._aside = False
         self._denied = asyncio.Event()
         self._said = "no answer"
 
@@ -73,8 +74,22 @@ class Bus:
         return self._client
 
     @property
-    def sees(self) -> bool:
+    def connected(self) -> bool:
         return self._client is not None and self._client.is_connected
+
+    @property
+    def sees(self) -> bool:
+        return self.connected and not self._aside
+
+    @property
+    def nodes(self) -> list[str]:
+        """The addresses that it was given."""
+        return _nodes(self.url)
+
+    @property
+    def node(self) -> str:
+        """The id of the server that it is connected to."""
+        return self._open.server_id
 
     async def open(self, *, within_s: float = CONNECT_S) -> None:
         """SetupError if NATS does not answer within this time."""
@@ -114,6 +129,17 @@ class Bus:
         )
         return client
 
+    async def set_aside(self, aside: bool) -> None:
+        """The connection stands and shows too little of the world, or enough again."""
+        if aside != self._aside:
+            self._aside = aside
+            if self.connected:
+                await self.on_sight(not aside)
+
+    async def move(self) -> None:
+        """Leave this node for another."""
+        await self._open.force_reconnect()
+
     async def close(self) -> None:
         self._closing = True
         if self._client and not self._client.is_closed:
@@ -121,7 +147,7 @@ class Bus:
 
     async def publish(self, subject: str, payload: bytes) -> None:
         """Unavailable while the connection is lost: nothing waits in a buffer to be sent too late."""
-        if not self.sees:
+        if not self.connected:
             raise Unavailable("the broker is not reachable now; try again in a moment")
         try:
             await self.client.publish(subject, payload)
@@ -129,7 +155,7 @@ class Bus:
             raise Unavailable(f"the broker did not take the message: {error}") from error
 
     async def request(self, subject: str, payload: bytes, *, timeout_s: float = 2.0) -> bytes:
-        if not self.sees:
+        if not self.connected:
             raise Unavailable("the broker is not reachable now; try again in a moment")
         try:
             return bytes((await self.client.request(subject, payload, timeout=timeout_s)).data)
@@ -165,11 +191,13 @@ class Bus:
     async def _lost(self) -> None:
         if not self._closing:
             log.warning("the hub's connection %s to the broker is lost", self.name)
-            await self.on_sight(False)
+            if not self._aside:
+                await self.on_sight(False)
 
     async def _regained(self) -> None:
         log.warning("the hub's connection %s to the broker stands again", self.name)
-        await self.on_sight(True)
+        if not self._aside:
+            await self.on_sight(True)
 
     async def _problem(self, error: Exception) -> None:
         self.problems[type(error).__name__] += 1

@@ -16,6 +16,7 @@ from prahari_hub.log import about
 
 ANSWERS_S = 0.3
 """How long servers of a cluster may take to list a device's connections."""
+MOST_UNANSWERED = 4096
 log = logging.getLogger(__name__)
 
 
@@ -45,6 +46,15 @@ class Kicker:
             await self._bus.request(f"$SYS.REQ.SERVER.{at.server}.KICK", request)
         except Unavailable as error:  # the server is gone, and the connection with it
             log.warning("kick of connection %d: %s", at.client, error)
+
+    async def unanswered(self) -> set[Connection]:
+        """Devices that have said who they are and wait for the hub's word. Unavailable while the broker is away."""
+        request = {"auth": True, "limit": MOST_UNANSWERED}
+        said = await self._bus.request("$SYS.REQ.SERVER.PING.CONNZ", json.dumps(request).encode())
+        answer = json.loads(said)
+        listed = (answer.get("data") or {}).get("connections") or []
+        waiting = (each for each in listed if each.get("mqtt_client") and not each.get("account"))
+        return {Connection(answer["server"]["id"], int(each["cid"])) for each in waiting}
 
     async def _list(self, device: str) -> list[Connection]:
         """Every server's answer within ANSWERS_S."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,12 +14,15 @@ from prahari_hub.broker.downlink import Downlink
 from prahari_hub.broker.gate import Gate
 from prahari_hub.broker.keys import Keys, open_keys
 from prahari_hub.broker.kick import Kicker
+from prahari_hub.broker.lookout import Lookout
 from prahari_hub.broker.server import EmbeddedServer
+from prahari_hub.broker.shut import Shut
 from prahari_hub.broker.statistics import Node, nodes
-from prahari_hub.errors import SetupError
+from prahari_hub.errors import SetupError, Unavailable
 from prahari_hub.settings import Settings
 
 ON_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOOKS, LOOK_S = 100, 0.02
 log = logging.getLogger(__name__)
 
 
@@ -49,10 +53,16 @@ class Broker:
         self.downlink = Downlink(self.bus)
         self.between = Bus("relay", url, keys.hub, ca=external_ca, echo=False)
         self._system = Bus("system", url, keys.system, ca=external_ca)
-        self._auth = Bus("callout", url, keys.callout, ca=external_ca)
+        self._auth = Bus("callout", url, keys.callout, ca=external_ca, on_sight=self._on_callout)
         self._kicker = Kicker(self._system, self.callout.connections)
         self.callout.cut = self._kicker.cut
+        self._shut = Shut(self.bus, self._kicker)
+        self.callout.shut = self._shut.holds
         self.callout.sees = lambda: self.bus.sees
+        self._lookout = Lookout(self._system, (self.bus, self.between, self._auth))
+        self._looking: asyncio.Task[None] | None = None
+        self._answers = False
+        self._clearing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Open and answer at once. SetupError says in one sentence what stands in the way; nothing is left running then."""
@@ -66,6 +76,9 @@ class Broker:
                 await self.server.start()
             for bus in (self.bus, self.between, self._system):
                 await bus.open()
+            await self._shut.listen()
+            if self._lookout.needed:
+                self._looking = asyncio.create_task(self._lookout.run(), name="broker.lookout")
         except BaseException:
             await self.stop()
             raise
@@ -75,19 +88,47 @@ class Broker:
         try:
             await self._auth.open()
             await self.callout.serve(self._auth)
+            self._answers = True
+            await self._on_callout(True)
         except BaseException:
             await self.stop()
             raise
 
     async def nodes(self) -> list[Node]:
         """What each node of the broker says about itself; Unavailable while it is away."""
-        return await nodes(self._system, expected=len(self.bus.url.split(",")))
+        return await nodes(self._system, expected=len(self.bus.nodes))
 
     async def kick(self, device: str) -> int:
         """Cut the device's live connections; how many were found."""
         return await self._kicker.kick(device)
 
+    async def shut_out(self, device: str, for_s: float) -> None:
+        """Cut a device that floods the hub, and let it in again after so long."""
+        await self._shut.out(device, for_s)
+
+    async def _on_callout(self, sees: bool) -> None:
+        """Our own server lets devices knock before anybody answers; an outside one has other hubs, which do."""
+        if sees and self._answers and self.server:
+            self._clearing = asyncio.create_task(self._clear(), name="broker.clear")
+
+    async def _clear(self) -> None:
+        for _ in range(LOOKS):
+            if self._system.sees:
+                break
+            await asyncio.sleep(LOOK_S)
+        try:
+            count = await self.callout.cut_unheard(self._kicker.unanswered)
+        except Unavailable as error:
+            log.info("devices that came before the hub answered wait for the broker's refusal: %s", error)
+        else:
+            if count:
+                log.info("%d devices came before the hub answered and were asked to come again", count)
+
     async def stop(self) -> None:
+        self._answers = False
+        for task in (self._clearing, self._looking):
+            if task:
+                task.cancel()
         self.callout.stop()
         for bus in (self._auth, self._system, self.between, self.bus):
             await bus.close()

@@ -21,7 +21,8 @@ from prahari_hub.broker.keys import Keys
 from prahari_hub.errors import SetupError
 
 READY_S = 15.0
-STOP_S = 5.0
+STOP_S = 2.0
+"""It keeps nothing that matters, and waits for every answer of the hub that is still due."""
 LISTEN_S = 10.0
 DEAF_TIMES = 3
 """A server that says nothing to a new connection so often in turn, each for LISTEN_S, is ended and started again."""

@@ -22,6 +22,7 @@ class Node(NamedTuple):
     version: str
     connections: int
     slow: int
+    id: str = ""
 
 
 async def nodes(system: Bus, *, expected: int = 1) -> list[Node]:
@@ -54,6 +55,5 @@ async def _asked(system: Bus, expected: int) -> list[Node]:
 def _node(payload: bytes) -> Node:
     body = json.loads(payload)
     server, said = body["server"], body["statsz"]
-    return Node(
-        str(server["name"]), str(server["ver"]), int(said["connections"]), int(said.get("slow_consumers", 0))
-    )
+    slow = int(said.get("slow_consumers", 0))
+    return Node(str(server["name"]), str(server["ver"]), int(said["connections"]), slow, str(server["id"]))

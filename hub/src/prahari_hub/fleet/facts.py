@@ -35,7 +35,7 @@ class Transition:
     """A change that was written first and is told once, in the order of ``id``.
 
     ``kind`` is ``presence`` (before and after are online, suspect, offline, unknown), ``clone`` (single, clone), or an
-    alarm of identity: ``device.stranger``, ``claim.second_key`` (quiet, alarm).
+    alarm: ``device.stranger``, ``claim.second_key``, ``device.flood`` (quiet, alarm).
     """
 
     id: int

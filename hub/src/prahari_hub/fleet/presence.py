@@ -23,6 +23,7 @@ SUPERSEDED = 4
 STILL_OFFLINE = "still offline after the hub was blind"
 Mask = NDArray[np.bool_]
 Seconds = NDArray[np.floating[Any]]
+FLOODS = "device.flood"
 CLONE_QUIET_S = 3600.0
 """A clone alarm ends when no earlier boot id has spoken for so long."""
 CLONE_REPEAT_S = CLONE_QUIET_S / 2

@@ -49,6 +49,7 @@ HEADLINES = {
     ),
     "device.clone": N_("Two devices under one name"),
     "device.stranger": N_("A box that was taken out of service speaks again"),
+    "device.flood": N_("Floods the hub and is shut out for a while"),
     "claim.second_key": N_("Another box tried to use a claim that is taken"),
 }
 LABELS = {

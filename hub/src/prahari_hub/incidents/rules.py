@@ -15,6 +15,7 @@ from prahari_wire.system import AgentFault, JournalSetAside, Shed
 from prahari_wire.twin import Desired, PeripheralConfig
 
 from prahari_hub.fleet.facts import Fact, Transition
+from prahari_hub.fleet.presence import FLOODS
 from prahari_hub.fleet.windows import PLANNED_POWER
 
 RANK = {severity: rank for rank, severity in enumerate(Severity)}
@@ -22,7 +23,7 @@ RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 OFFLINE, CLONE, FLAPPING = "device.offline", "device.clone", "device.flapping"
 OUTAGE, FLEET_OUTAGE = "place.outage", "fleet.outage"
-STRANGER, SECOND_KEY = "device.stranger", "claim.second_key"
+STRANGER, SECOND_KEY, FLOOD = "device.stranger", "claim.second_key", FLOODS
 SELF_CLOSING = frozenset(
     {
         events.CAMERA_FAULT,
@@ -32,6 +33,7 @@ SELF_CLOSING = frozenset(
         events.AGENT_FAULT,
         OFFLINE,
         FLAPPING,
+        FLOOD,
         OUTAGE,
         FLEET_OUTAGE,
     }
@@ -258,6 +260,11 @@ def _second_key(transition: Transition, _desired: Desired | None) -> Verdict:
     return Raise(f"{transition.device}//second-key", SECOND_KEY, Severity.MAJOR, title, detail)
 
 
+def _flood(transition: Transition, _desired: Desired | None) -> Verdict:
+    title = "Floods the hub and is shut out for a while"
+    return Raise(flood_key(transition.device), FLOOD, Severity.MAJOR, title, {"note": transition.detail})
+
+
 def flapping(device: str, falls: int, desired: Desired | None) -> Raise:
     """A device that comes and goes: one incident with a count instead of one a fall."""
     return Raise(flapping_key(device), FLAPPING, silence(desired), flapping_title(falls), {"falls": falls})
@@ -275,6 +282,10 @@ def clone_key(device: str) -> str:
     return f"{device}//clone"
 
 
+def flood_key(device: str) -> str:
+    return f"{device}//flood"
+
+
 def flapping_key(device: str) -> str:
     return f"{device}//flapping"
 
@@ -286,4 +297,5 @@ TRANSITIONS: dict[tuple[str, str], Callable[[Transition, Desired | None], Verdic
     ("clone", "single"): _single,
     (STRANGER, "alarm"): _stranger,
     (SECOND_KEY, "alarm"): _second_key,
+    (FLOOD, "alarm"): _flood,
 }

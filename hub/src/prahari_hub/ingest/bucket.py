@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,14 @@ from prahari_hub.fleet.history import BUCKET, Rollup
 BUCKET_S = BUCKET.total_seconds()
 LARGEST_VALUE = 1e15
 """Beyond it a check's value is nonsense and would spoil the sums."""
+
+KINDS: tuple[tuple[Any, Any], ...] = (
+    (0, np.uint16),
+    (np.inf, np.float32),
+    (0, np.float32),
+    (-np.inf, np.float32),
+)
+"""Nothing, and the type, of count, least, total and most."""
 
 Rows = NDArray[np.intp]
 Values = NDArray[np.float64]
@@ -30,42 +39,34 @@ class Bucket:
         self.start_s = start_s
         self.empty = True
         self.next_cell = 0  # of those that are to be written, once it is closed
-        self.count = np.zeros((room, checks), np.uint16)
-        self.least = np.zeros((room, checks), np.float32)
-        self.total = np.zeros((room, checks), np.float32)
-        self.most = np.zeros((room, checks), np.float32)
+        self.count, self.least, self.total, self.most = (np.full((room, checks), *kind) for kind in KINDS)
 
     def fit(self, room: int, checks: int) -> None:
         """Make room for more rows or columns."""
         have = self.count.shape
         if have[0] >= room and have[1] >= checks:
             return
-        for name in ("count", "least", "total", "most"):
-            old = getattr(self, name)
-            new = np.zeros((max(room, have[0]), max(checks, have[1])), old.dtype)
-            new[: have[0], : have[1]] = old
+        for name, kind in zip(("count", "least", "total", "most"), KINDS, strict=True):
+            new = np.full((max(room, have[0]), max(checks, have[1])), *kind)
+            new[: have[0], : have[1]] = getattr(self, name)
             setattr(self, name, new)
 
     def fold(self, rows: Rows, columns: Rows, values: Values) -> None:
         """Add values[n, k] of different ``rows`` in these columns; NaN says nothing."""
         self.empty = False
-        at = rows[:, None], columns
-        said = np.abs(values) <= LARGEST_VALUE
-        known = self.count[at]
-        first = said & (known == 0)
-        old = said & (known != 0)
-        self.count[at] = known + said
-        for name, merge in (("least", np.fmin), ("most", np.fmax)):
-            kept = getattr(self, name)
-            there = kept[at]
-            there = np.where(first, values, np.where(old, merge(there, values), there))
-            kept[at] = there
-        self.total[at] += np.where(said, values, 0.0)
+        wide = np.full((len(rows), self.count.shape[1]), np.nan, np.float32)
+        wide[:, columns] = np.where(np.abs(values) <= LARGEST_VALUE, values, np.nan)
+        said = ~np.isnan(wide)
+        self.count[rows] += said
+        self.least[rows] = np.fmin(self.least[rows], wide)
+        self.most[rows] = np.fmax(self.most[rows], wide)
+        wide[~said] = 0
+        self.total[rows] += wide
 
-    def forget(self, row: int) -> None:
-        if row < len(self.count):
-            self.count[row] = 0
-            self.total[row] = 0
+    def forget(self, rows: int | Rows) -> None:
+        """What these devices measured."""
+        for kept, (nothing, _) in zip((self.count, self.least, self.total, self.most), KINDS, strict=True):
+            kept[rows] = nothing
 
     def rollup(
         self, cell: int, rows: Sequence[int], ids: Sequence[str], checks: Sequence[str]
@@ -91,6 +92,5 @@ class Bucket:
             mean,
             self.most[at],
         )
-        self.count[here] = 0
-        self.total[here] = 0
+        self.forget(here)
         return found

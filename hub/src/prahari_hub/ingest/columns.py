@@ -25,6 +25,7 @@ ROOM = 1024
 CHECKS = 64
 """Check names that have a column; the values of others are shown and do not enter history."""
 FIRST_CHECKS = 8
+SUBJECT = b"prahari.in.%d.%s.health"
 
 COLUMNS: dict[str, tuple[Any, Any]] = {
     "heard_s": (np.float64, np.nan),  # monotonic; -inf: before this process, nan: never
@@ -43,12 +44,14 @@ COLUMNS: dict[str, tuple[Any, Any]] = {
     "rank": (np.uint8, 1),
     "dead": (np.uint8, 0),
     "taken": (np.uint8, 0),  # within one fold
+    "boot": ("S36", b""),  # of the session; empty for none
+    "spelling": (np.uint16, 0),  # of its newest heartbeat: see spelling.py
     "used": (np.uint8, 0),
 }
 
 
 class Columns:
-    """``rows`` is {``partition.device``: row} in the bytes of the subject. ``checks`` is {name: column of ``values``}."""
+    """``rows`` is {subject of the device's heartbeats: row}. ``checks`` is {name: column of ``values``}."""
 
     heard_s: NDArray[np.float64]
     seen_at: NDArray[np.float64]
@@ -66,12 +69,13 @@ class Columns:
     rank: NDArray[np.uint8]
     dead: NDArray[np.uint8]
     taken: NDArray[np.uint8]
+    boot: NDArray[np.bytes_]
+    spelling: NDArray[np.uint16]
     used: NDArray[np.uint8]
 
     def __init__(self) -> None:
         self.rows: dict[bytes, int] = {}
         self.ids: list[str] = []
-        self.boots: list[str | None] = []
         self.shapes: list[Shape | None] = []
         self.served: list[Served | None] = []
         self.extra: dict[int, dict[str, float]] = {}
@@ -109,13 +113,12 @@ class Columns:
         if first + more > self._room:
             self._grow(max(self._room * 3 // 2, first + more))
         self.ids += [""] * more
-        self.boots += [None] * more
         self.shapes += [None] * more
         self.served += [None] * more
         rows = again + list(range(first, first + more))
         for row, device, cell in zip(rows, devices, cells.tolist(), strict=True):
             self.ids[row] = device
-            self.rows[b"%d.%s" % (cell // CELLS_A_PARTITION, device.encode())] = row
+            self.rows[SUBJECT % (cell // CELLS_A_PARTITION, device.encode())] = row
             self.cells[cell].append(row)
         found = np.array(rows, np.intp)
         self.cell[found] = cells
@@ -133,7 +136,7 @@ class Columns:
         self.extra.pop(row, None)
         self.clocks.pop(row, None)
         self.ids[row] = ""
-        self.boots[row] = self.shapes[row] = self.served[row] = None
+        self.shapes[row] = self.served[row] = None
         for name, (_, nothing) in COLUMNS.items():
             getattr(self, name)[row] = nothing
         self.values[row] = np.nan
@@ -162,7 +165,7 @@ class Columns:
     def size(self) -> int:
         """Bytes of the columns and, estimated, of the texts that belong to one device alone."""
         numbers: int = sum(getattr(self, name).nbytes for name in COLUMNS) + self.values.nbytes
-        return numbers + len(self.rows) * 420 + 120 * len(self.extra)
+        return numbers + len(self.rows) * 350 + 120 * len(self.extra)
 
     def _grow(self, room: int) -> None:
         for name, (kind, nothing) in COLUMNS.items():
@@ -176,8 +179,8 @@ class Columns:
 
 
 def key_of(device: str) -> bytes:
-    """``partition.device``, as it stands in the subject of the device's messages."""
-    return b"%d.%s" % (cell_of(device) // CELLS_A_PARTITION, device.encode())
+    """The subject of the device's heartbeats."""
+    return SUBJECT % (cell_of(device) // CELLS_A_PARTITION, device.encode())
 
 
 ALL_PARTITIONS = frozenset(range(PARTITIONS))

@@ -23,7 +23,8 @@ from prahari_hub.fleet.intake import Health, Moved
 from prahari_hub.ingest.bucket import Bucket
 from prahari_hub.ingest.columns import PRESENCES
 from prahari_hub.ingest.heartbeat import STATES
-from prahari_hub.ingest.memory import Memory, Told
+from prahari_hub.ingest.links import Told
+from prahari_hub.ingest.memory import Memory
 from prahari_hub.ingest.packing import cell_of_columns
 from prahari_hub.ingest.queue import Beats, Queue
 from prahari_hub.ingest.refused import Refusals

@@ -33,7 +33,7 @@ class Beats:
 
     def __init__(self, *, messages: int = MOST_BEATS, size: int = MOST_BEAT_BYTES) -> None:
         self._messages, self._size = messages, size
-        self._held: deque[tuple[float, list[Arrived]]] = deque()
+        self._held: deque[tuple[float, int, list[Arrived]]] = deque()
         self.count = 0
         self.bytes = 0
         self.dropped = 0
@@ -45,11 +45,11 @@ class Beats:
 
     def put(self, beats: list[Arrived], at_s: float) -> int:
         """Keep them all, or none when the lane is full; how many were dropped. What was dropped is counted."""
-        size = sum(len(payload) for _, payload in beats)
+        size = sum([len(payload) for _, payload in beats])
         if self.count + len(beats) > self._messages or self.bytes + size > self._size:
             self.dropped += len(beats)
             return len(beats)
-        self._held.append((at_s, beats))
+        self._held.append((at_s, size, beats))
         self.count += len(beats)
         self.bytes += size
         self._ready.set()
@@ -65,11 +65,13 @@ class Beats:
         """About BEATS_AT_ONCE of the oldest, and when the first of them came; nothing if nothing waits."""
         if not self._held:
             return 0.0, []
-        at_s, taken = self._held.popleft()
-        while self._held and len(taken) + len(self._held[0][1]) <= BEATS_AT_ONCE:
-            taken += self._held.popleft()[1]
+        at_s, size, taken = self._held.popleft()
+        while self._held and len(taken) + len(self._held[0][2]) <= BEATS_AT_ONCE:
+            _, more, beats = self._held.popleft()
+            taken += beats
+            size += more
         self.count -= len(taken)
-        self.bytes -= sum(len(payload) for _, payload in taken)
+        self.bytes -= size
         if not self._held:
             self._ready.clear()
         return at_s, taken

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from prahari_wire.base import Reason, Refused
 
 from prahari_hub import metrics
 from prahari_hub.fleet import journal
+from prahari_hub.ingest.floods import FLOOD
 from prahari_hub.ingest.read import Raw
 from prahari_hub.store import Unit
 
 MOST_KEPT = 200
 UNKNOWN_DEVICE = "unknown-device"
+Heed = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +29,12 @@ class Kept:
 
 
 class Refusals:
-    """Devices that are not registered, and subjects that are none of ours, count under the empty device id."""
+    """``heed(device)`` is told of each message that was kept.
 
-    def __init__(self) -> None:
+    Devices that are not registered, and subjects that are none of ours, count under the empty device id."""
+
+    def __init__(self, heed: Heed = lambda device: None) -> None:
+        self._heed = heed
         self.counts: Counter[tuple[str, str]] = Counter()
         self.kept: list[Kept] = []
 
@@ -36,12 +42,18 @@ class Refusals:
         self.counts[device, str(refused.reason)] += 1
         metrics.REFUSALS.labels(refused.reason).inc()
 
+    def count_flood(self, device: str) -> None:
+        """What was not looked at, because its device is shut out."""
+        self.counts[device, FLOOD] += 1
+        metrics.REFUSALS.labels(FLOOD).inc()
+
     def count_unknown(self) -> None:
         self.counts["", UNKNOWN_DEVICE] += 1
         metrics.REFUSALS.labels(UNKNOWN_DEVICE).inc()
 
     def keep(self, raw: Raw, refused: Refused) -> None:
         self.count(raw.at.device, refused)
+        self._heed(raw.at.device)
         if len(self.kept) < MOST_KEPT:
             channel = str(raw.at.channel)
             payload = raw.payload[: journal.KEPT_BYTES]

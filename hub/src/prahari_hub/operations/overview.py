@@ -119,7 +119,7 @@ def figures_are_ours() -> bool:
 def _held(notices: Mapping[str, str | None]) -> list[Finding]:
     found: list[Finding] = []
     for part, said in notices.items():
-        if said is None:
+        if said is None or part == "ingest":  # what nobody hears is said by _owners
             continue
         if part == "broker":
             found += fail(

@@ -16,7 +16,7 @@ from prahari_hub.evidence.parts import TRANSFERS, Parts
 from prahari_hub.evidence.progress import Pace, Seal, not_sealing
 from prahari_hub.fleet import commands, history, journal, quota, uploads
 from prahari_hub.fleet.availability import closing
-from prahari_hub.incidents import clones, holds
+from prahari_hub.incidents import holds, quiet
 from prahari_hub.incidents.rootcause import Flapping
 from prahari_hub.operations import parts, sizes
 from prahari_hub.scheduler import retention
@@ -52,7 +52,8 @@ def jobs(settings: Settings, seal: Seal = not_sealing) -> list[Job]:
         Job("transitions", 1.0, partial(tell_incidents, silence=silence), frozenset({"transitions"}), prepare=silence.prepare),
         Job("incidents.hold", 5.0, _once(holds.refresh), frozenset({"windows"})),
         Job("outages.settle", 5.0, _once(silence.settle)),
-        Job("clones.end", 60.0, _once(clones.end_quiet), ends=True),
+        Job("clones.end", 60.0, _once(quiet.end_clones), ends=True),
+        Job("floods.end", 60.0, _once(quiet.end_floods), ends=True),
         Job("windows.follow", 5.0, _once(silence.follow)),
         Job("commands.overdue", 2.0, _once(commands.conclude_overdue), ends=True),
         Job("overrides.expire", 0.5, _once(overrides.expire), ends=True),
