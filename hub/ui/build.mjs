@@ -24,7 +24,7 @@ const common = {
 
 // Each worker is one file of its own: a worker's URL is handed over at run time and no bundler rewrites it.
 const builds = [
-  { entryPoints: ["src/console.js", "src/map.js", "src/place.js", "src/charts.js"], format: "esm" },
+  { entryPoints: ["src/console.js", "src/map.js", "src/place.js", "src/rules.js", "src/charts.js"], format: "esm" },
   { entryPoints: ["src/live-worker.js"], format: "iife" },
   { entryPoints: { "map-worker": "node_modules/maplibre-gl/dist/maplibre-gl-worker.mjs" }, format: "esm" },
   { entryPoints: ["src/style.css", "src/map.css", "src/charts.css"] },

@@ -18,6 +18,7 @@ PAGES = {
     "incident": "/incidents/{incident}",
     "devices": "/devices",
     "device": "/devices/pune-cam-01",
+    "rules of a camera": "/devices/pune-cam-01/cameras/cam1/rules",
     "displays": "/displays",
     "display": "/displays/pune-vms-01:sign1",
     "planned work": "/windows",
