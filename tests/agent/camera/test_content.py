@@ -232,3 +232,12 @@ def test_the_picture_says_whether_it_is_night() -> None:
     play(street(length_s=5), day)
     play(street(length_s=5, light=((0, 0),)), night)
     assert (day.night, night.night) == (False, True)
+
+
+def test_a_stream_of_other_proportions_is_learned_anew() -> None:
+    content = make()
+    play(street(length_s=30), content)
+    for number in range(40):
+        luma = cv2.resize(picture(number), (240, 180))
+        time_s = 100.0 + number
+        assert not content.frame(START + timedelta(seconds=time_s), time_s, cast("Luma", luma), same=False)

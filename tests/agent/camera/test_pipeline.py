@@ -65,7 +65,8 @@ def test_six_passages_of_a_real_clip_give_six_person_tracks_and_nothing_between(
         assert track.regions == ["gate"]
         assert track.score >= 0.5
     assert [track.track for track in tracks(told, TrackPhase.STARTED)] == [track.track for track in ended]
-    assert pipeline.counters.inferences < len(shown) * 0.95
+    seconds = (shown[-1].at - shown[0].at).total_seconds()
+    assert pipeline.counters.inferences <= 1.4 * seconds
 
 
 @pytest.mark.needs("media")

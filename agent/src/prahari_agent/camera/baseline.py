@@ -67,9 +67,10 @@ class Baseline:
             self.night = False
 
     def compare(self, signals: Signals) -> Comparison:
-        """With the profile that is most alike."""
+        """With the profile that is most alike. A picture of other proportions than before is begun anew with."""
+        shape = signals.edges.shape
         usual = max(
-            (profile for profile in self._profiles.values() if profile.mature),
+            (one for one in self._profiles.values() if one.mature and one.edges.shape == shape),
             key=lambda one: likeness(one.edges, signals.edges),
             default=None,
         )
