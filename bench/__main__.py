@@ -54,6 +54,7 @@ PARTS = (
     Part("spine", 140, 300),
     Part("ingest", 40, 150),
     Part("camera", 60, 120),
+    Part("recording", 20, 90),
 )
 """In the order in which they run: what the others are compared with, then what matters most."""
 
