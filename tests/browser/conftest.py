@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 from prahari_hub.access import users
 from prahari_hub.access.tables import sessions
 from prahari_hub.fleet import commands, history, registry, twins, uploads
-from prahari_hub.fleet.blobs import open_blobs
+from prahari_hub.fleet.blobs import open_blobs, open_footage
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.tables import devices, peripherals
 from prahari_hub.http.actor import Role, system
@@ -65,13 +65,14 @@ class Console:
         self.store = Store.open(settings.store_url)
         migrate(self.store.engine)
         self.blobs = open_blobs(settings)
+        self.footage = open_footage(settings)
         self.missing: str | None = None
 
     def start(self) -> None:
         self.feed = Feed(tick_s=0.2)
         self.store.on_changes = self.feed.publish
         self.identity = open_identity(self.settings.home, self.store, city="Pune")
-        state = {"feed": self.feed, "blobs": self.blobs, "identity": self.identity}
+        state = {"feed": self.feed, "blobs": self.blobs, "footage": self.footage, "identity": self.identity}
         probes = {"broker": lambda: self.missing}
         app = console_app(Parts(self.settings, self.store, state=state, probes=probes))
         config = uvicorn.Config(

@@ -52,7 +52,7 @@ def footage(console: Any, tmp_path: Path, free_port: Callable[[], int]) -> Itera
     """The console with device HTTPS beside it, and a box whose camera has recorded."""
     console.identity.authority.server_certificate(["localhost"], now=console.store.clock())
     folder = console.settings.home / "transfers"
-    app = device_app(console.identity, device_api.router, blobs=console.blobs, parts=Parts(folder))
+    app = device_app(console.identity, device_api.router, footage=console.footage, parts=Parts(folder))
     port = free_port()
     server = uvicorn.Server(device_listener(app, console.identity.authority, host="127.0.0.1", port=port))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
@@ -74,7 +74,7 @@ class Footage:
 
     def __init__(self, console: Any, folder: Path, port: int, aside: ThreadPoolExecutor) -> None:
         self.console, self._aside = console, aside
-        self.city = City(Through(console), console.identity, folder, port, console.blobs)
+        self.city = City(Through(console), console.identity, folder, port, console.footage)
         self.box: Box | None = None
 
     def prepare(self) -> None:

@@ -301,11 +301,12 @@ def doors(
 ) -> tuple[Listener, Listener]:
     """What people and devices reach: the console with its API, and device HTTPS."""
     settings, identity = hub.settings, hub.identity
-    blob_store = blobs.open_blobs(settings)
+    blob_store, footage = blobs.open_blobs(settings), blobs.open_footage(settings)
     state = {
         "identity": identity,
         "feed": hub.feed,
         "blobs": blob_store,
+        "footage": footage,
         "register_device": registry.ensure_device,
     }
     notices = {"clock": lambda: hub.trust.held}
@@ -325,6 +326,7 @@ def doors(
         identity,
         device_api.router,
         evidence_device_api.router,
+        footage=footage,
         parts=TransferParts(settings.home / TRANSFERS),
         blobs=blob_store,
         settings=settings,

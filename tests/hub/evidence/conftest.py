@@ -302,7 +302,7 @@ async def city(database_url: str, tmp_path: Path, free_port: Callable[[], int]) 
     store = Store.open(database_url)
     identity = open_identity(home, store, city="Pune")
     identity.authority.server_certificate(["localhost", "127.0.0.1"], now=datetime.now(UTC))
-    files = blobs.Blobs(blobs.local(home / "blobs"))
+    files = blobs.Blobs(blobs.local(home / blobs.FOOTAGE))
     port = free_port()
     found = City(store, identity, tmp_path, port, files)
     store.clock = lambda: found.now
@@ -316,7 +316,7 @@ async def city(database_url: str, tmp_path: Path, free_port: Callable[[], int]) 
         identity,
         device_api.router,
         limit=RateLimit(burst=200, per_s=1),
-        blobs=files,
+        footage=files,
         parts=TransferParts(home / "transfers"),
     )
     server = uvicorn.Server(device_listener(app, identity.authority, host="127.0.0.1", port=port))
@@ -334,7 +334,7 @@ async def city(database_url: str, tmp_path: Path, free_port: Callable[[], int]) 
 async def console(city: City) -> AsyncIterator[Callable[[Role], Any]]:
     """await console(role) gives a browser's client and the CSRF token of its session; the account is named for its role."""
     settings = Settings(home=city.folder / "home")
-    state = {"blobs": city.blobs, "identity": city.identity, "feed": Feed()}
+    state = {"footage": city.blobs, "identity": city.identity, "feed": Feed()}
     app = console_app(Parts(settings, city.store, state=state))
     made: list[httpx.AsyncClient] = []
 

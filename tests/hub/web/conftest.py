@@ -36,6 +36,7 @@ class Console:
 
     url: str
     store: Store
+    home: Path
 
     def token(self, role: Role, *scopes: str) -> str:
         made = self.store.write_sync(
@@ -92,13 +93,14 @@ def serve(home: Path, store: Store) -> Iterator[Console]:
         "identity": open_identity(home, store, city="Pune"),
         "feed": Feed(),
         "blobs": blobs.open_blobs(settings),
+        "footage": blobs.open_footage(settings),
     }
     app = console_app(Parts(settings, store, state=state))
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="none", lifespan="off")
     )
     port, thread = started(server)
-    yield Console(f"http://127.0.0.1:{port}", store)
+    yield Console(f"http://127.0.0.1:{port}", store, home)
     server.should_exit = True
     thread.join(10)
     store.close()

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from functools import cache
 
+import av
 import hypothesis
 import pytest
 import schemathesis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, Phase
 from prahari_hub.evidence.sealing import Sealer
-from prahari_hub.evidence.tables import footage_requests
+from prahari_hub.evidence.tables import evidence_segments, footage_requests, transfers
 from prahari_hub.fleet import registry, twins
+from prahari_hub.fleet.blobs import FOOTAGE, write_durably
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.served import serve
 from prahari_hub.http.actor import Role, system
@@ -78,6 +83,7 @@ class City:
             "incident": self.console.incident,
             "override": self._override,
             "request_id": self._request,
+            "camera": lambda: "front",
             "link": self._link,
             "display": lambda: "pune-vms-01:sign1",
             "peripheral": lambda: "sign1",
@@ -119,26 +125,29 @@ class City:
         return self._post("overrides", display="pune-vms-01:sign1", **wanted)["id"]
 
     def _request(self) -> str:
-        """A sealed one, with nothing in it."""
-        ends = datetime.now(UTC) - timedelta(minutes=1)
+        """A sealed one, with one second of one camera in it."""
+        ends = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=1)
         begins = ends - timedelta(minutes=5)
-        wanted = {
-            "authority": "Police",
-            "case_number": "FIR 1",
-            "purpose": "theft",
-            "starts_at": begins.isoformat(),
-        }
+        wanted = {"authority": "Police", "case_number": "FIR 1", "purpose": "theft"}
+        times = {"starts_at": begins.isoformat(), "ends_at": ends.isoformat()}
         place = {"kind": "site", "site": "wada"}
-        made = self._post("evidence/requests", **wanted, ends_at=ends.isoformat(), place=place)["summary"][
-            "id"
-        ]
-        self.console.store.write_sync(lambda unit: self._seal(unit, made))
+        made: str = self._post("evidence/requests", **wanted, **times, place=place)["summary"]["id"]
+        self.console.store.write_sync(lambda unit: self._seal(unit, made, int(begins.timestamp() * 1000)))
         return made
 
-    @staticmethod
-    def _seal(unit: Unit, request: str) -> None:
+    def _seal(self, unit: Unit, request: str, start_ms: int) -> None:
         decided = {"decided_by": "the-admin", "decided_at": unit.now}
         unit.conn.execute(footage_requests.update().where(footage_requests.c.id == request).values(decided))
+        film = second_of_film()
+        sha256 = hashlib.sha256(film).hexdigest()
+        write_durably(self.console.home / FOOTAGE / sha256[:2] / sha256, film)
+        transfer, at = ulid(), {"starts_at": unit.now, "ends_at": unit.now, "changed_at": unit.now}
+        of = {"request_id": request, "device_id": "pune-cam-01", "camera": "front", "state": "received"}
+        sent = {"manifest_sha256": sha256, "manifest_size": len(film)}
+        unit.conn.execute(transfers.insert().values(id=transfer, **of, **sent, **at))
+        place = {"transfer": transfer, "day": f"{unit.now:%Y-%m-%d}", "position": 1, "stored_at": unit.now}
+        times = {"start_ms": start_ms, "end_ms": start_ms + 1000}
+        unit.conn.execute(evidence_segments.insert().values(sha256=sha256, size=len(film), **place, **times))
         key = Ed25519PrivateKey.generate()
         raw = key.public_key().public_bytes_raw()
         Sealer("Pune", b"", Signer(key_id(raw), key, {key_id(raw): raw})).seal(unit, request)
@@ -156,6 +165,20 @@ class City:
         answer = self.client.post(f"/api/v1/{path}", json=body)
         assert answer.is_success, answer.text
         return answer.json().get("claim", answer.json())
+
+
+@cache
+def second_of_film() -> bytes:
+    target = io.BytesIO()
+    with av.open(target, "w", format="mp4", options={"movflags": "frag_keyframe+empty_moov"}) as out:
+        stream = out.add_stream("libx264", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(5):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, 5)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    return target.getvalue()
 
 
 def _fresh() -> str:

@@ -45,7 +45,8 @@ from prahari_hub.evidence.reasons import Outcome, Refusal, State
 from prahari_hub.evidence.release import PATH, Terms
 from prahari_hub.evidence.requests import Found, Wanted
 from prahari_hub.evidence.trust import trust_of
-from prahari_hub.fleet.api_models import DevicePath, Search, Slug, blobs_of
+from prahari_hub.fleet.api_models import DevicePath, Search, Slug
+from prahari_hub.fleet.blobs import Blobs
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.paging import Cursor, Limit
@@ -72,6 +73,11 @@ FILM: dict[int | str, dict[str, Any]] = {
 CAMERA = f"{DEVICE_ID[:-1]}:{PERIPHERAL_ID[1:]}"
 NO_CAMERAS: Sequence[str] = ()
 YEAR = timedelta(days=366)
+
+
+def footage_of(request: Request) -> Blobs:
+    found: Blobs = request.app.state.footage
+    return found
 
 
 def place_of(
@@ -229,7 +235,7 @@ async def as_film(request: Request, actor: Actor, request_id: str, camera: Camer
     found, start_ms, end_ms = await store.read(lambda conn: cutting.pieces(conn, request_id, *camera))
     target = Path(tempfile.mkstemp(suffix=".mp4")[1])
     try:
-        sha256 = await cutting.film(found, start_ms, end_ms, target, blobs_of(request).get)
+        sha256 = await cutting.film(found, start_ms, end_ms, target, footage_of(request).get)
         await store.write(lambda unit: cutting.noted(unit, actor, request_id, camera, sha256))
     except HubError:
         await asyncio.to_thread(target.unlink)
@@ -244,7 +250,7 @@ async def as_film(request: Request, actor: Actor, request_id: str, camera: Camer
 
 
 def as_file(request: Request, item: Any) -> StreamingResponse:
-    content = sealing.package(item, blobs_of(request).get)
+    content = sealing.package(item, footage_of(request).get)
     named = {"Content-Disposition": f'attachment; filename="{item.id}.zip"'}
     return StreamingResponse(content, media_type="application/zip", headers=named)
 

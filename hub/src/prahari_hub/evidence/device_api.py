@@ -30,9 +30,9 @@ Offset = Annotated[int, Header(alias="Upload-Offset", ge=0, lt=2**53)]
 LARGEST_MANIFEST = 12 * 1024 * 1024
 
 
-def blobs_of(request: Request) -> Blobs:
-    blobs: Blobs = request.app.state.blobs
-    return blobs
+def footage_of(request: Request) -> Blobs:
+    found: Blobs = request.app.state.footage
+    return found
 
 
 def parts_of(request: Request) -> Parts:
@@ -56,7 +56,7 @@ async def put_manifest(request: Request, device: Device, transfer: Transfer) -> 
         raise
     content = receiving.manifest_bytes(manifest)
     sha256 = hashlib.sha256(content).hexdigest()
-    await blobs_of(request).put(sha256, _chunks(content))
+    await footage_of(request).put(sha256, _chunks(content))
     fresh = await store.write(lambda unit: receiving.accept(unit, device, manifest, sha256, len(content)))
     return Response(status_code=201 if fresh else 200)
 
@@ -112,7 +112,7 @@ async def put_segment(
     segment, brought_before = await store.read(work)
     if segment.stored_at is not None:
         return _at(200, segment.size)
-    if brought_before and await blobs_of(request).size(sha256) == segment.size:
+    if brought_before and await footage_of(request).size(sha256) == segment.size:
         await store.write(lambda unit: receiving.stored(unit, device, transfer, sha256))
         return _at(200, segment.size)
     async with parts_of(request).taken(transfer, sha256) as path:
@@ -129,7 +129,7 @@ async def put_segment(
             raise Invalid(
                 "the bytes are not those that the manifest names; send the segment anew", ("body", "sha256")
             )
-        await blobs_of(request).take(sha256, path)
+        await footage_of(request).take(sha256, path)
     await store.write(lambda unit: receiving.stored(unit, device, transfer, sha256))
     return _at(201, segment.size)
 

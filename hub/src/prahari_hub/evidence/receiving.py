@@ -225,10 +225,3 @@ def refused(unit: Unit, device: str, transfer: str, what: str) -> None:
 
 def _device(device: str) -> Actor:
     return Actor(f"device:{device}", Role.TECHNICIAN, "device")
-
-
-def named(conn: Connection, files: list[str]) -> set[str]:
-    """Those of ``files`` that evidence names: they stay."""
-    segments = sa.select(evidence_segments.c.sha256).where(evidence_segments.c.sha256.in_(files))
-    manifests = sa.select(transfers.c.manifest_sha256).where(transfers.c.manifest_sha256.in_(files))
-    return set(conn.scalars(segments)) | {str(name) for name in conn.scalars(manifests)}

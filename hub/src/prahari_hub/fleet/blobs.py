@@ -22,6 +22,7 @@ MOST_BYTES = 16 * 1024 * 1024
 AT_ONCE = 8
 """Uploads that are held in memory; the next one waits."""
 UPLOAD_S = 300.0
+FOOTAGE = "footage"
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -109,10 +110,19 @@ class Blobs:
 
 def open_blobs(settings: Settings) -> Blobs:
     """The store of the settings; SetupError if its URL is not one."""
-    if settings.blobs_url is None:
-        return Blobs(local(settings.home / "blobs"))
+    return _open(settings, "blobs", settings.blobs_url)
+
+
+def open_footage(settings: Settings) -> Blobs:
+    """Beside it, what boxes sent for footage requests: who may see a picture by its hash sees none of that."""
+    return _open(settings, FOOTAGE, settings.blobs_url and f"{settings.blobs_url.rstrip('/')}/{FOOTAGE}")
+
+
+def _open(settings: Settings, folder: str, url: str | None) -> Blobs:
+    if url is None:
+        return Blobs(local(settings.home / folder))
     try:
-        return Blobs(from_url(settings.blobs_url))
+        return Blobs(from_url(url))
     except (BaseError, ValueError) as error:
         raise SetupError(f"the setting blobs_url is not usable: {error}") from error
 

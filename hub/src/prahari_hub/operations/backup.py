@@ -18,6 +18,8 @@ from pathlib import Path
 
 from prahari_hub.broker.files import private_folder, write_private
 from prahari_hub.errors import SetupError
+from prahari_hub.evidence.parts import TRANSFERS
+from prahari_hub.fleet.blobs import FOOTAGE
 from prahari_hub.fleet.uploads import is_sha256
 from prahari_hub.operations import sealed
 from prahari_hub.operations.manifest import (
@@ -40,7 +42,7 @@ from prahari_hub.settings import Settings
 from prahari_hub.store.copy import copy_sqlite, faults, revision, sqlite_file
 
 ACTION = "hub.backup"
-NOT_KEYS = frozenset({BLOBS, LAYERS, "spool"})
+NOT_KEYS = frozenset({BLOBS, FOOTAGE, LAYERS, TRANSFERS, "spool"})
 """Folders of the home that are no keys: their content is copied otherwise, or not at all."""
 BROKER_KEEPS = frozenset({"keys.json"})
 """All else in ``broker/`` is made anew at each start."""
@@ -187,6 +189,7 @@ def _named_by_hash(settings: Settings) -> Iterator[Path]:
     """Finished blobs and map layers of the home; uploads that are not yet whole have other names."""
     if settings.blobs_url is None:
         yield from _blobs_in(settings.home / BLOBS)
+        yield from _blobs_in(settings.home / FOOTAGE)
     if (layers := settings.home / LAYERS).is_dir():
         yield from sorted(file for file in layers.iterdir() if is_sha256(file.name))
 

@@ -7,13 +7,18 @@ from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
 
+from prahari_hub.fleet.blobs import FOOTAGE
 from prahari_hub.settings import Settings
 
 OLD_S = 86400.0
 """No upload lasts so long: a picture has five minutes, a map layer of half a gigabyte an hour on a slow line."""
 EVERY_S = 15.0
-"""A folder each time: all of them in an hour, and none holds the hub's writer up."""
-PLACES = (*(f"blobs/{number:02x}" for number in range(256)), "map-layers", "spool")
+"""A folder each time: all of them in two hours or so, and none holds the hub's writer up."""
+PLACES = (
+    *(f"{folder}/{number:02x}" for number in range(256) for folder in ("blobs", FOOTAGE)),
+    "map-layers",
+    "spool",
+)
 
 
 def abandoned(settings: Settings) -> Iterator[Path]:

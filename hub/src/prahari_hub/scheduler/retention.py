@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 
 from prahari_hub.access import links, sessions
 from prahari_hub.evidence import coverage as recorded
-from prahari_hub.evidence import receiving
 from prahari_hub.evidence.requests import OLDEST
 from prahari_hub.fleet import blobs, history, retention
 from prahari_hub.identity.service import sweep_nonces
@@ -73,10 +72,9 @@ def files(settings: Settings) -> Callable[[Unit], object]:
 
 
 def named(conn: Connection, files: Collection[str]) -> set[str]:
-    """Those that an open incident shows, a display last reported, or a footage request has received."""
+    """Those that an open incident shows, or a display last reported."""
     of_incidents = sa.select(incidents.c.snapshot).where(
         incidents.c.resolved_at.is_(None), incidents.c.snapshot.in_(files)
     )
     of_displays = sa.select(displays.c.frame_sha256).where(displays.c.frame_sha256.in_(files))
-    found = set(conn.execute(of_incidents).scalars()) | set(conn.execute(of_displays).scalars())
-    return found | receiving.named(conn, list(files))
+    return set(conn.execute(of_incidents).scalars()) | set(conn.execute(of_displays).scalars())
