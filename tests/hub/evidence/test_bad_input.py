@@ -18,6 +18,7 @@ from prahari_wire.recording import TransferManifest
 
 from .conftest import CHIEF, NOON, OPERATOR, Box, City
 
+pytestmark = pytest.mark.parametrize("which_store", ["sqlite"], indirect=True)
 START = NOON - timedelta(minutes=30)
 NOWHERE = Named(cameras=[CameraName(device="pune-cam-99", camera="front")])
 
