@@ -120,10 +120,13 @@ async def _page(
 def shape_of(rule: AnyRule) -> dict[str, Any]:
     """What is drawn of a rule, in thousandths of the picture."""
     points = getattr(rule, "region", None) or getattr(rule, "line", [])
-    drawn = {"id": rule.id, "name": rule.name, "closed": hasattr(rule, "region"), "points": _points(points)}
-    if isinstance(rule, WrongDirection):
-        drawn["arrow"] = _points(rule.allowed)
-    return drawn
+    return {
+        "id": rule.id,
+        "name": rule.name,
+        "closed": hasattr(rule, "region"),
+        "points": _points(points),
+        "arrow": _points(rule.allowed) if isinstance(rule, WrongDirection) else "",
+    }
 
 
 def _points(points: Sequence[tuple[float, float]]) -> str:
