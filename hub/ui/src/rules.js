@@ -60,8 +60,19 @@ function changed() {
   draw();
 }
 
-function draw() {
+// Something was changed in place: what has the focus, what Tab leads to, and a button that is just being pressed stay where they are.
+function told() {
+  text.value = JSON.stringify(rules, null, 1);
+  outlineAll();
+  list.children[chosen].textContent = called(rules[chosen]);
+}
+
+function outlineAll() {
   drawing.replaceChildren(...rules.flatMap((rule, number) => outlines(rule, number === chosen)));
+}
+
+function draw() {
+  outlineAll();
   list.replaceChildren(...rules.map(choice), button(t("Add a rule"), add));
   for (const old of stage.querySelectorAll(".handle")) old.remove();
   fields.replaceChildren();
@@ -70,6 +81,8 @@ function draw() {
   stage.append(...handles(rule));
   fields.append(...inputs(rule));
 }
+
+const called = (rule) => `${rule.name || rule.id} · ${typeName(rule.type) ?? rule.type}`;
 
 function outlines(rule, active) {
   const type = TYPES[rule.type];
@@ -87,7 +100,7 @@ function outline(kind, points, name) {
 }
 
 function choice(rule, number) {
-  const made = button(`${rule.name || rule.id} · ${typeName(rule.type) ?? rule.type}`, () => {
+  const made = button(called(rule), () => {
     chosen = number;
     draw();
     list.children[number].focus();
@@ -136,8 +149,7 @@ function handle(points, at, least, name) {
   const move = (x, y) => {
     points[at] = [x, y].map((value) => Math.round(1000 * Math.min(1, Math.max(0, value))) / 1000);
     place();
-    text.value = JSON.stringify(rules, null, 1);
-    drawing.replaceChildren(...rules.flatMap((rule, number) => outlines(rule, number === chosen)));
+    told();
   };
   place();
   made.addEventListener("pointerdown", (event) => made.setPointerCapture(event.pointerId));
@@ -224,7 +236,7 @@ function field(name, value, set, kind = "text") {
   made.value = value;
   made.addEventListener("change", () => {
     set(made.value);
-    changed();
+    told();
   });
   return labelled(name, made);
 }
@@ -234,7 +246,7 @@ function picker(name, choices, value, set) {
   for (const [code, word] of Object.entries(choices)) made.add(new Option(word, code, false, code === value));
   made.addEventListener("change", () => {
     set(made.value);
-    changed();
+    told();
   });
   return labelled(name, made);
 }
