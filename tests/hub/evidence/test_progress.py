@@ -103,6 +103,28 @@ async def test_a_camera_that_recorded_nothing_makes_the_request_impossible(city:
     assert (row.outcome, row.reason) == ("impossible", "not_recording")
 
 
+async def test_a_request_up_to_this_moment_waits_until_the_box_has_closed_the_last_segment(
+    city: City,
+) -> None:
+    box = await city.box("pune-cam-01", "front")
+    camera = box.cameras["front"]
+    camera.record(NOON - timedelta(minutes=2), 110)
+    request = city.submit(NOON - timedelta(minutes=2), 2)
+    city.approve(request)
+    city.advance()
+    box.hold()
+    city.advance()
+    assert not city.transfers(request)
+    camera.record(NOON - timedelta(seconds=10), 10)
+    city.pass_time(seconds=30)
+    city.advance()
+    box.hold()
+    city.advance()
+    await box.send()
+    city.advance()
+    assert city.request(request).outcome == "fulfilled"
+
+
 async def test_one_pole_sends_one_camera_after_the_other_and_poles_do_not_wait_for_each_other(
     city: City,
 ) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from prahari_wire.command import CommandName, CommandState
 from prahari_wire.ids import ulid
-from prahari_wire.recording import LONGEST_SEND_S
+from prahari_wire.recording import LONGEST_SEND_S, MOST_SENT, RecordingConfig
 from sqlalchemy import Connection, Row
 
 from prahari_hub.access.audit import record
@@ -30,13 +30,15 @@ from prahari_hub.evidence.spans import SEAM_MS, Span, clipped, merged, total_ms,
 from prahari_hub.evidence.tables import evidence_segments, footage_requests, request_cameras, transfers
 from prahari_hub.fleet import commands as fleet_commands
 from prahari_hub.fleet.presence import Presence
-from prahari_hub.fleet.tables import commands, devices
+from prahari_hub.fleet.tables import commands, devices, twins
 from prahari_hub.store import Unit
 
 LIFE_S = 7 * 86400.0
 """Of a command to hold or send; a device that is away for longer is told again."""
 BACK_OFF = (timedelta(seconds=30), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=3))
 MOST_TRIES = 6
+KEY_FRAMES = timedelta(seconds=15)
+"""A segment ends at the first key frame after its time, and then has to reach the disk."""
 STALLED = timedelta(minutes=30)
 """A transfer that brought nothing for so long, although its command has ended, is asked for again."""
 PIECE = 200
@@ -87,6 +89,7 @@ def _cameras(conn: Connection, state: CameraState, *movable: sa.ColumnElement[bo
     query = (
         sa.select(request_cameras, footage_requests.c.starts_at, footage_requests.c.ends_at)
         .add_columns(devices.c.service, commands.c.state.label("told"), commands.c.result, commands.c.error)
+        .add_columns(commands.c.state_at)
         .join(footage_requests, footage_requests.c.id == request_cameras.c.request_id)
         .outerjoin(devices, devices.c.id == request_cameras.c.device_id)
         .outerjoin(commands, commands.c.id == request_cameras.c.hold_command)
@@ -135,6 +138,8 @@ def _preserve(unit: Unit, row: Row[Any]) -> None:
 
 def _preserved(unit: Unit, row: Row[Any]) -> None:
     """The box holds it: fetch what there is; or it has nothing, or the command died on the way and is sent again."""
+    if row.told in DONE and _answered_too_early(unit, row):
+        return
     if row.told in DONE:
         spans = [(start, end) for start, end in (row.result or {}).get("spans", []) if start < end]
         within = clipped(merged(spans, seam_ms=SEAM_MS), *_asked(row))
@@ -142,7 +147,7 @@ def _preserved(unit: Unit, row: Row[Any]) -> None:
         if not within:
             _miss(unit, row, _why_missing(unit, row, _asked(row)))
             return
-        for start, end_ms in _pieces((within[0][0], within[-1][1])):
+        for start, end_ms in _pieces((within[0][0], within[-1][1]), _segment_s(unit.conn, row)):
             _want(unit, row, start, end_ms)
         _camera(unit, row, state=str(C.SENDING))
     elif row.told in REFUSED:
@@ -151,10 +156,27 @@ def _preserved(unit: Unit, row: Row[Any]) -> None:
         _preserve(unit, row)
 
 
-def _pieces(span: Span) -> list[Span]:
-    """No longer than one transfer may be."""
+def _answered_too_early(unit: Unit, row: Row[Any]) -> bool:
+    """Whether the box may have had the interval's last segment still open: then it is asked again once that is closed."""
+    settled = row.ends_at + timedelta(seconds=_segment_s(unit.conn, row)) + KEY_FRAMES
+    if row.state_at is None or row.state_at >= settled:
+        return False
+    if unit.now >= settled:
+        _preserve(unit, row)
+    return True
+
+
+def _segment_s(conn: Connection, row: Row[Any]) -> int:
+    """How long the camera's segments are, as its twin says."""
+    document = conn.scalar(sa.select(twins.c.document).where(twins.c.device_id == row.device_id)) or {}
+    camera = document.get("peripherals", {}).get(row.camera, {})
+    return int(camera.get("recording", {}).get("segment_s", RecordingConfig().segment_s))
+
+
+def _pieces(span: Span, segment_s: int) -> list[Span]:
+    """No longer than one transfer may be, and with no more segments than half of what one may have."""
     start, end_ms = span
-    step = LONGEST_SEND_S * 1000
+    step = min(LONGEST_SEND_S, segment_s * MOST_SENT // 2) * 1000
     return [(at, min(at + step, end_ms)) for at in range(start, end_ms, step)]
 
 
