@@ -24,7 +24,7 @@ from prahari_agent.camera.channel import Channel, Message
 from prahari_agent.camera.openings import Openings
 from prahari_agent.camera.recorder.keeper import Keeper
 from prahari_agent.camera.recorder.shelf import Shelf
-from prahari_agent.camera.supervisor import Crash, Supervisor
+from prahari_agent.camera.supervisor import Allowed, Crash, Supervisor
 from prahari_agent.camera.verdict import recorded, recorder_trouble, verdict
 from prahari_agent.errors import AgentError, ConfigRefused, Rejected
 from prahari_agent.log import get_logger
@@ -144,7 +144,7 @@ class Camera:
 
     # The process
 
-    def _start_message(self, analysis: bool) -> Message:
+    def _start_message(self, allowed: Allowed) -> Message:
         assert self._config is not None, "configure() comes before start()"
         self._facts, self._facts_since_s = None, 0.0
         try:
@@ -156,7 +156,8 @@ class Camera:
             "type": "start",
             "config": self._config.model_dump_json(),
             "credentials": credentials,
-            "analysis": analysis,
+            "analysis": allowed.model,
+            "decoding": allowed.decoder,
             **self._clock_now(),
             "device": self._around.device,
             "camera": self._id,
@@ -191,6 +192,8 @@ class Camera:
         again = f"it starts again in {crash.again_s:.0f} s"
         if crash.in_model:
             again += f", for {crash.rest_s:.0f} s without its model"
+        if crash.in_decoder and self._config is not None and self._config.recording.enabled:
+            again += f", for {crash.rest_s:.0f} s recording only"
         unfit = self._down if self._facts is None else None
         self._facts = None
         self._down = unfit or f"the camera's process died ({crash.how}); {again}"

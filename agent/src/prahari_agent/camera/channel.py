@@ -17,6 +17,9 @@ _LENGTHS = struct.Struct(">II")
 MAX_JSON = 1024 * 1024
 MAX_BLOB = 8 * 1024 * 1024
 
+IN_MODEL, IN_DECODER, MARKS = 0, 1, 2
+"""Places of the shared bytes that are 1 while the model, or the decoder, runs, and their number."""
+
 Message = dict[str, Any]
 
 

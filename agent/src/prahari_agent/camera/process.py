@@ -20,7 +20,7 @@ from prahari_wire.base import Clock as Quality
 from prahari_wire.camera import CameraConfig, CameraFault
 from prahari_wire.recording import GapCause
 
-from prahari_agent.camera.channel import Channel, Message
+from prahari_agent.camera.channel import IN_DECODER, IN_MODEL, MARKS, Channel, Message
 from prahari_agent.camera.detector import Detector
 from prahari_agent.camera.manifest import ModelRefused, load_model
 from prahari_agent.camera.pipeline import Outgoing, Pipeline
@@ -34,6 +34,7 @@ RETRY_S = 5.0
 MOST_UNANSWERED = 500
 LAST_WORDS_S = 3.0
 RATE_OVER_S = 10.0
+RESTING = "decoding crashed this camera and rests: it is recorded and not looked at"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 
 
@@ -142,6 +143,8 @@ class CameraProcess:
             start, self._config.recording, clock=self._clock, tell=channel.send
         )
         self._stop_cause = GapCause.FAULT
+        live = self._recorder is not None and self._address.opened.startswith("rtsp")
+        self._decodes = bool(start["decoding"]) or not live
 
     def run(self) -> None:
         threading.Thread(target=self._read, name="source", daemon=True).start()
@@ -180,6 +183,8 @@ class CameraProcess:
             self._looked.append(now_s)
             self._steady.frame(now_s)
             return self._pipeline.see(frame)
+        if not self._decodes:
+            return []
         if self._ended and self._latest.empty:
             return self._pipeline.end()
         return self._pipeline.silence(self._clock.utc(now_s), now_s - self._last_frame_s, self._problem)
@@ -194,15 +199,18 @@ class CameraProcess:
             with self._in_inference():
                 return Detector(load_model(Path(self._config.model))), None
         except ModelRefused as error:
-            self._inferring[0] = 0
+            self._inferring[IN_MODEL] = 0
             return None, str(error)
 
     @contextmanager
     def _in_inference(self) -> Iterator[None]:
         """Leaves a mark that outlives a crash of this process; an exception leaves it, too, for it ends the process."""
-        self._inferring[0] = 1
+        self._inferring[IN_MODEL] = 1
         yield
-        self._inferring[0] = 0
+        self._inferring[IN_MODEL] = 0
+
+    def _mark_decoding(self, decoding: bool) -> None:
+        self._inferring[IN_DECODER] = decoding
 
     def _read(self) -> None:
         """Keep the source open; what it gives goes to the looker, its problem to the facts."""
@@ -216,6 +224,8 @@ class CameraProcess:
             clock=self._clock,
             wait=self._stopping.wait,
             tap=self._recorder,
+            decode=self._decodes,
+            mark=self._mark_decoding,
         )
         while not self._stopping.is_set():
             try:
@@ -279,7 +289,7 @@ class CameraProcess:
             "reconnections": self._steady.reconnections(now_s),
             "brightness": round(self._pipeline.brightness, 1),
             "faults": [str(fault) for fault in self._pipeline.faults],
-            "problem": self._problem,
+            "problem": self._problem if self._decodes else RESTING,
             "ended": self._ended,
             "model": self._model,
             "without_model": self._without_model,
@@ -294,9 +304,9 @@ def _rss_mb() -> float:
 
 
 def main(channel: Channel, mark: int) -> None:
-    """Serve one camera until told to stop; ``mark`` is the descriptor of one shared byte, 1 while the model runs."""
+    """Serve one camera until told to stop; ``mark`` is the descriptor of the shared bytes that say what runs."""
     cv2.setNumThreads(1)
     received = channel.receive()
     if received is None:
         return
-    CameraProcess(channel, received[0], mmap.mmap(mark, 1)).run()
+    CameraProcess(channel, received[0], mmap.mmap(mark, MARKS)).run()

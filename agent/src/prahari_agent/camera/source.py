@@ -170,7 +170,8 @@ class Tap(Protocol):
 class Source:
     """One configured source. ``frames`` opens it and gives frames until a file played once has ended; SourceError says why not.
 
-    ``realtime`` and ``loop`` concern files alone. ``wait`` sleeps and gives True when it is time to stop.
+    ``realtime`` and ``loop`` concern files alone. ``wait`` sleeps and gives True when it is time to stop. Without ``decode`` there are no
+    frames and the ``tap`` alone gets packets. ``mark`` is called before and after the decoder runs, which may crash the process.
     """
 
     def __init__(
@@ -184,9 +185,11 @@ class Source:
         wait: Callable[[float], bool] | None = None,
         timeout_s: float = TIMEOUT_S,
         tap: Tap | None = None,
+        decode: bool = True,
+        mark: Callable[[bool], None] = lambda _decoding: None,
     ) -> None:
         self.address = address
-        self._tap = tap
+        self._tap, self._decodes, self._mark = tap, decode, mark
         self._timeout_s = timeout_s
         self._period_s = 1 / fps
         self._loop = loop and address.kind is Kind.FILE
@@ -227,7 +230,7 @@ class Source:
             if paced and self._wait(max(0.0, placed_s - time.monotonic())):
                 return
             yield Frame(self._clock.utc(placed_s), placed_s, image)
-        if not seen:
+        if not seen and self._decodes:
             raise SourceError(
                 f"{self.address.shown} holds no picture that can be decoded: give another video."
             )
@@ -243,7 +246,7 @@ class Source:
         for packet in self._packets(container, stream):
             images: list[VideoFrame] = []
             try:
-                images = packet.decode()
+                images = self._decoded(packet)
                 bad = 0
             except av.error.FFmpegError as error:
                 bad += 1
@@ -252,6 +255,15 @@ class Source:
             if self._tap is not None and packet.size:
                 self._tap.packet(packet)
             yield from images
+
+    def _decoded(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
+        if not self._decodes:
+            return []
+        self._mark(True)
+        try:
+            return packet.decode()
+        finally:
+            self._mark(False)
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
         began_s = time.monotonic()

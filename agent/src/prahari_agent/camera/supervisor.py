@@ -1,6 +1,6 @@
 """Runs a camera's process, hands on what it says, and starts it again when it dies. Imports nothing heavy.
 
-A process that died inside the model is started without it; the model is tried again after a rest that doubles each time.
+A process that died inside the model, or the decoder, is started without it; it is tried again after a rest that doubles each time.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from prahari_agent.camera.channel import Channel, Message
+from prahari_agent.camera.channel import IN_DECODER, IN_MODEL, MARKS, Channel, Message
 from prahari_agent.errors import AgentError
 from prahari_agent.log import get_logger
 
@@ -51,16 +52,44 @@ def rest_s(crashes: int) -> float:
 
 @dataclass(frozen=True)
 class Crash:
-    """How a process ended that nobody stopped; ``in_model``: while the model ran. ``again_s``: when it starts again."""
+    """How a process ended that nobody stopped; ``in_model``, ``in_decoder``: while that ran, which then rests for ``rest_s``.
+    ``again_s``: when it starts again.
+    """
 
     how: str
     in_model: bool
+    in_decoder: bool
     again_s: float
     rest_s: float
 
 
+class Allowed(NamedTuple):
+    """What may run in a camera's process: whatever crashed it rests."""
+
+    model: bool = True
+    decoder: bool = True
+
+
+class _Part:
+    """A part that may crash its process."""
+
+    def __init__(self) -> None:
+        self._crashes, self.rests_until_s = 0, 0.0
+
+    def crashed(self) -> float:
+        """How long it rests now."""
+        self._crashes += 1
+        rest = rest_s(self._crashes)
+        self.rests_until_s = time.monotonic() + rest
+        return rest
+
+    @property
+    def rested(self) -> bool:
+        return time.monotonic() >= self.rests_until_s
+
+
 class Supervisor:
-    """``start_message(analysis)`` gives a new process its first message; it may raise AgentError, and is then asked again later.
+    """``start_message(allowed)`` gives a new process its first message; it may raise AgentError, and is then asked again later.
 
     ``heard(message, blob, channel)`` and ``crashed(crash)`` are called from the supervisor's thread.
     """
@@ -69,7 +98,7 @@ class Supervisor:
         self,
         name: str,
         *,
-        start_message: Callable[[bool], Message],
+        start_message: Callable[[Allowed], Message],
         heard: Callable[[Message, bytes, Channel], None],
         crashed: Callable[[Crash], None],
     ) -> None:
@@ -82,10 +111,9 @@ class Supervisor:
         self._wake = threading.Event()
         self._channel: Channel | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._mark = mmap.mmap(-1, 1)
+        self._mark = mmap.mmap(-1, MARKS)
         self._crashes = 0
-        self._model_crashes = 0
-        self._model_from_s = 0.0
+        self._model, self._decoder = _Part(), _Part()
         self._thread = threading.Thread(target=self._run, name=f"camera-{name}", daemon=True)
 
     @property
@@ -98,7 +126,7 @@ class Supervisor:
 
     def renew(self) -> None:
         """Stop the process kindly and start it with a new first message."""
-        self._model_from_s = 0.0
+        self._model.rests_until_s = self._decoder.rests_until_s = 0.0
         self._renew.set()
         self._wake.set()
 
@@ -134,11 +162,11 @@ class Supervisor:
 
     def _one_life(self) -> None:
         """One process from start to end, and the pause after a crash."""
-        analysis = time.monotonic() >= self._model_from_s
-        first = self._start_message(analysis)
+        allowed = Allowed(self._model.rested, self._decoder.rested)
+        first = self._start_message(allowed)
         began_s = time.monotonic()
         with self._spawned() as process:
-            how = self._accompany(process, first, analysis)
+            how = self._accompany(process, first, allowed)
         self._process = None
         if how is None:
             self._crashes = 0
@@ -151,27 +179,25 @@ class Supervisor:
             camera=self._name,
             how=how,
             in_model=crash.in_model,
+            in_decoder=crash.in_decoder,
             again_s=crash.again_s,
         )
         self._crashed(crash)
         self._wake.wait(crash.again_s)
 
     def _judge(self, how: str) -> Crash:
-        in_model = self._mark[0] == 1
-        rest = 0.0
-        if in_model:
-            self._model_crashes += 1
-            rest = rest_s(self._model_crashes)
-            self._model_from_s = time.monotonic() + rest
-        return Crash(how, in_model, pause_s(self._crashes, random.random()), rest)  # noqa: S311
+        in_model = self._mark[IN_MODEL] == 1
+        in_decoder = not in_model and self._mark[IN_DECODER] == 1
+        rest = self._model.crashed() if in_model else self._decoder.crashed() if in_decoder else 0.0
+        return Crash(how, in_model, in_decoder, pause_s(self._crashes, random.random()), rest)  # noqa: S311
 
     def _spawned(self) -> subprocess.Popen[bytes]:
-        """A new process, connected to us by a socket pair and by one shared byte that says whether its model runs."""
+        """A new process, connected to us by a socket pair and by shared bytes that say what runs."""
         ours, theirs = socket.socketpair()
         mark = os.memfd_create("prahari-camera")
         os.ftruncate(mark, mmap.PAGESIZE)
         self._mark.close()
-        self._mark = mmap.mmap(mark, 1)
+        self._mark = mmap.mmap(mark, MARKS)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "prahari_agent.camera", str(theirs.fileno()), str(mark)],
@@ -185,7 +211,7 @@ class Supervisor:
         self._channel = Channel(ours)
         return self._process
 
-    def _accompany(self, process: subprocess.Popen[bytes], first: Message, analysis: bool) -> str | None:
+    def _accompany(self, process: subprocess.Popen[bytes], first: Message, allowed: Allowed) -> str | None:
         """Listen until the process ends; None if we ended it, else how it died."""
         channel = self._channel
         assert channel is not None
@@ -193,7 +219,7 @@ class Supervisor:
             if not self.send(first):
                 return self._reaped(process)
             silent_since_s = time.monotonic()
-            while not (self._stopping.is_set() or self._renew.is_set() or self._model_rested(analysis)):
+            while not (self._stopping.is_set() or self._renew.is_set() or self._rested(allowed)):
                 if not select.select([channel], [], [], _TICK_S)[0]:
                     if time.monotonic() - silent_since_s > SILENT_S:
                         process.kill()
@@ -211,8 +237,9 @@ class Supervisor:
             self._channel = None
             channel.close()
 
-    def _model_rested(self, analysis: bool) -> bool:
-        return not analysis and time.monotonic() >= self._model_from_s
+    def _rested(self, allowed: Allowed) -> bool:
+        """Whether a part that was left out may be tried again."""
+        return (not allowed.model and self._model.rested) or (not allowed.decoder and self._decoder.rested)
 
     def _end(self, process: subprocess.Popen[bytes], channel: Channel) -> None:
         """Ask it to stop, hear its last words, make sure."""

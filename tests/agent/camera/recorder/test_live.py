@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prahari_agent.camera.camera import Camera
+from prahari_agent.camera.channel import IN_DECODER
 from prahari_agent.camera.recorder.recorder import Recorder
 from prahari_agent.camera.recorder.shelf import Shelf
 from prahari_agent.camera.source import Address, Clock, Source
 from prahari_agent.errors import SourceError
-from prahari_wire.recording import GapCause
+from prahari_wire.camera import CameraConfig
+from prahari_wire.recording import GapCause, RecordingConfig
 
 from tests.agent.camera.recorder.conftest import frames_in
 from tests.agent.camera.test_stream import PASSWORD, USER, JpegCamera, RtspCamera
@@ -104,3 +109,36 @@ def test_a_camera_of_jpegs_is_recorded(
     one.stop()
     assert all(frames_in(path) > 5 for path in one.files()[:2])
     assert one.causes() == [None]
+
+
+def test_a_camera_whose_decoder_crashes_goes_on_being_recorded(
+    kept, serving: Callable[[Any], Any], clip: Path, eventually: Callable[..., Any]
+):
+    server = serving(RtspCamera(clip))
+    kept.credentials = (USER, PASSWORD)
+    camera = Camera("cam1", kept.surroundings())
+    camera.configure(
+        CameraConfig(
+            source=f"rtsp://127.0.0.1:{server.port}/main",
+            recording=RecordingConfig(enabled=True, segment_s=2),
+        )
+    )
+    camera.start()
+    folder = kept.home / "footage"
+
+    def files() -> list[Path]:
+        return sorted(folder.glob("*/[0-9]*.mp4"))
+
+    try:
+        eventually(files, within_s=30)
+        camera._supervisor._mark[IN_DECODER] = 1
+        assert camera.pid
+        os.kill(camera.pid, signal.SIGSEGV)
+        eventually(lambda: "recorded and not looked at" in (camera.health().note or ""), within_s=30)
+        before = len(files())
+        eventually(lambda: len(files()) >= before + 3, within_s=30)
+        assert camera.health().state == "warn"
+        assert not any(body.active for body in kept.all("camera.fault"))
+    finally:
+        camera.stop()
+    assert all(frames_in(path) > 5 for path in files()[-2:-1])

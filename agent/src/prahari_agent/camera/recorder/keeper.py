@@ -113,7 +113,8 @@ class Keeper:
         since_s = mono_s - self._told_s
         soon = self._changed and since_s >= SOON_S + SOON_PER_RUN_S * self._runs
         if soon or since_s >= TELL_S or (last and self._changed):
-            self._told_s = mono_s if self.tell(now_ms) else self._told_s
+            if self.tell(now_ms) or self._runs:  # the first footage is told as soon as there is any
+                self._told_s = mono_s
             self._changed = False
 
     # Coverage

@@ -100,6 +100,15 @@ class _Current:
     clock: Quality
     template: Template
 
+    def closed(self) -> Segment:
+        """Bring it to the disk, and what is said of it."""
+        duration_ms = round(self.open.seconds * 1000)
+        sha256 = self.open.close()
+        return Segment(
+            position=self.position, start_ms=self.start_ms, duration_ms=duration_ms, size=self.open.size, sha256=sha256,
+            codec=self.template.codec, width=self.template.width, height=self.template.height, clock=self.clock,
+        )  # fmt: skip
+
 
 class Recorder:
     """``tell`` is called after each line in the journal and when the disk fails. ``boot``: the id of this boot of the box.
@@ -238,13 +247,13 @@ class Recorder:
         )
         try:
             self._close()
-        except (av.error.FFmpegError, OSError) as again:
+        except (av.error.FFmpegError, ValueError, OSError) as again:
             self._failed(again)
 
     def _failed(self, error: Exception) -> None:
         said = getattr(error, "strerror", None) or type(error).__name__
         self.problem = f"the disk takes no footage ({said}): free space or replace the disk"
-        at_ms = self._current.start_ms if self._current else self._now_ms()
+        at_ms = self._end_ms or self._now_ms()
         if self._current is not None:
             current, self._current = self._current, None
             with contextlib.suppress(OSError):  # the next recovery removes it
@@ -329,20 +338,18 @@ class Recorder:
         self._current = _Current(segment, day, position, start_ms, offset_s, self._quality, template)
 
     def _close(self) -> None:
-        """Close the open segment and write its line."""
-        current = self._current
+        """Close the open segment and write its line; one that cannot be closed is given up."""
+        current, self._current = self._current, None
         if current is None:
             return
-        duration_ms = round(current.open.seconds * 1000)
-        sha256 = current.open.close()
-        segment = Segment(
-            position=current.position, start_ms=current.start_ms, duration_ms=duration_ms, size=current.open.size,
-            sha256=sha256, codec=current.template.codec, width=current.template.width, height=current.template.height,
-            clock=current.clock,
-        )  # fmt: skip
-        self._write_marks()
-        self._book.closed(current.day, segment)
-        self._current, self._end_ms, self._closed_s = None, segment.end_ms, self._mono_s()
+        try:
+            self._write_marks()
+            segment = current.closed()
+            self._book.closed(current.day, segment)
+        except BaseException:
+            current.open.abandon()
+            raise
+        self._end_ms, self._closed_s = segment.end_ms, self._mono_s()
         self._gap_told, self.problem = False, None
         self._tell({"type": "footage"})
         if abs(step_s := self._offset_s - current.offset_s) > CLOCK_STEP_S:
