@@ -59,7 +59,7 @@ def test_a_full_disk_is_said_and_recording_goes_on_when_there_is_room(
     tape.feed(video)
     eventually(lambda: "disk takes no footage" in (tape.recorder.facts()["problem"] or ""))
     assert {"type": "footage"} in tape.told
-    eventually(lambda: tape.recorder._queue.empty())
+    eventually(tape.recorder._queue.empty)
     tape.recorder._thread.join(0.2)  # the last batch is worked off, too, before the clock goes on
     ballast.unlink()
     tape.mono_s += 10
