@@ -19,6 +19,7 @@ TITLES = {
     "spine": "The demo's three devices",
     "ingest": "Ingest alone",
     "camera": "A camera process",
+    "recording": "Recording",
 }
 
 Kept = dict[str, Any]
