@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-MOST_WAIT_S = 3.0
+MOST_WAIT_S = 8.0
 """Longest place in the line: the broker gives up on the hub's answer after DEVICE_TIMEOUT_S."""
 RESERVE = 0.1
 """Share of the rate that is kept for devices with an urgent event."""
