@@ -119,7 +119,7 @@ async def comes_in(fleet, server: Server, device: str, credentials, within_s: fl
     fleet.port, begun = server.plan.mqtt_port, time.monotonic()
     while time.monotonic() - begun < within_s:
         found = await asyncio.to_thread(fleet.device, device, credentials)
-        if await asyncio.to_thread(found.connected.wait, 6):
+        if await asyncio.to_thread(found.connected.wait, 20):
             await asyncio.to_thread(found.subscribe, f"prahari/v1/{device}/down/#")
             return found, time.monotonic() - begun
         await asyncio.sleep(0.2)

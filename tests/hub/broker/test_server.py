@@ -73,7 +73,7 @@ async def test_a_killed_server_is_started_again_and_the_hub_knows_that_it_was_bl
 async def test_a_device_that_knocks_before_the_hub_answers_is_asked_to_come_again_and_not_refused(
     plan, issue, fleet
 ) -> None:
-    """The broker would keep it until AUTH_TIMEOUT_S and then say that it is not authorized."""
+    """The broker would keep it until DEVICE_TIMEOUT_S and then say that it is not authorized."""
     broker = Broker(plan, open_keys(plan.folder / "keys.json"), Everybody())
     await broker.open()
     try:

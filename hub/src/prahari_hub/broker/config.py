@@ -21,6 +21,10 @@ from prahari_hub.broker.keys import Keys, public
 MAX_PAYLOAD = MAX_EVENT_BATCH + 4096
 """Above the largest message that ingest accepts, so that ingest can name what it refuses; beyond it the broker disconnects."""
 AUTH_TIMEOUT_S = 5
+DEVICE_TIMEOUT_S = 15
+"""From a device's first byte to the hub's word, as long as an agent waits. When everybody comes at once, handshakes and the line before the
+hub take seconds: a broker that gave up on them sooner would throw its work away, and be asked again by all of them.
+"""
 LOOPBACK = "127.0.0.1"
 
 _TEMPLATE = """\
@@ -47,7 +51,7 @@ mqtt {{
     key_file: {key}
     ca_file: {ca}
     verify: true
-    timeout: {auth_timeout}
+    timeout: {device_timeout}
   }}
 }}
 system_account: SYS
@@ -61,7 +65,7 @@ accounts {{
   }}
 }}
 authorization {{
-  timeout: {auth_timeout}
+  timeout: {device_timeout}
   auth_callout {{ issuer: {issuer}, account: AUTH, auth_users: [ {system}, {callout}, {hub} ] }}
 }}
 {cluster}"""
@@ -179,6 +183,7 @@ def render(plan: Plan, keys: Keys) -> str:
         pid_file=_quoted(plan.pid_file),
         log_file=_quoted(plan.log_file),
         store=_quoted(plan.store),
+        device_timeout=DEVICE_TIMEOUT_S,
         **_files(plan),
     )
 

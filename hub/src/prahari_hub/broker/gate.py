@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-MOST_WAIT_S = 3.0
-"""Longest place in the line: the broker gives up on the hub's answer after AUTH_TIMEOUT_S."""
+MOST_WAIT_S = 8.0
+"""Longest place in the line: the broker gives up on the hub's answer after DEVICE_TIMEOUT_S."""
 RESERVE = 0.1
 """Share of the rate that is kept for devices with an urgent event."""
 URGENT_EVERY_S = 10.0

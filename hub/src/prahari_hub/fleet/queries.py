@@ -143,14 +143,15 @@ def _sortable(value: Any) -> Any:
 
 def counts(conn: Connection, wanted: Filter) -> dict[str, dict[str, int]]:
     """How many devices by presence and by health state, without a list."""
-    chosen = _devices(conn, wanted).subquery()
     found: dict[str, dict[str, int]] = {
         "presence": dict.fromkeys((str(presence) for presence in Presence), 0),
         "health_state": dict.fromkeys(HEALTH_STATES, 0),
     }
-    query = sa.select(chosen.c.presence, chosen.c.health_state, sa.func.count()).group_by(
-        chosen.c.presence, chosen.c.health_state
-    )
+    kinds = t.devices.c.presence, t.devices.c.health_state
+    query = sa.select(*kinds, sa.func.count()).select_from(t.devices)
+    if wanted.q or wanted.zone:
+        query = query.outerjoin(t.sites, t.sites.c.id == t.devices.c.site_id)
+    query = query.where(*_conditions(conn, wanted)).group_by(*kinds)
     for presence, health_state, count in conn.execute(query):
         found["presence"][presence] += count
         found["health_state"][health_state] += count

@@ -96,6 +96,8 @@ devices = Table(
     ),  # worst of its checks: ok, warn, fail, unknown
     Column("health", Json),
     Index("ix_devices_presence_id", "presence", "id"),
+    Index("ix_devices_presence_health_state_service", "presence", "health_state", "service"),
+    Index("ix_devices_service", "service"),
 )
 
 peripherals = Table(

@@ -21,6 +21,7 @@ from prahari_hub.store import Unit
 
 MAINTENANCE = "maintenance"
 ACTOR = "system:windows"
+IN_CLAUSE = 500
 
 
 def is_held(conn: Connection, incident: str, now: datetime) -> bool:
@@ -32,13 +33,23 @@ def is_held(conn: Connection, incident: str, now: datetime) -> bool:
 def refresh(unit: Unit) -> None:
     """Put open incidents on hold and take them off as windows begin and end and devices go into maintenance."""
     reasons = _Reasons(unit.conn, unit.now)
-    query = _OPEN.where(incidents.c.resolved_at.is_(None), incidents.c.kind.not_in(ALWAYS))
-    if not reasons.running:
-        query = query.where(sa.or_(incidents.c.hold.is_not(None), devices.c.service == MAINTENANCE))
-    for row in unit.conn.execute(query).all():
+    for row in _concerned(unit.conn, every=bool(reasons.running)):
         why = reasons.of(row)
         if why != row.hold:
             _set(unit, row, why)
+
+
+def _concerned(conn: Connection, *, every: bool) -> list[Row[Any]]:
+    """Open incidents: every one, or those on hold and those of devices in maintenance, which are found without reading the others."""
+    some = _OPEN.where(incidents.c.kind.not_in(ALWAYS))
+    if every:
+        return list(conn.execute(some.where(incidents.c.resolved_at.is_(None))))
+    held = list(conn.execute(some.where(incidents.c.hold > "")))  # a range of an index: what is not null
+    away = list(conn.scalars(sa.select(devices.c.id).where(devices.c.service == MAINTENANCE)))
+    for start in range(0, len(away), IN_CLAUSE):
+        mine = incidents.c.device_id.in_(away[start : start + IN_CLAUSE])
+        held += [row for row in conn.execute(some.where(mine)) if row.hold is None]
+    return [row for row in held if row.resolved_at is None]
 
 
 _OPEN = sa.select(incidents, devices.c.service, devices.c.site_id.label("stands_at")).outerjoin(

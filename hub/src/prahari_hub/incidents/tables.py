@@ -41,6 +41,8 @@ incidents = Table(
     Index("ix_incidents_open_key", "key", "resolved_at"),
     Index("ix_incidents_queue", "resolved_at", "rank", "opened_at"),
     Index("ix_incidents_device", "device_id", "opened_at"),
+    Index("ix_incidents_kind", "kind", "resolved_at"),
+    Index("ix_incidents_hold", "hold"),
 )
 
 incident_children = Table(
