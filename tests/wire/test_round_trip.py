@@ -25,17 +25,52 @@ REGION = {
 SQUARE = [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]
 RULES = [
     {"id": "in", "name": "In", "type": "ObjectsInside", "region": SQUARE, "dwell_s": 2.5, "min_height": 0.05},
-    {"id": "stay", "name": "Stay", "type": "LoiteringDetector", "region": SQUARE, "after_s": 45, "classes": ["person", "dog"]},
-    {"id": "crowd", "name": "Crowd", "type": "OccupancyCounter", "region": SQUARE, "most": 5, "clear": 3, "severity": "major"},
-    {"id": "line", "name": "Line", "type": "Crossed", "line": [[0, 0.5], [1, 0.5]], "direction": "to_left",
-     "when": {"light": "night", "hours": [{"start": "22:00", "end": "05:00", "days": ["sat", "sun"]}]}},
+    {
+        "id": "stay",
+        "name": "Stay",
+        "type": "LoiteringDetector",
+        "region": SQUARE,
+        "after_s": 45,
+        "classes": ["person", "dog"],
+    },
+    {
+        "id": "crowd",
+        "name": "Crowd",
+        "type": "OccupancyCounter",
+        "region": SQUARE,
+        "most": 5,
+        "clear": 3,
+        "severity": "major",
+    },
+    {
+        "id": "line",
+        "name": "Line",
+        "type": "Crossed",
+        "line": [[0, 0.5], [1, 0.5]],
+        "direction": "to_left",
+        "when": {"light": "night", "hours": [{"start": "22:00", "end": "05:00", "days": ["sat", "sun"]}]},
+    },
     {"id": "count", "name": "Count", "type": "LineCounting", "line": [[0, 0.5], [1, 0.5]], "every_s": 60},
-    {"id": "wrong", "name": "Wrong", "type": "WrongDirection", "region": SQUARE, "allowed": [[0.5, 0.9], [0.5, 0.1]]},
+    {
+        "id": "wrong",
+        "name": "Wrong",
+        "type": "WrongDirection",
+        "region": SQUARE,
+        "allowed": [[0.5, 0.9], [0.5, 0.1]],
+    },
     {"id": "kerb", "name": "Kerb", "type": "StationaryObject", "region": SQUARE, "after_s": 120},
     {"id": "bag", "name": "Bag", "type": "ObjectAbandoned", "region": SQUARE, "owners": ["person", "motion"]},
 ]
 MASK = {"polygon": SQUARE, "classes": ["tv"]}
-CAMERA = {"type": "camera", "source": "rtsp://10.0.0.5/main", "fps": 2.5, "score": 0.4, "regions": [REGION], "rules": RULES, "masks": [MASK]}
+CAMERA = {
+    "type": "camera",
+    "source": "rtsp://10.0.0.5/main",
+    "fps": 2.5,
+    "score": 0.4,
+    "regions": [REGION],
+    "rules": RULES,
+    "masks": [MASK],
+}
 CALLBOX = {"type": "callbox", "name": "Box at the bridge", "button_pin": 5, "stuck_after_s": 20.5}
 DISPLAY = {"type": "display", "player": "mpv", "playlist": [{"id": "a", "content": TEXT}], "safe": IMAGE}
 DESIRED = {"heartbeat_s": 10, "peripherals": {"cam1": CAMERA, "box1": CALLBOX, "sign1": DISPLAY}}
@@ -48,7 +83,8 @@ SEGMENT = {
     "height": 360, "clock": "synced",
 }  # fmt: skip
 HEAD = {
-    "device": "pune-cam-01", "camera": "cam1", "day": "2026-11-22", "position": 4, "hash": HASH, "signed_at": AT, "key": "7f", "sig": "c2ln",
+    "device": "pune-cam-01", "camera": "cam1", "day": "2026-11-22", "position": 4, "hash": HASH, "signed_at": AT, "key": "7f",
+    "sig": "c2ln",
 }  # fmt: skip
 SENT_DAY = {
     "proof": {"before_position": 3, "before": HASH, "segments": [SEGMENT], "head": HEAD},

@@ -22,7 +22,8 @@ class State(StrEnum):
 
 class Check(Message):
     """One probe. Well-known names: cpu (%), memory (%), disk (% used), temperature (degrees C), power, clock (offset in ms),
-    link (round trip in ms), outbox (events held), footage (seconds since the newest footage of the camera that is furthest behind), and ``peripheral:<id>``."""
+    link (round trip in ms), outbox (events held), footage (seconds since the newest footage of the camera that is furthest behind),
+    and ``peripheral:<id>``."""
 
     name: ShortText
     state: State
