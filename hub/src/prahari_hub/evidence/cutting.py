@@ -55,7 +55,7 @@ class Film:
         """Invalid where the picture changes its size: two films would be needed."""
         import av
 
-        with av.open(io.BytesIO(content)) as source:
+        with av.open(io.BytesIO(content), "r") as source:
             stream = source.streams.video[0]
             self._open(stream)
             first: int | None = None
