@@ -183,7 +183,8 @@ def test_how_the_camera_is_turned_is_said() -> None:
         assert drawn is not None
         luma = cv2.resize(cv2.cvtColor(drawn, cv2.COLOR_BGR2GRAY), (320, 180), interpolation=cv2.INTER_AREA)
         at = START + timedelta(seconds=truth.time_s)
-        details += [one.detail for one in content.frame(at, truth.time_s, cast("Luma", luma), same=False)]
+        told = content.frame(at, truth.time_s, cast("Luma", luma), same=False)
+        details += [one.detail for one in told if one.active]
     assert details == [
         "the camera is turned, its picture moved by +12% and +4%: turn it back, or take this view as right"
     ]
