@@ -143,7 +143,7 @@ async function view(map, abnormal, signal) {
 
 async function ask(query, signal) {
   const answer = await fetch(`/api/v1/map/view?${new URLSearchParams(query)}`, { headers: { accept: "application/json" }, signal }).catch(() => null);
-  return answer?.ok ? answer.json() : null;
+  return answer?.ok ? answer.json().catch(() => null) : null;
 }
 
 function degrees(value) {
