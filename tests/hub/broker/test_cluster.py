@@ -305,6 +305,23 @@ async def test_a_hub_on_the_smaller_side_of_a_split_counts_as_blind_and_moves_to
         await hub.stop()
 
 
+async def test_a_worker_that_lets_nobody_in_looks_for_the_greater_side_too(
+    three, plan, keys, authority
+) -> None:
+    """Its connection for letting devices in is never opened."""
+    hub = Broker(plan, keys, Register(), external_url=three.urls, external_ca=authority.ca_file)
+    await hub.open()
+    try:
+        await hub.bus.set_aside(True)
+        deadline = time.monotonic() + ELECTION_S
+        while not hub.bus.sees and time.monotonic() < deadline:
+            await hub._lookout.look()
+            await asyncio.sleep(0.2)
+        assert hub.bus.sees
+    finally:
+        await hub.stop()
+
+
 async def test_a_device_cannot_pass_for_a_node(three, issue) -> None:
     """Its certificate is of the same authority; the port for nodes asks for their password as well."""
     host, port = three.servers[0].plan.cluster.listen.split(":")

@@ -88,8 +88,8 @@ class Bus:
 
     @property
     def node(self) -> str:
-        """The id of the server that it is connected to."""
-        return self._open.server_id
+        """The id of the server that it is connected to; empty before it is open."""
+        return self._client.server_id if self._client else ""
 
     async def open(self, *, within_s: float = CONNECT_S) -> None:
         """SetupError if NATS does not answer within this time."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from prahari_hub import metrics
 from prahari_hub.broker.connection import Bus
 from prahari_hub.broker.statistics import nodes
 from prahari_hub.errors import Unavailable
@@ -36,7 +37,11 @@ class Lookout:
         """Look for ever; cancel it."""
         while True:
             await asyncio.sleep(self._look_s)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # a lookout that ended could leave the hub blind for good
+                metrics.WORKER_FAILURES.labels("lookout").inc()
+                log.exception("the nodes of the broker could not be looked at")
 
     async def look(self) -> None:
         found = await self._found()
