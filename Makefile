@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 UV := $(BIN)/python requirements/uv.py
 MEMBERS := wire agent hub provisioning
-CLIPS := .prahari/demo/clips/street-1.mp4 .prahari/demo/clips/street-2.mp4
+CLIPS := .prahari/demo/clips/incidents-1.mp4 .prahari/demo/clips/passages-2.mp4
 
 # Where tests and the demo find clips and models that nobody on this project made.
 export PRAHARI_MEDIA ?= $(abspath ../shared/media)
@@ -52,9 +52,9 @@ $(STAMP)-ui: $(shell find hub/ui -type f -not -path '*/node_modules/*' 2>/dev/nu
 	$(BIN)/python hub/ui/build.py
 	@touch $@
 
-$(CLIPS): .prahari/demo/clips/street-%.mp4: | $(STAMP)-members
+$(CLIPS): | $(STAMP)-members
 	@mkdir -p -m 700 .prahari/demo && mkdir -p $(@D)
-	$(BIN)/prahari-agent clip $@ --seed $*
+	$(BIN)/prahari-agent clip $@ --scene $(firstword $(subst -, ,$(basename $(@F)))) --seed $(lastword $(subst -, ,$(basename $(@F))))
 
 demo: setup ## a hub and three devices on this machine; CLIP=… MODEL=… SWARM=… are yours
 	@$(BIN)/prahari-provision demo $(if $(CLIP),--clip "$(CLIP)") $(if $(MODEL),--model "$(MODEL)") $(if $(SWARM),--swarm "$(SWARM)")

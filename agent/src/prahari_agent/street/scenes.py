@@ -9,40 +9,45 @@ from prahari_agent.street.faults import FaultName, fault
 from prahari_agent.street.scenario import NIGHT, Scenario
 from prahari_agent.street.traffic import PER_MINUTE, busy, passages, traffic
 
-INCIDENTS_S = 180.0
-COVERED_S = (140.0, 165.0)
+INCIDENTS_S = 120.0
+COVERED_S = (88.0, 112.0)
 _RED, _BLUE, _GREY = (60, 60, 190), (160, 90, 40), (110, 110, 115)
 
 
 def incidents(seed: int) -> Scenario:
-    """Three minutes by day in which one of each happens: a cow on the road, a scooter the wrong way, a loiterer, a crowd, a car that
-    parks on the kerb, a bag that is left; then the lens is covered for a while.
+    """Two minutes by day in which one of each happens: a cow on the road, scooters the wrong way, a loiterer, a car that parks on the
+    kerb, a crowd, somebody who walks over the carriageway; then the lens is covered for a while.
     """
-    quiet = {"person": 1.5, "scooter": 2.0, "car": 2.0, "rickshaw": 1.0}
+    quiet = {"person": 1.0, "scooter": 2.0, "car": 2.0, "rickshaw": 1.0}
     passing = traffic(seed, INCIDENTS_S, per_minute=quiet, first_id=100)
-    crowd = [
+    staged = [
+        Actor(1, "cow", way(0.7, 4, (-9, 20), (-1, 20.5), (-1, 20.5), (9, 21), pause_s=8), (150, 165, 180)),
+        Actor(2, "scooter", way(6, 18, (3.2, 8), (3.2, 62)), _BLUE),
+        Actor(3, "person", way(1.2, 10, (9, 22), (6.6, 22), (6.6, 22), (9.5, 22), pause_s=56), _RED),
+        Actor(4, "car", (Stop(38, 3.9, 62), Stop(45, 4.0, 24), Stop(82, 4.0, 24), Stop(88, 3.6, 6)), _GREY),
+        Actor(5, "person", way(1.1, 60, (-9, 29), (9, 29)), _BLUE),
+        Actor(6, "scooter", way(6, 74, (2.6, 8), (2.6, 62)), _RED),
+    ]
+    spoiled = [fault("cover", *COVERED_S)]
+    return Scenario(seed, INCIDENTS_S, [*staged, *_gathering(10), *passing], faults=spoiled)
+
+
+def _gathering(first_id: int) -> list[Actor]:
+    """Seven people who come together on the left footpath and part again."""
+    return [
         Actor(
-            10 + n,
+            first_id + n,
             "person",
             (
-                Stop(58 + 2 * n, -9.5, 17 + n),
-                Stop(61 + 2 * n, -6.6 + 0.1 * n, 17 + n),
-                Stop(118 - n, -6.5 + 0.1 * n, 17 + n),
-                Stop(122 - n, -10.0, 17 + n),
+                Stop(38 + 2 * n, -9.5, 16 + 1.5 * n),
+                Stop(41 + 2 * n, -6.6 + 0.1 * n, 16 + 1.5 * n),
+                Stop(82 - n, -6.5 + 0.1 * n, 16 + 1.5 * n),
+                Stop(86 - n, -10.0, 16 + 1.5 * n),
             ),
             _BLUE if n % 2 else _RED,
         )
         for n in range(7)
     ]
-    staged = [
-        Actor(1, "cow", way(0.7, 6, (-8, 20), (-1, 20.5), (-1, 20.5), (9, 21), pause_s=8), (150, 165, 180)),
-        Actor(2, "scooter", way(6, 34, (3.2, 8), (3.2, 62)), _BLUE),
-        Actor(3, "person", way(1.2, 18, (9, 22), (6.4, 22), (6.4, 22), (9.5, 22), pause_s=62), _RED),
-        Actor(4, "car", (Stop(42, 3.9, 62), Stop(50, 4.0, 24), Stop(105, 4.0, 24), Stop(111, 3.6, 6)), _GREY),
-        Actor(5, "person", way(1.2, 108, (9, 27), (6.3, 27), (6.3, 27), (9.5, 27), pause_s=4), _BLUE),
-        Actor(6, "bag", (Stop(113, 6.2, 27), Stop(INCIDENTS_S, 6.2, 27)), (40, 40, 120)),
-    ]
-    return Scenario(seed, INCIDENTS_S, [*staged, *crowd, *passing], faults=[fault("cover", *COVERED_S)])
 
 
 def evening(seed: int) -> Scenario:

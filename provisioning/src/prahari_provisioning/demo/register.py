@@ -44,9 +44,9 @@ def ensure_device(api: httpx.Client, device: Device, wanted: Path) -> None:
     remembered = wanted / f"{device.id}.json"
     if remembered.exists() and remembered.read_bytes() == document:
         return
-    etag = _checked(api.get(f"/devices/{device.id}/twin")).headers["ETag"]
+    etag = checked(api.get(f"/devices/{device.id}/twin")).headers["ETag"]
     headers = {"If-Match": etag, "Content-Type": "application/json"}
-    _checked(api.put(f"/devices/{device.id}/twin", content=document, headers=headers))
+    checked(api.put(f"/devices/{device.id}/twin", content=document, headers=headers))
     remembered.write_bytes(document)
 
 
@@ -58,15 +58,15 @@ def presence(api: httpx.Client) -> dict[str, str]:
 def _create(api: httpx.Client, path: str, body: dict[str, Any]) -> None:
     answer = api.post(path, json=body)
     if answer.status_code != httpx.codes.CONFLICT:
-        _checked(answer)
+        checked(answer)
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:
-    found: dict[str, Any] = _checked(answer).json()
+    found: dict[str, Any] = checked(answer).json()
     return found
 
 
-def _checked(answer: httpx.Response) -> httpx.Response:
+def checked(answer: httpx.Response) -> httpx.Response:
     if answer.is_error:
         raise ProvisioningError(
             f"the hub refused {answer.request.method} {answer.request.url.path}: {answer.text[:500]}"

@@ -15,18 +15,19 @@ from types import FrameType
 
 import httpx
 
-from prahari_provisioning.demo import register, tell
+from prahari_provisioning.demo import people, register, street, tell
 from prahari_provisioning.demo.processes import Program, installed
-from prahari_provisioning.demo.site import CITY, HEARTBEAT_S, Device, devices
+from prahari_provisioning.demo.site import CITY, HEARTBEAT_S, Device, Scenery, devices
 from prahari_provisioning.errors import ProvisioningError
 from prahari_provisioning.hub import Hub, read_token
 from prahari_provisioning.seeds import make_seed, seed_bytes, seed_path
 from prahari_provisioning.writing import check_writable, write_verified
 
 READY_S = 180.0
-ADMIN = "demo"
 TIMEZONE = "Asia/Kolkata"
 HUB_READY = "ready: console"
+MODEL = Path("models/street/street.toml")
+"""Our own model, in a checkout; it knows drawn streets."""
 
 
 class _AskedToStop(Exception):
@@ -60,6 +61,18 @@ class Demo:
     def token_file(self) -> Path:
         return self.home / "token"
 
+    @property
+    def watches(self) -> str:
+        """What there is to see at the camera."""
+        if self.clip is None and self._model() is not None:
+            return "Incidents: within two minutes six kinds of them, and a fault of the picture that clears again"
+        seen = (
+            "by your model"
+            if self.model
+            else "by motion alone: without a model nothing is called by its name"
+        )
+        return f"Incidents fill as something moves on the road of pune-cam-01, {seen}"
+
     def run(self) -> None:
         """Until Ctrl-C, SIGTERM, or until a program of the demo ends by itself."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -83,6 +96,7 @@ class Demo:
         with self.api() as api:
             register.ensure_city(api)
             register.ensure_streets(api)
+            passwords = people.ensure(api, self.home / "passwords.json")
             for device in site:
                 register.ensure_device(api, device, self.home / "wanted")
                 self._start_device(device)
@@ -92,7 +106,7 @@ class Demo:
             self._wait("every device to come online", lambda: self._online(api, site))
         if self.swarm:
             self._start_swarm()
-        tell.ready(self, login.result(), seconds=time.monotonic() - started)
+        tell.ready(self, passwords, login.result(), seconds=time.monotonic() - started)
 
     def stop(self) -> None:
         """Devices first, so that their last word still reaches the hub."""
@@ -116,8 +130,8 @@ class Demo:
         return httpx.Client(base_url=f"{self.console}/api/v1", headers=headers, timeout=15)
 
     def login_link(self) -> str:
-        """A link that signs one person in, once."""
-        return self._hub("user", "login-link", ADMIN, "--base", self.console).strip()
+        """A link that signs the operator in, once."""
+        return self._hub("user", "login-link", people.OPERATOR, "--base", self.console).strip()
 
     def _make_home(self) -> None:
         try:
@@ -138,18 +152,31 @@ class Demo:
                 )
         clips = self.home / "clips"
         clips.mkdir(exist_ok=True)
-        drawn = [clips / f"street-{seed}.mp4" for seed in (1, 2)]
-        for seed, path in enumerate(drawn, start=1):
-            if not path.exists() and not (seed == 1 and self.clip):
-                self._do([installed("prahari-agent"), "clip", str(path), "--seed", str(seed)])
-        clip = self.clip.resolve() if self.clip else drawn[0]
-        return devices(clip.absolute(), drawn[1].absolute(), self.model.resolve() if self.model else None)
+        drawn, quiet = clips / f"{street.SCENE}-{street.SEED}.mp4", clips / "passages-2.mp4"
+        if self.clip is None:
+            self._draw(drawn, street.SCENE, street.SEED)
+        self._draw(quiet, "passages", 2)
+        model = self._model()
+        return devices(
+            Scenery(
+                clip=(self.clip or drawn).resolve(),
+                quiet_clip=quiet.resolve(),
+                model=model.resolve() if model else None,
+                drawn=self.clip is None,
+            )
+        )
+
+    def _model(self) -> Path | None:
+        """The one that was given; for the drawn street our own, where the demo runs in a checkout."""
+        return self.model or (MODEL if self.clip is None and MODEL.is_file() else None)
+
+    def _draw(self, path: Path, scene: str, seed: int) -> None:
+        if not path.exists():
+            self._do([installed("prahari-agent"), "clip", str(path), "--scene", scene, "--seed", str(seed)])
 
     def _start_hub(self) -> None:
         if not self.token_file.exists():  # written last, so what came before it may be half done
             self._hub("init")
-            if ADMIN not in self._hub("user", "list").split():
-                self._hub("user", "add", ADMIN, "--role", "admin", "--no-password")
         hub = self._launch("hub", [installed("prahari-hub"), "serve"], self.hub_env)
         # its own word, because another hub may answer on a port that is taken
         self._wait("the hub to be ready", lambda: self._alive(hub) and hub.said(HUB_READY))

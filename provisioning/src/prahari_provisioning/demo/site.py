@@ -10,12 +10,16 @@ from prahari_wire.base import Severity
 from prahari_wire.callbox import CallboxConfig
 from prahari_wire.camera import CameraConfig, Region
 from prahari_wire.display import DisplayConfig, PlaylistItem, TextContent
+from prahari_wire.recording import RecordingConfig
 from prahari_wire.twin import Desired, PeripheralConfig
+
+from prahari_provisioning.demo import street
 
 CITY = "Pune"
 HEARTBEAT_S = 10
 ROAD = [(0.0, 0.35), (1.0, 0.35), (1.0, 1.0), (0.0, 1.0)]
-"""The part of the picture in which the demo's cameras raise incidents: all but the sky."""
+"""The part of the picture in which a camera on somebody's own clip raises incidents: all but the sky."""
+RECORDING = RecordingConfig(enabled=True, retention_days=2, max_mb=1000)
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,24 @@ SITES = (
 )
 
 
-def devices(clip: Path, quiet_clip: Path, model: Path | None) -> tuple[Device, ...]:
-    """The three devices; ``clip`` plays at the first camera, ``quiet_clip`` at the one beside the call box."""
-    first: Mapping[str, PeripheralConfig] = {"cam1": camera("Wada gate", clip, model)}
+@dataclass(frozen=True)
+class Scenery:
+    """What the demo's cameras look at. ``drawn``: ``clip`` is the street of street.py, so that its rules fit; ``quiet_clip`` plays
+    beside the call box.
+    """
+
+    clip: Path
+    quiet_clip: Path
+    model: Path | None
+    drawn: bool
+
+
+def devices(scenery: Scenery) -> tuple[Device, ...]:
+    """The three devices."""
+    first: Mapping[str, PeripheralConfig] = {"cam1": watching(scenery)}
     second: Mapping[str, PeripheralConfig] = {
         "box1": CallboxConfig(name="Help point"),
-        "cam1": camera("Help point camera", quiet_clip, None, watched=False),
+        "cam1": CameraConfig(name="Help point camera", source=str(scenery.quiet_clip)),
     }
     third: Mapping[str, PeripheralConfig] = {"sign1": sign()}
     return (
@@ -68,12 +84,21 @@ def desired(peripherals: Mapping[str, PeripheralConfig]) -> Desired:
     return Desired(heartbeat_s=HEARTBEAT_S, peripherals=dict(peripherals))
 
 
-def camera(name: str, clip: Path, model: Path | None, *, watched: bool = True) -> CameraConfig:
-    """A camera on a clip; without a model the motion gate alone sees, so ``motion`` counts in the region then."""
-    classes = ["person"] if model else ["person", "motion"]
-    regions = [Region(id="road", name="Road", polygon=ROAD, classes=classes, severity=Severity.MINOR)]
+def watching(scenery: Scenery) -> CameraConfig:
+    """The camera that raises incidents and records: by rules on the drawn street, by one region on a clip of somebody's own.
+
+    Without a model the motion gate alone sees and knows no kinds, so that ``motion`` counts in the region.
+    """
+    ruled = scenery.drawn and scenery.model is not None
+    classes = ["person"] if scenery.model else ["person", "motion"]
+    region = Region(id="road", name="Road", polygon=ROAD, classes=classes, severity=Severity.MINOR)
     return CameraConfig(
-        name=name, source=str(clip), model=str(model) if model else None, regions=regions if watched else []
+        name="Wada gate",
+        source=str(scenery.clip),
+        model=str(scenery.model) if scenery.model else None,
+        regions=[] if ruled else [region],
+        rules=street.rules() if ruled else [],
+        recording=RECORDING,
     )
 
 
