@@ -92,6 +92,27 @@ async def test_a_link_opens_so_often_and_so_long_and_can_be_called_back(
     assert over.status_code == 404 and "does not open anything any more" in over.text
 
 
+async def test_an_incident_leads_to_the_form_with_its_camera_and_the_minutes_around_it(
+    city: City, console: Callable[[Role], Any]
+) -> None:
+    await city.box("pune-cam-01", "front")
+    operator, _ = await console(Role.OPERATOR)
+    known = {
+        "cameras": "pune-cam-01:front",
+        "at": (NOON - timedelta(seconds=20)).isoformat(),
+        "purpose": "Wrong way",
+    }
+    page = (await operator.get("/evidence/new", params=known)).text
+    shown = dict(re.findall(r'name="(\w+)"[^>]* value="([^"]+)"', page))
+    assert (shown["cameras"], shown["purpose"]) == ("pune-cam-01:front", "Wrong way")
+    noon = NOON.astimezone(IST)
+    assert datetime.fromisoformat(shown["starts_at"]) == (noon - timedelta(seconds=50)).replace(tzinfo=None)
+    assert datetime.fromisoformat(shown["ends_at"]) == noon.replace(tzinfo=None), "never beyond this moment"
+    assert 'value="cameras" checked' in page
+    at_site = await operator.get("/evidence/new", params={"site": "shaniwar-wada", "at": known["at"]})
+    assert 'value="site" checked' in at_site.text and 'value="shaniwar-wada"' in at_site.text
+
+
 async def test_bad_input_is_said_beside_the_form_which_keeps_what_was_typed(
     city: City, console: Callable[[Role], Any]
 ) -> None:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from pydantic import ValidationError
+from pydantic import AwareDatetime, ValidationError
 from sqlalchemy import Connection
 
 from prahari_hub.errors import HubError, Invalid
@@ -39,6 +39,8 @@ Name = Annotated[str, Path(max_length=64)]
 Text = Annotated[str, Form(max_length=500)]
 Choice = Annotated[str, Query(max_length=120)]
 PAGE = 50
+BEFORE, AFTER = timedelta(seconds=30), timedelta(seconds=60)
+"""Of something that happened."""
 MOST_NAMES, MOST_DOTS = 500, 5000
 SPANS = {"30": timedelta(days=30), "90": timedelta(days=90), "365": timedelta(days=365)}
 
@@ -144,19 +146,43 @@ async def list_page(
     )
 
 
+@dataclass(frozen=True)
+class Suggested:
+    """What a page that leads to the form knows already; ``at`` is when something happened."""
+
+    lat: Choice = ""
+    lon: Choice = ""
+    site: Choice = ""
+    cameras: Choice = ""
+    purpose: Annotated[str, Query(max_length=500)] = ""
+    at: AwareDatetime | None = None
+
+    def draft(self, now: datetime, clock: ZoneInfo) -> Draft:
+        """The minutes around what happened, or the last half hour, which is asked for most."""
+        start, end = (
+            (self.at - BEFORE, min(self.at + AFTER, now))
+            if self.at
+            else (now - timedelta(minutes=30), now - timedelta(minutes=1))
+        )
+        form = "%Y-%m-%dT%H:%M:%S" if self.at else "%Y-%m-%dT%H:%M"
+        return Draft(
+            kind="cameras" if self.cameras else "site" if self.site else "point",
+            lat=self.lat,
+            lon=self.lon,
+            site=self.site,
+            cameras=self.cameras,
+            purpose=self.purpose,
+            starts_at=start.astimezone(clock).strftime(form),
+            ends_at=end.astimezone(clock).strftime(form),
+        )
+
+
 @router.get("/new")
-async def new_page(request: Request, actor: Operator, lat: Choice = "", lon: Choice = "") -> HTMLResponse:
-    """An empty form; the last half hour is what is asked for most."""
-    clock = zone_of(request)
-    now = store_of(request).clock().astimezone(clock)
-    form = "%Y-%m-%dT%H:%M"
-    empty = Draft(
-        lat=lat,
-        lon=lon,
-        starts_at=(now - timedelta(minutes=30)).strftime(form),
-        ends_at=(now - timedelta(minutes=1)).strftime(form),
-    )
-    return await _new(request, actor, empty)
+async def new_page(
+    request: Request, actor: Operator, suggested: Annotated[Suggested, Depends()]
+) -> HTMLResponse:
+    """A form that holds what is known."""
+    return await _new(request, actor, suggested.draft(store_of(request).clock(), zone_of(request)))
 
 
 @router.post("/new")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import HTMLResponse
@@ -197,10 +198,23 @@ def _around(conn: Connection, found: Incident) -> dict[str, Any]:
     waits = windows.get(conn, found.hold) if found.hold and found.hold != holds.MAINTENANCE else None
     return {
         "above": above,
+        "footage": _footage_form(found),
         "parent": queries.get(conn, found.parent) if found.parent else None,
         "children": outages.children(conn, found.id, limit=PAGE),
         "waits": waits,
     }
+
+
+def _footage_form(found: Incident) -> str | None:
+    """Where footage of it is asked for: of its camera, else of the cameras at its site."""
+    if found.device and found.kind.startswith("camera."):
+        place = {"cameras": f"{found.device}:{found.peripheral}"}
+    elif found.site:
+        place = {"site": found.site}
+    else:
+        return None
+    known = {**place, "at": found.opened_at.isoformat(), "purpose": found.title}
+    return f"/evidence/new?{urlencode(known)}"
 
 
 @router.get("/{incident}/children")
