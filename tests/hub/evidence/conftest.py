@@ -119,6 +119,7 @@ class Camera:
         body = Coverage(
             day=f"{DAY:%Y-%m-%d}", version=self.version, spans=spans, growing=growing,
             gaps=[(start, end, GapCause(cause)) for start, end, cause in gaps], until_ms=spans[-1][1] if spans else 0,
+            head=self.proof([1]).head if spans else None,
         )  # fmt: skip
         self.box.say("recording.coverage", body, self.name)
 

@@ -11,7 +11,7 @@ is handed in, because this package depends on pydantic alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Annotated, NamedTuple
 
 from pydantic import Field, StringConstraints
@@ -68,6 +68,15 @@ class ChainProof(Message):
     before: Sha256
     segments: Annotated[list[Segment], Field(min_length=1, max_length=20_000)]
     head: ChainHead
+
+
+class Pin(Message):
+    """A head that the hub had been told of by ``told_at``, its own time: ``hash`` is the first half of the chain's after ``position``."""
+
+    day: Day
+    position: Annotated[int, Field(ge=1)]
+    hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    told_at: Utc
 
 
 class Broken(NamedTuple):
@@ -133,4 +142,32 @@ def _first_broken_link(proof: ChainProof, digests: Mapping[int, str]) -> Broken 
             None,
             f"the chain up to segment {position} does not lead to the signed head: a segment's data, order or number was changed",
         )
+    return None
+
+
+def hashes(proof: ChainProof) -> Iterator[tuple[int, str]]:
+    """(position, the chain's hash after it) along a proof that is not broken."""
+    found = proof.before
+    yield proof.before_position, found
+    for segment in proof.segments:
+        found = link(found, segment)
+        yield segment.position, found
+
+
+def rewritten(proof: ChainProof, sent: Collection[int], pins: Sequence[Pin]) -> Pin | None:
+    """The first of ``pins`` (of this chain, in order) that says that one of ``sent`` was exchanged after the hub had been told of it.
+
+    A pin that the chain does not pass through says so of the segments since the pin before it; one before the proof says nothing.
+    """
+    if not pins:
+        return None
+    chain = dict(hashes(proof))
+    kept = proof.before_position
+    for pin in pins:
+        if pin.position < proof.before_position:
+            continue
+        if chain.get(pin.position, "").startswith(pin.hash):
+            kept = pin.position
+        elif any(kept < position <= pin.position for position in sent):
+            return pin
     return None

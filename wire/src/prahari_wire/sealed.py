@@ -32,7 +32,7 @@ from prahari_wire.base import (
     canonical,
     parse,
 )
-from prahari_wire.evidence import ChainHead, Day, first_broken
+from prahari_wire.evidence import ChainHead, Day, Pin, first_broken, rewritten
 from prahari_wire.recording import SentDay, TransferManifest
 
 MANIFEST, SEAL, CA, README = "manifest.json", "seal.json", "certificates/ca.pem", "README.txt"
@@ -78,12 +78,16 @@ class SealedRequest(Message):
 
 
 class SealedTransfer(Message):
-    """One account of a box, at ``chains/{transfer}.json``. ``absent``: positions, by day, that the box announced and that never came."""
+    """One account of a box, at ``chains/{transfer}.json``. ``absent``: positions, by day, that the box announced and that never came.
+
+    ``pins``: heads of these chains that the hub had before it got the account, in order; the chains lead through those of the segments.
+    """
 
     transfer: Ulid
     device: DeviceId
     camera: PeripheralId
     absent: dict[Day, list[int]] = {}
+    pins: list[Pin] = []
 
 
 class SealManifest(Message):
@@ -212,6 +216,14 @@ def _day_flaws(read: Read, transfer: SealedTransfer, day: SentDay, judge: Judge)
     broken = first_broken(day.proof, digests, lambda data, _, sig: judge.device(certificate, data, sig))
     if broken is not None:
         yield Flaw(where, broken.sentence)
+        return
+    pins = [pin for pin in transfer.pins if pin.day == head.day]
+    if (pin := rewritten(day.proof, day.sent, pins)) is not None:
+        yield Flaw(
+            where,
+            f"the hub was told of another chain up to segment {pin.position} by {pin.told_at:%Y-%m-%d %H:%M:%S} UTC: "
+            "the day was rewritten afterwards",
+        )
         return
     said = judge.certificate(certificate, read(CA) or b"", head)
     if said is not None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from prahari_wire.evidence import ChainHead
+from prahari_wire.evidence import ChainHead, Pin
 from prahari_wire.sealed import CA, SealManifest, flaws, read_manifest
 
 ED25519 = bytes.fromhex("302a300506032b6570032100")
@@ -160,6 +160,33 @@ def told(manifest: SealManifest) -> list[str]:
     return lines
 
 
+def pinned(manifest: SealManifest) -> list[str]:
+    """Since when each stretch of footage cannot have been made up: the first head at the hub that covers its last segment."""
+    last: dict[tuple[str, str, str], int] = {}
+    for file in manifest.files:
+        match file.path.split("/"):
+            case ["segments", device, camera, day, name]:
+                key = device, camera, day
+                last[key] = max(last.get(key, 0), int(name.partition(".")[0]))
+    return [
+        f"  {', '.join(key)}: {_since(_first_pin(manifest, key, last[key]), last[key])}"
+        for key in sorted(last)
+    ]
+
+
+def _first_pin(manifest: SealManifest, key: tuple[str, str, str], position: int) -> Pin | None:
+    device, camera, day = key
+    of_camera = (one for one in manifest.transfers if (one.device, one.camera) == (device, camera))
+    covering = (pin for one in of_camera for pin in one.pins if pin.day == day and pin.position >= position)
+    return min(covering, key=lambda pin: pin.told_at, default=None)
+
+
+def _since(pin: Pin | None, position: int) -> str:
+    if pin is None:
+        return f"no head that covers segment {position} was at the hub before the footage came"
+    return f"unchanged since {pin.told_at:%Y-%m-%d %H:%M:%S} UTC: the hub had the head {pin.hash} of segment {pin.position} by then"
+
+
 def moment(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
@@ -187,6 +214,7 @@ def verify(file: Path, trust: Path | None = None) -> tuple[int, list[str]]:
     assert isinstance(manifest, SealManifest)
     return 0, [
         *told(manifest),
+        *pinned(manifest),
         *_compare(believed, authorities),
         "WHOLE: every byte is as it was recorded and sealed.",
     ]

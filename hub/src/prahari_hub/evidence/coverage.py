@@ -13,13 +13,13 @@ import sqlalchemy as sa
 from prahari_wire.recording import Coverage
 from sqlalchemy import Connection
 
+from prahari_hub.evidence.pins import EPOCH, pinned
 from prahari_hub.evidence.spans import DAY_MS, SEAM_MS, Day, Gap, Span, clipped, days_of, merged, pack, unpack
 from prahari_hub.evidence.tables import coverage_cameras, coverage_days
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.store import Unit
 from prahari_hub.store.upsert import insert_new, upsert
 
-EPOCH = date(1970, 1, 1)
 IN_CLAUSE = 400
 Camera = tuple[str, str]
 """Device and peripheral."""
@@ -48,17 +48,25 @@ def noted(unit: Unit, fact: Fact) -> None:
     day = (date.fromisoformat(body.day) - EPOCH).days
     camera = _number(unit, fact.device, fact.peripheral)
     where = (coverage_days.c.camera_id == camera) & (coverage_days.c.day == day)
-    known = unit.conn.scalar(sa.select(coverage_days.c.version).where(where))
-    if known is not None and known >= body.version:
+    known = unit.conn.execute(sa.select(coverage_days.c.version, coverage_days.c.pins).where(where)).first()
+    if known is not None and known.version >= body.version:
         return
+    head = body.head if _is_of(body, fact.device, fact.peripheral) else None
     row = {
         "camera_id": camera,
         "day": day,
         "version": body.version,
         "packed": pack(day, day_of(body, day * DAY_MS)),
+        "pins": pinned(body.day, known.pins if known else None, head, unit.now),
     }
     upsert(unit.conn, coverage_days, row, keys=("camera_id", "day"))
     unit.tell("coverage", device=fact.device, camera=fact.peripheral)
+
+
+def _is_of(body: Coverage, device: str, camera: str) -> bool:
+    """Whether the head that is told is one of this chain: a box pins what is its own alone."""
+    head = body.head
+    return head is not None and (head.device, head.camera, head.day) == (device, camera, body.day)
 
 
 def day_of(body: Coverage, origin: int) -> Day:

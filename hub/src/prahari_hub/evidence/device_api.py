@@ -46,18 +46,19 @@ async def put_manifest(request: Request, device: Device, transfer: Transfer) -> 
     store = store_of(request)
     row = await store.read(lambda conn: receiving.transfer_of(conn, device, transfer))
     body = await _body(request)
-    keys = await store.read(lambda conn: receiving.keys_of(conn, device))
     try:
         manifest = await asyncio.to_thread(_manifest, body)
-        await asyncio.to_thread(receiving.check, row, manifest, keys)
+        before = await store.read(lambda conn: receiving.before(conn, row, manifest))
+        await asyncio.to_thread(receiving.check, row, manifest, before)
     except Invalid as error:
         said = str(error)
-        await store.write(lambda unit: receiving.refused(unit, device, transfer, said))
+        await store.write(lambda unit: receiving.refused(unit, device, transfer, said, account=True))
         raise
     content = receiving.manifest_bytes(manifest)
     sha256 = hashlib.sha256(content).hexdigest()
     await footage_of(request).put(sha256, _chunks(content))
-    fresh = await store.write(lambda unit: receiving.accept(unit, device, manifest, sha256, len(content)))
+    pins = before.pins_for(manifest)
+    fresh = await store.write(lambda unit: receiving.accept(unit, device, manifest, content, pins))
     return Response(status_code=201 if fresh else 200)
 
 

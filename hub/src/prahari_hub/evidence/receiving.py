@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from prahari_wire.base import canonical
-from prahari_wire.evidence import Segment, first_broken
+from prahari_wire.evidence import Pin, Segment, first_broken, rewritten
 from prahari_wire.recording import Sent, SentDay, SentOutcome, TransferManifest
 from sqlalchemy import Connection, Row
 from starlette.exceptions import HTTPException
@@ -21,9 +23,10 @@ from starlette.exceptions import HTTPException
 from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.evidence.coverage import ms
+from prahari_hub.evidence.pins import pins_of
 from prahari_hub.evidence.reasons import Miss, TransferState
 from prahari_hub.evidence.requests import subject
-from prahari_hub.evidence.tables import evidence_segments, transfers
+from prahari_hub.evidence.tables import evidence_segments, footage_requests, transfers
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.identity.tables import certificates
@@ -48,8 +51,9 @@ def transfer_of(conn: Connection, device: str, transfer: str) -> Row[Any]:
     return row
 
 
-def check(row: Row[Any], manifest: TransferManifest, keys: Mapping[str, bytes]) -> None:
-    """Invalid unless it is an account of what was asked, its chains hold and their heads are signed by the device."""
+def check(row: Row[Any], manifest: TransferManifest, before: Before) -> None:
+    """Invalid unless it is an account of what was asked, its chains hold, their heads are signed by the device, and they lead through
+    what the device told of them before."""
     if manifest.transfer != row.id or manifest.camera != row.camera:
         raise Invalid(
             f"the manifest is of transfer {manifest.transfer}, camera {manifest.camera}; this is {row.id}, {row.camera}",
@@ -63,11 +67,17 @@ def check(row: Row[Any], manifest: TransferManifest, keys: Mapping[str, bytes]) 
                 f"the chain is that of {head.device}, {head.camera}: a device sends its own footage alone",
                 ("body.days.proof.head", f"{row.device_id}, {row.camera}"),
             )
-        broken = first_broken(day.proof, {}, lambda data, key, sig: signed(keys, data, key, sig))
+        broken = first_broken(day.proof, {}, lambda data, key, sig: signed(before.keys, data, key, sig))
         if broken is not None:
             raise Invalid(
                 f"the chain of {head.day} does not hold: {broken.sentence}",
                 ("body.days.proof", "a whole chain"),
+            )
+        if (pin := rewritten(day.proof, day.sent, before.pins.get(head.day, []))) is not None:
+            raise Invalid(
+                f"the chain of {head.day} is not the one that the hub was told of by {pin.told_at:%Y-%m-%d %H:%M:%S} UTC: "
+                f"segments up to {pin.position} were exchanged or removed since then",
+                ("body.days.proof", "the chain as it was told"),
             )
         for segment in sent_of(day):
             if segment.end_ms < asked[0] - BESIDE_MS or segment.start_ms > asked[1] + BESIDE_MS:
@@ -92,6 +102,38 @@ def sent_of(day: SentDay) -> Iterator[Segment]:
                 ("body.days.sent", "of the chain"),
             )
         yield by_position[position]
+
+
+@dataclass(frozen=True)
+class Before:
+    """What the hub had of a device before it brought its account: certificates by serial, heads of its chains by day."""
+
+    keys: Mapping[str, bytes]
+    pins: Mapping[str, Sequence[Pin]]
+
+    def pins_for(self, manifest: TransferManifest) -> list[dict[str, Any]]:
+        """Those that say something of what ``manifest`` brings, as they are kept."""
+        first = {day.proof.head.day: day.proof.before_position for day in manifest.days}
+        return [
+            pin.model_dump(mode="json")
+            for day in sorted(first)
+            for pin in self.pins.get(day, [])
+            if pin.position >= first[day]
+        ]
+
+
+def before(conn: Connection, row: Row[Any], manifest: TransferManifest) -> Before:
+    """Of the pins those that the chain must hold: what was told later may be of segments that came after the account."""
+    decided_at = conn.scalar(
+        sa.select(footage_requests.c.decided_at).where(footage_requests.c.id == row.request_id)
+    )
+    days = {day.proof.head.day: day.proof.head.position for day in manifest.days}
+    found = pins_of(conn, row.device_id, row.camera, days)
+    bound = {
+        day: [pin for pin in pins if pin.position <= days[day] or (decided_at and pin.told_at <= decided_at)]
+        for day, pins in found.items()
+    }
+    return Before(keys_of(conn, row.device_id), bound)
 
 
 def keys_of(conn: Connection, device: str) -> dict[str, bytes]:
@@ -120,9 +162,13 @@ def manifest_bytes(manifest: TransferManifest) -> bytes:
     return canonical(manifest.model_dump(mode="json"))
 
 
-def accept(unit: Unit, device: str, manifest: TransferManifest, sha256: str, size: int) -> bool:
-    """Expect the segments; False where this very account stands already, Conflict where another does."""
+def accept(
+    unit: Unit, device: str, manifest: TransferManifest, content: bytes, pins: list[dict[str, Any]]
+) -> bool:
+    """Expect the segments of a checked account, ``content`` as it is kept; False where this very one stands already, Conflict where
+    another does."""
     row = transfer_of(unit.conn, device, manifest.transfer)
+    sha256 = hashlib.sha256(content).hexdigest()
     if row.manifest_sha256 is not None:
         if row.manifest_sha256 == sha256:
             return False
@@ -142,8 +188,11 @@ def accept(unit: Unit, device: str, manifest: TransferManifest, sha256: str, siz
             }
             insert_new(unit.conn, evidence_segments, values, keys=("transfer", "sha256"))
             count, total = count + 1, total + segment.size
-    _change(unit, row.id, state=str(TransferState.COMING), manifest_sha256=sha256, manifest_size=size)
+    state = str(TransferState.COMING)
+    kept = {"manifest_sha256": sha256, "manifest_size": len(content), "pins": pins}
+    _change(unit, row.id, state=state, reason=None, note=None, **kept)
     detail = {"camera": row.camera, "transfer": row.id, "manifest": sha256, "segments": count, "bytes": total}
+    detail |= {"pins": len(pins)}
     record(unit, _device(device), "evidence.manifest", subject(row.request_id), detail=detail)
     _finish(unit, row)
     return True
@@ -209,16 +258,19 @@ def ended(unit: Unit, fact: Fact) -> None:
     came = (evidence_segments.c.transfer == row.id) & evidence_segments.c.stored_at.is_not(None)
     some = unit.conn.execute(sa.select(evidence_segments.c.sha256).where(came).limit(1)).first() is not None
     state = TransferState.RECEIVED if some else TransferState.FAILED
-    _change(unit, row.id, state=str(state), reason=str(Miss.OVERWRITTEN), note=body.detail)
+    why = Miss.DEVICE_FAILED if body.outcome is SentOutcome.FAILED else Miss.OVERWRITTEN
+    _change(unit, row.id, state=str(state), reason=row.reason or str(why), note=row.note or body.detail)
     detail = {"camera": row.camera, "transfer": row.id, "outcome": str(body.outcome), "note": body.detail}
     record(unit, _device(fact.device), "evidence.transfer-ended", subject(row.request_id), detail=detail)
     unit.tell("requests", id=row.request_id)
 
 
-def refused(unit: Unit, device: str, transfer: str, what: str) -> None:
-    """Something was brought that is not what was recorded: that belongs into the custody log."""
+def refused(unit: Unit, device: str, transfer: str, what: str, *, account: bool = False) -> None:
+    """Something was brought that is not what was recorded: that belongs into the custody log. ``account``: nothing can follow it."""
     row = unit.conn.execute(sa.select(transfers).where(transfers.c.id == transfer)).first()
     if row is not None:
+        if account and row.manifest_sha256 is None:
+            _change(unit, transfer, reason=str(Miss.DAMAGED), note=what[:500])
         detail = {"camera": row.camera, "transfer": transfer, "what": what[:300]}
         record(unit, _device(device), "evidence.rejected", subject(row.request_id), detail=detail)
 

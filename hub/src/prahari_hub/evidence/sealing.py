@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import sqlalchemy as sa
-from prahari_wire.base import canonical
+from prahari_wire.base import canonical, validate
+from prahari_wire.evidence import Pin
 from prahari_wire.ids import ulid
 from prahari_wire.sealed import (
     CA,
@@ -179,7 +180,8 @@ def _transfer(conn: Connection, row: Row[Any]) -> SealedTransfer:
     absent: dict[str, list[int]] = {}
     for day, position in conn.execute(missing.order_by(evidence_segments.c.position)):
         absent.setdefault(day, []).append(position)
-    return SealedTransfer(transfer=row.id, device=row.device_id, camera=row.camera, absent=absent)
+    pins = [validate(Pin, pin) for pin in row.pins or []]
+    return SealedTransfer(transfer=row.id, device=row.device_id, camera=row.camera, absent=absent, pins=pins)
 
 
 def _footage(conn: Connection, accounts: Sequence[Row[Any]]) -> list[SealedFile]:

@@ -77,14 +77,14 @@ def pack(day: int, content: Day) -> bytes:
     numbers.append(len(content.gaps))
     numbers += _steps(origin, [(gap.start_ms, gap.end_ms) for gap in content.gaps])
     causes = bytes(CAUSES.index(gap.cause) for gap in content.gaps)
-    return bytes([VERSION]) + b"".join(_number(value) for value in numbers) + causes
+    return bytes([VERSION]) + b"".join(number(value) for value in numbers) + causes
 
 
 def unpack(day: int, packed: bytes) -> Day:
     """ValueError where a newer hub wrote it."""
     if packed[:1] != bytes([VERSION]):
         raise ValueError(f"a day of coverage begins with {packed[:1]!r}: it was written by a newer hub")
-    read = _Reader(packed)
+    read = Reader(packed)
     growing = read.number()
     spans = list(read.spans(day * DAY_MS))
     gaps = list(read.spans(day * DAY_MS))
@@ -104,7 +104,8 @@ def _steps(origin: int, spans: Iterable[Span]) -> Iterator[int]:
         at = end
 
 
-def _number(value: int) -> bytes:
+def number(value: int) -> bytes:
+    """Seven bits a byte, the lowest first."""
     if value < 0:
         raise ValueError("spans of a day must be in order, within it and must not overlap")
     found = bytearray()
@@ -115,7 +116,9 @@ def _number(value: int) -> bytes:
     return bytes(found)
 
 
-class _Reader:
+class Reader:
+    """Reads what ``number`` wrote, behind a byte of version."""
+
     def __init__(self, packed: bytes) -> None:
         self._packed, self.at = packed, 1
 

@@ -36,6 +36,7 @@ coverage_days = Table(
     Column("day", Integer, primary_key=True, autoincrement=False),  # days since 1970-01-01, UTC
     Column("version", BigInteger, nullable=False),  # of the device's own account of the day
     Column("packed", LargeBinary, nullable=False),  # spans and gaps: see spans.py
+    Column("pins", LargeBinary),  # heads of the day's chain that the device told of: see pins.py
     sqlite_with_rowid=False,
 )
 
@@ -105,6 +106,7 @@ transfers = Table(
     Column("note", String),
     Column("manifest_sha256", String),  # the device's own account, in the object store
     Column("manifest_size", Integer),
+    Column("pins", Json),  # heads that the hub had of its chains before: see pins.py
     Column("changed_at", UtcDateTime, nullable=False),
     Index("ix_transfers_state_id", "state", "id"),
 )
