@@ -93,6 +93,7 @@ class Footage:
         self._emit, self._now_s = emit, now_s
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._due_s: dict[str, tuple[float, int]] = {}
+        self._denied: dict[str, str] = {}
         self._woken, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="footage", daemon=True)
         self.trouble: str | None = None
@@ -135,6 +136,13 @@ class Footage:
         self._job_path(transfer).unlink(missing_ok=True)
         self._manifest_path(transfer).unlink(missing_ok=True)
         self._ended_path(transfer).unlink(missing_ok=True)
+
+    def deny(self, camera: str, why: str | None) -> None:
+        if why is None:
+            self._denied.pop(camera, None)
+        elif self._denied.get(camera) != why:
+            self._denied[camera] = why
+            self._woken.set()
 
     def sign(self, head: ChainHead) -> ChainHead:
         pair = self._pair()
@@ -191,6 +199,7 @@ class Footage:
     def _carry(self, transfer: str) -> None:
         try:
             job = self._read(transfer)
+            self._check_allowed(job)
             with self._hub.connection() as connection:
                 self._announce(connection, transfer)
                 sent = self._send_items(connection, job)
@@ -206,6 +215,10 @@ class Footage:
             outcome = SentOutcome.PARTIAL if lost else SentOutcome.COMPLETE
             detail = f"{lost} of {len(job.items)} segments could not be read on the box" if lost else None
             self._end(transfer, outcome, sent, detail, job.camera)
+
+    def _check_allowed(self, job: Job) -> None:
+        if (why := self._denied.get(job.camera)) is not None:
+            raise _Over(why)
 
     def _read(self, transfer: str) -> Job:
         try:
@@ -258,6 +271,7 @@ class Footage:
         refused = 0
         while refused < MOST_REFUSED:
             self._pulses.beat("footage", limit_s=300)
+            self._check_allowed(job)
             part = data[offset : offset + job.chunk]
             began_s = self._now_s()
             answer = connection.request(

@@ -46,6 +46,10 @@ class Transfers(Protocol):
 
     def forget(self, transfer: str) -> None: ...
 
+    def deny(self, camera: str, why: str | None) -> None:
+        """Nothing more of ``camera`` is sent, what is under way included, until this is taken back by None."""
+        ...
+
     def sign(self, head: ChainHead) -> ChainHead:
         """``head`` with the serial of the device's certificate and its key's signature: ECDSA, SHA-256, DER, base64url unpadded."""
         ...

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints
 
 from prahari_wire.base import Message, PeripheralId, Severity, Sha256, ShortText, Ulid, Utc
+from prahari_wire.owner import Owner
 from prahari_wire.recording import RecordingConfig
 from prahari_wire.rules import Direction, Mask, Polygon, Rules, Unit
 
@@ -49,6 +50,7 @@ class CameraConfig(Message):
 
     ``model``: path of a manifest on the box; without one the motion gate alone runs. ``score``: least score of a detection,
     the manifest's own if left out. ``ignored_faults`` are never raised: a camera that pans has no usual view.
+    ``owner``: of a camera that is not the city's, with the terms that the box keeps to.
     """
 
     type: Literal["camera"] = "camera"
@@ -68,6 +70,7 @@ class CameraConfig(Message):
     fault_severity: Severity = Severity.MAJOR
     ignored_faults: Annotated[list[ContentFault], Field(max_length=6)] = []
     recording: RecordingConfig = RecordingConfig()
+    owner: Owner | None = None
 
 
 class Box(Message):

@@ -6,6 +6,7 @@ An object is where its feet are: the bottom centre of its box decides.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -99,6 +100,7 @@ class Day(StrEnum):
     SUNDAY = "sun"
 
 
+_DAYS = list(Day)
 ClockTime = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 
 
@@ -110,6 +112,14 @@ class Hours(Message):
     start: ClockTime
     end: ClockTime
     days: Annotated[list[Day], Field(min_length=1, max_length=7)] = list(Day)
+
+    def hold(self, local: datetime) -> bool:
+        """Whether ``local``, a wall clock, lies within."""
+        now = f"{local:%H:%M}"
+        today, yesterday = (_DAYS[at.weekday()] in self.days for at in (local, local - timedelta(days=1)))
+        if self.start < self.end:
+            return today and self.start <= now < self.end
+        return (today and now >= self.start) or (yesterday and now < self.end)
 
 
 class When(Message):

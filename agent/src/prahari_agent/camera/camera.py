@@ -15,6 +15,7 @@ from prahari_wire.base import Refused, now_utc
 from prahari_wire.camera import CameraConfig
 from prahari_wire.command import CommandName
 from prahari_wire.health import PeripheralHealth
+from prahari_wire.owner import Use
 from prahari_wire.presence import Peripheral as PeripheralInfo
 from prahari_wire.presence import PeripheralType
 from prahari_wire.system import AgentFault
@@ -25,7 +26,8 @@ from prahari_agent.camera.openings import Openings
 from prahari_agent.camera.recorder.keeper import Keeper
 from prahari_agent.camera.recorder.shelf import Shelf
 from prahari_agent.camera.supervisor import Allowed, Crash, Supervisor
-from prahari_agent.camera.verdict import recorded, recorder_trouble, verdict
+from prahari_agent.camera.terms import Terms, note_off, within_terms
+from prahari_agent.camera.verdict import by_terms, recorded, recorder_trouble, verdict
 from prahari_agent.errors import AgentError, ConfigRefused, Rejected
 from prahari_agent.log import get_logger
 from prahari_agent.peripheral import Surroundings
@@ -58,9 +60,11 @@ class Camera:
         self._answered = threading.Condition()
         self._keeper: Keeper | None = None
         self._started = False
+        self._terms = Terms(surroundings.stamp)
         self._supervisor = Supervisor(
-            peripheral_id, start_message=self._start_message, heard=self._heard, crashed=self._crashed
-        )
+            peripheral_id, start_message=self._start_message, heard=self._heard, crashed=self._crashed,
+            may_run=self._terms.on, rested=self._went_off,
+        )  # fmt: skip
 
     @property
     def info(self) -> PeripheralInfo:
@@ -74,9 +78,13 @@ class Camera:
     @property
     def footage_age_s(self) -> float | None:
         """How long ago the newest footage ends; None while nothing is to be recorded, or nothing has been yet."""
-        if self._keeper is None or self._config is None or not self._config.recording.enabled:
+        if self._keeper is None or not self._records or not self._terms.on():
             return None
         return self._keeper.age_s()
+
+    @property
+    def _records(self) -> bool:
+        return self._config is not None and self._terms.recording(self._config.recording).enabled
 
     def configure(self, config: PeripheralConfig) -> None:
         if not isinstance(config, CameraConfig):
@@ -90,16 +98,22 @@ class Camera:
             raise ConfigRefused(("regions", "each region needs an id of its own"))
         _check_recording(config)
         before, self._config = self._config, config
+        self._terms.owner = config.owner
         if before in (None, config):
             return
         self._supervisor.renew()
         if self._started and before is not None and before.recording != config.recording:
             self._keep_footage()
+        elif self._keeper is not None:
+            self._keeper.nudge()
 
     def start(self) -> None:
         self._open.recall()
         self._end_all()
         self._started = True
+        if not self._terms.on():
+            at_ms = round(self._around.stamp().at.timestamp() * 1000)
+            note_off(self._footage(), device=self._around.device, camera=self._id, at_ms=at_ms)
         self._keep_footage()
         self._supervisor.start()
 
@@ -119,8 +133,9 @@ class Camera:
             max_bytes=wanted.max_mb * 2**20,
         )  # fmt: skip
         self._keeper = Keeper(
-            self._id, shelf, self._around, recording=lambda: wanted.enabled and self.pid is not None
-        )
+            self._id, shelf, self._around, terms=self._terms,
+            recording=lambda: wanted.enabled and self.pid is not None,
+        )  # fmt: skip
         self._keeper.start()
 
     def _footage(self) -> Path:
@@ -130,7 +145,10 @@ class Camera:
         return Path(where) / self._around.device / self._id if where else self._around.home / "footage"
 
     def health(self) -> PeripheralHealth:
-        recording = self._config is not None and self._config.recording.enabled
+        if (why := self._terms.off()) is not None:
+            state, faults, note = by_terms(why, self._terms.owner)
+            return PeripheralHealth(id=self._id, state=state, faults=faults, note=note)
+        recording = self._records
         state, faults, note = recorded(
             verdict(self._facts, self._down),
             self._facts["recorder"] if self._facts and recording else None,
@@ -154,7 +172,7 @@ class Camera:
             raise
         return {
             "type": "start",
-            "config": self._config.model_dump_json(),
+            "config": within_terms(self._config, self._terms).model_dump_json(),
             "credentials": credentials,
             "analysis": allowed.model,
             "decoding": allowed.decoder,
@@ -192,7 +210,7 @@ class Camera:
         again = f"it starts again in {crash.again_s:.0f} s"
         if crash.in_model:
             again += f", for {crash.rest_s:.0f} s without its model"
-        if crash.in_decoder and self._config is not None and self._config.recording.enabled:
+        if crash.in_decoder and self._records:
             again += f", for {crash.rest_s:.0f} s recording only"
         unfit = self._down if self._facts is None else None
         self._facts = None
@@ -211,15 +229,18 @@ class Camera:
                 "the camera's process said something invalid", camera=self._id, kind=kind, detail=error.detail
             )
             return True
+        allowed = self._terms.told(message)
+        if allowed is None:
+            return True
         try:
-            self._around.emit(kind, message, peripheral=self._id)
+            self._around.emit(kind, allowed, peripheral=self._id)
         except _NOT_STORED as error:
             log.error(
                 "an event of the camera could not be stored", camera=self._id, kind=kind, error=str(error)
             )
             return False
-        self._open.told(message)
-        if blob:
+        self._open.told(allowed)
+        if blob and getattr(allowed, "snapshot", None) is not None:
             self._upload(blob)
         return True
 
@@ -230,6 +251,14 @@ class Camera:
             log.error(
                 "a snapshot could not be kept: free space on the disk", camera=self._id, error=str(error)
             )
+
+    def _went_off(self) -> None:
+        """By the owner's terms there is no process now: nothing is open any more, and no fault of the picture stands."""
+        self._facts = self._down = None
+        self._end_all()
+        for fault in self._open.faults:
+            over = fault.model_copy(update={"active": False, "since": now_utc()})
+            self._keep(events.CAMERA_FAULT, over.model_dump(mode="json", by_alias=True), b"")
 
     def _end_all(self) -> None:
         """End what a process left open that died, as of now."""
@@ -280,6 +309,7 @@ class Camera:
         """Take a redacted picture now and upload it."""
         if unknown := sorted(set(args) - {"peripheral"}):
             raise Rejected(f"a snapshot takes no argument {unknown[0]!r}")
+        self._terms.check(Use.PICTURE)
         number = next(self._numbers)
         if not self._supervisor.send({"type": "snapshot", "id": number}):
             raise Rejected(f"the camera gives no picture now: {self._down or 'its process starts'}")

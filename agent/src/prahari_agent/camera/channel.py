@@ -1,6 +1,7 @@
 """What travels between the agent's process and a camera's: length-prefixed JSON, each message with bytes of its own if it has some.
 
-To the camera: start {camera, config, credentials, analysis, faults}, clock {offset_s}, answer {id, kept}, snapshot {id}, learn_view, stop.
+To the camera: start {camera, config, credentials, analysis, faults}, clock {offset_s}, answer {id, kept}, snapshot {id}, learn_view,
+    stop {cause}.
 From the camera: event {id, kind, body} + JPEG, snapshot {id, problem} + JPEG, facts {…}.
 """
 

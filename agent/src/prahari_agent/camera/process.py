@@ -251,8 +251,8 @@ class CameraProcess:
                     self._asked.append(number)
                 case {"type": "learn_view"}:
                     self._learn_view.set()
-                case {"type": "stop"}:
-                    self._stop_cause = GapCause.MAINTENANCE
+                case {"type": "stop", "cause": str(cause)}:
+                    self._stop_cause = GapCause(cause)
                     self._stopping.set()
         self._stopping.set()
         time.sleep(LAST_WORDS_S)
@@ -281,6 +281,7 @@ class CameraProcess:
             "type": "facts",
             "fps": round(fps, 1),
             "frames": counters.frames,
+            "frame_at": self._last.at.isoformat() if self._last else None,
             "dropped": self._latest.dropped,
             "inferences": counters.inferences,
             "detector_ms": round(counters.detector_ms, 1),

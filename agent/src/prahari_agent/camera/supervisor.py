@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from prahari_wire.recording import GapCause
+
 from prahari_agent.camera.channel import IN_DECODER, IN_MODEL, MARKS, Channel, Message
 from prahari_agent.errors import AgentError
 from prahari_agent.log import get_logger
@@ -91,7 +93,8 @@ class _Part:
 class Supervisor:
     """``start_message(allowed)`` gives a new process its first message; it may raise AgentError, and is then asked again later.
 
-    ``heard(message, blob, channel)`` and ``crashed(crash)`` are called from the supervisor's thread.
+    ``heard(message, blob, channel)`` and ``crashed(crash)`` are called from the supervisor's thread, as is ``may_run``: while it says no
+    there is no process, and ``rested`` is called once each time that begins.
     """
 
     def __init__(
@@ -101,8 +104,11 @@ class Supervisor:
         start_message: Callable[[Allowed], Message],
         heard: Callable[[Message, bytes, Channel], None],
         crashed: Callable[[Crash], None],
+        may_run: Callable[[], bool] = lambda: True,
+        rested: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
+        self._may_run, self._tell_rested = may_run, rested
         self._start_message = start_message
         self._heard = heard
         self._crashed = crashed
@@ -152,13 +158,23 @@ class Supervisor:
             self._wake.clear()
             self._renew.clear()
             try:
-                self._one_life()
+                self._rest_while_forbidden()
+                if not self._stopping.is_set():
+                    self._one_life()
             except AgentError as error:
                 log.error("the camera cannot start", camera=self._name, error=str(error))
                 self._wake.wait(_LONGEST_PAUSE_S)
             except Exception:
                 log.exception("the camera's supervisor failed once and carries on", camera=self._name)
                 self._wake.wait(_PAUSE_S)
+
+    def _rest_while_forbidden(self) -> None:
+        if self._may_run():
+            return
+        self._tell_rested()
+        while not self._stopping.is_set() and not self._may_run():
+            self._wake.wait(_TICK_S)
+            self._wake.clear()
 
     def _one_life(self) -> None:
         """One process from start to end, and the pause after a crash."""
@@ -219,7 +235,10 @@ class Supervisor:
             if not self.send(first):
                 return self._reaped(process)
             silent_since_s = time.monotonic()
-            while not (self._stopping.is_set() or self._renew.is_set() or self._rested(allowed)):
+            while (
+                not (self._stopping.is_set() or self._renew.is_set() or self._rested(allowed))
+                and self._may_run()
+            ):
                 if not select.select([channel], [], [], _TICK_S)[0]:
                     if time.monotonic() - silent_since_s > SILENT_S:
                         process.kill()
@@ -243,7 +262,7 @@ class Supervisor:
 
     def _end(self, process: subprocess.Popen[bytes], channel: Channel) -> None:
         """Ask it to stop, hear its last words, make sure."""
-        self.send({"type": "stop"})
+        self.send({"type": "stop", "cause": str(GapCause.MAINTENANCE if self._may_run() else GapCause.OFF)})
         deadline_s = time.monotonic() + STOP_S
         while time.monotonic() < deadline_s:
             if select.select([channel], [], [], _TICK_S)[0]:

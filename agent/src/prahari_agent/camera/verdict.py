@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prahari_wire.health import State
+from prahari_wire.owner import Denied, Owner
 
 NOTE_LIMIT = 120
 STALE_S = 90.0
@@ -53,6 +54,22 @@ def recorded(seen: Verdict, recorder: Mapping[str, Any] | None, trouble: str | N
         return _noted(_worse(state, State.WARN), faults, trouble)
     said = "recording begins" if recorder["age_s"] is None else "records"
     return _noted(state, faults, f"{note}; {said}" if note else said)
+
+
+def by_terms(why: Denied, owner: Owner | None) -> Verdict:
+    """Of a camera that its owner's terms keep off: no fault, but what has ended wants somebody to ask."""
+    if why is Denied.ENDED and owner is not None and owner.until is not None:
+        return State.WARN, [], f"off: the owner's consent ended on {owner.until:%Y-%m-%d}"
+    state = State.UNKNOWN if why is Denied.CLOCK else State.OK
+    return state, [], _OFF[why]
+
+
+_OFF = {
+    Denied.WITHDRAWN: "off: the owner has withdrawn the consent",
+    Denied.ENDED: "off: the owner's consent has ended",
+    Denied.HOURS: "off: outside of the owner's hours",
+    Denied.CLOCK: "off: the owner's terms need the time, and the clock is not trusted yet",
+}
 
 
 def recorder_trouble(recorder: Mapping[str, Any]) -> str | None:

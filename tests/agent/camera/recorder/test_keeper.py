@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from prahari_agent.camera.recorder.keeper import TELL_S, Keeper
 from prahari_agent.camera.recorder.shelf import Shelf
+from prahari_agent.camera.terms import Terms
 from prahari_agent.clock import Clock
 from prahari_agent.enrolment import prepare
 from prahari_agent.errors import Rejected
@@ -23,6 +24,7 @@ from prahari_agent.transfer import Hub
 from prahari_wire.base import Clock as Quality
 from prahari_wire.envelope import Stamp
 from prahari_wire.ids import ulid
+from prahari_wire.owner import Consent, Owner
 from prahari_wire.recording import Coverage, GapCause, TransferManifest
 from prahari_wire.seed import SEED_FILE
 
@@ -50,7 +52,8 @@ class Rig:
             fetch=lambda _sha, _size: self.home, secret=lambda _name: None, transfers=self.footage,
             stamp=lambda: Stamp(at=self.now, mono_ms=1, clock=self.quality),
         )  # fmt: skip
-        self.keeper = Keeper("cam1", self.shelf, around, recording=lambda: self.alive)
+        self.terms = Terms(around.stamp)
+        self.keeper = Keeper("cam1", self.shelf, around, recording=lambda: self.alive, terms=self.terms)
         return self.keeper
 
     def emit(self, kind: str, body: Any, *, peripheral: str | None = None, stamp: Any = None) -> int:
@@ -240,3 +243,37 @@ def test_a_coverage_is_small_enough_for_a_batch(rig: Rig, taped: Tape):
     )
     assert len(worst.model_dump_json().encode()) < 47 * 1024
     assert len(rig.told[0].model_dump_json()) < 1024
+
+
+def owner(**more: Any) -> Owner:
+    return Owner(name="Joshi Jewellers", contact="+91 20 5550 1234", **more)
+
+
+def test_the_box_itself_refuses_footage_of_a_camera_whose_owner_allows_events_only(rig: Rig, taped: Tape):
+    span = {"start": NOON.isoformat(), "end": (NOON + timedelta(seconds=4)).isoformat()}
+    rig.terms.owner = owner(consent=Consent.EVENTS)
+    with pytest.raises(Rejected, match="allows events only"):
+        rig.run("recording.hold", hold=ulid(), **span)
+    with pytest.raises(Rejected, match="allows events only"):
+        rig.run("recording.send", transfer=ulid(), **span)
+
+
+def test_withdrawn_consent_deletes_what_nobody_holds_and_keeps_what_is_held(rig: Rig, taped: Tape):
+    rig.terms.owner = owner(consent=Consent.FOOTAGE)
+    rig.keeper.step(0)
+    held = {"start": NOON.isoformat(), "end": (NOON + timedelta(seconds=2)).isoformat()}
+    hold, transfer = ulid(), ulid()
+    rig.run("recording.hold", hold=hold, **held)
+    rig.run("recording.send", transfer=transfer, **held)
+    before = len(list(rig.folder.glob("*/[0-9]*.mp4")))
+    rig.terms.owner = owner(consent=Consent.FOOTAGE, withdrawn_at=NOON)
+    rig.keeper.step(100)
+    kept = sorted(path.name for path in rig.folder.glob("*/[0-9]*.mp4"))
+    assert before == 8
+    assert kept[:2] == ["00001.mp4", "00002.mp4"]
+    assert len(kept) <= 3
+    rig.footage.step()
+    assert rig.footage.ended("cam1") == [transfer], "what was under way is not sent any more"
+    rig.run("recording.release", hold=hold)
+    rig.keeper.step(200)
+    assert not list(rig.folder.glob("*/[0-9]*.mp4"))

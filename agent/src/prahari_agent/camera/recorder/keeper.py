@@ -15,6 +15,7 @@ from prahari_wire.base import Refused, validate
 from prahari_wire.command import CommandName
 from prahari_wire.events import COVERAGE
 from prahari_wire.evidence import ChainHead, ChainProof
+from prahari_wire.owner import SENTENCES, Use
 from prahari_wire.recording import (
     DAY_MS,
     MOST_SENT,
@@ -30,6 +31,7 @@ from prahari_wire.recording import (
 from prahari_agent.camera.recorder.daybook import day_of, midnight_ms
 from prahari_agent.camera.recorder.runs import Run, of_day, stretch
 from prahari_agent.camera.recorder.shelf import Found, Interval, Shelf
+from prahari_agent.camera.terms import Terms
 from prahari_agent.errors import Rejected
 from prahari_agent.log import get_logger
 from prahari_agent.peripheral import Surroundings
@@ -47,11 +49,18 @@ _GONE = "gone"
 
 
 class Keeper:
-    """``shelf`` is this camera's; ``recording``: whether a recorder runs now."""
+    """``shelf`` is this camera's; ``recording``: whether a recorder runs now. ``terms``: what the camera's owner allows."""
 
     def __init__(
-        self, camera: str, shelf: Shelf, around: Surroundings, *, recording: Callable[[], bool]
+        self,
+        camera: str,
+        shelf: Shelf,
+        around: Surroundings,
+        *,
+        recording: Callable[[], bool],
+        terms: Terms | None = None,
     ) -> None:
+        self._terms = terms or Terms(around.stamp)
         self._camera, self._shelf, self._around, self._recording = camera, shelf, around, recording
         self._woken, self._stopping = threading.Event(), threading.Event()
         self._changed = True
@@ -107,6 +116,7 @@ class Keeper:
         """Read what is new, make room, tell what is due."""
         self._changed |= self._shelf.refresh()
         self._release_sent()
+        self._keep_to_terms()
         stamp = self._around.stamp()
         now_ms = round(stamp.at.timestamp() * 1000)
         self._shelf.trim(now_ms if stamp.clock is Quality.SYNCED else None)
@@ -116,6 +126,15 @@ class Keeper:
             if self.tell(now_ms) or self._runs:  # the first footage is told as soon as there is any
                 self._told_s = mono_s
             self._changed = False
+
+    def _keep_to_terms(self) -> None:
+        """What the owner does not allow any more is not sent, and deleted where nobody holds it."""
+        denied = self._terms.denied(Use.FOOTAGE)
+        if self._around.transfers is not None:
+            self._around.transfers.deny(self._camera, SENTENCES[denied] if denied else None)
+        if self._terms.forgotten() and (gone := self._shelf.clear()):
+            self._changed = True
+            log.info("footage is deleted by its owner's terms", camera=self._camera, segments=gone)
 
     # Coverage
 
@@ -191,6 +210,7 @@ class Keeper:
 
     def _hold(self, args: Mapping[str, Any]) -> dict[str, Any]:
         wanted = _checked(HoldArgs, args)
+        self._terms.check(Use.FOOTAGE)
         interval = _interval(wanted.start, wanted.end)
         try:
             spans = self._shelf.hold(wanted.hold, interval)
@@ -212,6 +232,7 @@ class Keeper:
 
     def _send(self, args: Mapping[str, Any]) -> dict[str, Any]:
         wanted = _checked(SendArgs, args)
+        self._terms.check(Use.FOOTAGE)
         transfers = self._around.transfers
         if transfers is None:
             raise Rejected("this box has no way to send footage")

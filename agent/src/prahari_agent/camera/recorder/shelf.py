@@ -225,6 +225,17 @@ class Shelf:
             self._forget_empty_days()
             return gone
 
+    def clear(self) -> int:
+        """Delete all footage that is not held, also the newest; how many segments went."""
+        with self._lock:
+            gone = 0
+            for day in self._days.values():
+                for index in range(len(day.starts)):
+                    if day.here[index] and not self._held(day.interval(index)):
+                        self._remove(day, index)
+                        gone += 1
+            return gone
+
     def _oldest_first(self) -> Iterator[tuple[_Day, int]]:
         """Segments that may go, without the newest few."""
         left = sum(day.here.count(1) for day in self._days.values()) - NEWEST_KEPT
