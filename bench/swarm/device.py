@@ -18,7 +18,7 @@ from bench.swarm.ledger import Ledger
 from bench.swarm.outbox import Outbox
 
 KEEPALIVE_S = 30
-CONNECT_TIMEOUT_S = 15.0
+CONNECT_TIMEOUT_S, ANSWER_S = 15.0, 28.0
 FIRST_DELAY_S, LONGEST_DELAY_S, LONGEST_URGENT_S = 1.0, 60.0, 2.0
 SHORT_DELAY_S, WINDOWS = 5.0, 2.0
 BIRTH_REPEAT_S, LONGEST_BIRTH_REPEAT_S = 3.0, 60.0
@@ -96,7 +96,7 @@ class Device:
         self.heartbeat_s = heartbeat_s
         self.connect_at = self.beat_at = self.birth_at = self.ping_at = NEVER
         self.birth_id, self.birth_attempts, self.welcomed = "", 0, False
-        self.pinged = self.hurried = False
+        self.pinged = self.hurried = self.urgent_shown = False
         self.attempt, self.since_s = 0, 0.0
         self.window_s: float | None = None
         self.head = b""
@@ -108,14 +108,14 @@ class Device:
         if self.phase == "down":
             return self.connect_at
         if self.phase != "up":
-            return self.since_s + CONNECT_TIMEOUT_S
+            return self._gives_up_s()
         events_at = self.outbox.due_s(welcomed=self.welcomed)
         return min(self.beat_at, self.birth_at, self.ping_at, events_at)
 
     def tick(self, now_s: float) -> None:
         """Do what is due while connected; NEVER connects."""
         if self.phase != "up":
-            if self.phase != "down" and now_s >= self.since_s + CONNECT_TIMEOUT_S:
+            if self.phase != "down" and now_s >= self._gives_up_s():
                 self.lost(now_s, "the connection took too long")
             return
         if now_s >= self.birth_at:
@@ -131,6 +131,9 @@ class Device:
             self.pinged, self.ping_at = True, now_s + KEEPALIVE_S
             self.outgoing += packets.PINGREQ
         self.flush(now_s)
+
+    def _gives_up_s(self) -> float:
+        return self.since_s + (ANSWER_S if self.phase == "asking" else CONNECT_TIMEOUT_S)
 
     def _beat(self, now_s: float) -> None:
         self.outgoing += self.head
@@ -189,7 +192,8 @@ class Device:
             return False
         self.phase = "asking"
         gone = payloads.envelope(self.boot, self.conn, self.host.up_s(now_s), '{"reason":"lost"}')
-        user = "urgent" if self.outbox.urgent else ""
+        self.since_s, self.urgent_shown = now_s, self.outbox.urgent
+        user = "urgent" if self.urgent_shown else ""
         self.outgoing += packets.connect(
             self.id, keepalive_s=KEEPALIVE_S, will_topic=up(self.id, Up.GONE), will=gone, user=user
         )
@@ -328,6 +332,10 @@ class Device:
     def emit(self, kind: str, body: dict[str, Any], peripheral: str | None, now_s: float) -> int:
         up_s = self.host.up_s(now_s)
         seq = self.outbox.emit(self.boot, self.conn, up_s, now_s, kind=kind, peripheral=peripheral, body=body)
-        if self.phase == "down" and self.outbox.urgent and not self.hurried:
+        if self.outbox.urgent and self.phase == "asking" and not self.urgent_shown:
+            self.host.ledger.counts["left_the_line"] += 1
+            self.drop()
+            self.connect_at = now_s
+        elif self.phase == "down" and self.outbox.urgent and not self.hurried:
             self.hurried, self.connect_at = True, now_s
         return seq

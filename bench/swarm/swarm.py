@@ -24,8 +24,9 @@ from bench.swarm.device import NEVER, Device
 from bench.swarm.identities import Identity
 from bench.swarm.ledger import Ledger
 
-MOST_CONNECTING = 300
-"""Handshakes at once in one thread: beyond it each would only wait longer for this process."""
+MOST_CONNECTING = 100
+"""Handshakes at once in one thread: beyond it each would only wait longer for this process.
+A box that holds a press waits for no other's."""
 LONGEST_POLL_S = 0.1
 SOURCES = 200
 """Devices take turns at the addresses 127.0.0.2 to 127.0.0.201: each has its own range of ports."""
@@ -268,13 +269,13 @@ class Swarm:
         wait_s = LONGEST_POLL_S
         if self._timers:
             wait_s = min(wait_s, max(0.0, self._timers[0][0] - now_s))
-        for fd, _flags in self._epoll.poll(wait_s):
-            found = self._by_fd.get(fd)
+        ready = [self._by_fd.get(fd) for fd, _flags in self._epoll.poll(wait_s)]
+        ready.sort(key=lambda device: device is not None and not device.outbox.held)
+        for found in ready:
             if found is None:
                 self._drain()
-                continue
-            now_s = time.monotonic()
-            self._step(found, found.ready, now_s)
+            elif found.sock is not None:
+                self._step(found, found.ready, time.monotonic())
         now_s = time.monotonic()
         while self._tasks:
             self._tasks.popleft()(now_s)
@@ -309,7 +310,7 @@ class Swarm:
             self._step(device, device.tick, now_s)
 
     def _connect_some(self, now_s: float) -> None:
-        while self._waiting and self._connecting < MOST_CONNECTING:
+        while self._waiting and (self._connecting < MOST_CONNECTING or self._waiting[0].outbox.urgent):
             device = self._waiting.popleft()
             if device.phase == "down":
                 device.connect(now_s)

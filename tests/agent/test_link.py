@@ -327,3 +327,20 @@ def test_a_hub_that_hangs_up_before_it_answers_is_busy_and_not_a_refusal(
             assert visitor.recv(100)
         eventually(lambda: "busy" in (rig.link.trouble or ""))
         rig.link.stop()
+
+
+def test_a_press_in_the_hubs_line_leaves_it_and_knocks_again_as_urgent(
+    pki: Any, eventually: Callable[..., Any]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=pki.folder / "ca.pem")
+        context.load_cert_chain(*pki.server_files)
+        rig = Rig(door.getsockname()[1], Credentials(pki.folder / "ca.pem", *pki.leaf(DEVICE)))
+        rig.link.start()
+        with context.wrap_socket(door.accept()[0], server_side=True) as first:
+            assert b"urgent" not in first.recv(1000)
+            rig.urgent = True
+            rig.link.hurry()
+            with context.wrap_socket(door.accept()[0], server_side=True) as second:
+                assert second.recv(1000).endswith(b"urgent")
+        rig.link.stop()

@@ -11,6 +11,7 @@ from bench.swarm import device
 @pytest.mark.parametrize(
     "figure",
     [
+        "ANSWER_S",
         "BIRTH_REPEAT_S",
         "CONNECT_TIMEOUT_S",
         "FIRST_DELAY_S",

@@ -34,6 +34,9 @@ log = get_logger("link")
 
 KEEPALIVE_S = 30
 CONNECT_TIMEOUT_S = 15
+LOOK_S = 0.2
+ANSWER_S = 28
+"""For the hub's word after TLS stands: in a storm a box stands in the hub's line. A second knock costs both sides more than the wait."""
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 60.0
 """Full jitter: the n-th wait is uniform in [0, min(longest, first · 2ⁿ)], so a city that lost its hub does not come back at once.
 The hub of a large fleet names a window that is longer than the first waits. A box that holds a press does not wait for it."""
@@ -68,6 +71,7 @@ class _Connection:
     client: mqtt.Client
     session: Session
     pair: Pair
+    urgent: bool
     up: threading.Event
     down: threading.Event
     reason: str = "the connection was closed"
@@ -223,12 +227,14 @@ class Link:
             )
         connection = self._open(pair)
         try:
-            while not connection.up.wait(0.5):
-                if (
-                    connection.down.is_set()
-                    or self._clock.mono_ms() - connection.since_ms > CONNECT_TIMEOUT_S * 1000
-                ):
+            while not connection.up.wait(LOOK_S):
+                if connection.down.is_set() or self._clock.mono_ms() - connection.since_ms > ANSWER_S * 1000:
                     raise OSError(connection.reason)
+                if self._urgent() and not connection.urgent:
+                    self._woken.set()
+                    raise OSError(
+                        "a press waits: the box leaves the hub's line and asks to be let in at once"
+                    )
                 if self._stopping.is_set():
                     return
             self._connection, self._hurried = connection, False
@@ -259,7 +265,7 @@ class Link:
             reconnect_on_failure=False,
         )  # fmt: skip
         client.connect_timeout = CONNECT_TIMEOUT_S
-        if self._urgent():
+        if urgent := self._urgent():
             client.username_pw_set(URGENT)
         client.tls_set_context(self._credentials.tls(pair, check_time=self._clock.dates_count()))
         client.will_set(
@@ -267,8 +273,7 @@ class Link:
             self._envelope(session, Gone(reason=GoneReason.LOST)),
             qos=1,
         )
-        connection = _Connection(client, session, pair, threading.Event(), threading.Event())
-        connection.since_ms = self._clock.mono_ms()
+        connection = _Connection(client, session, pair, urgent, threading.Event(), threading.Event())
         client.on_connect = lambda _c, _u, _f, code, _p: self._connected(
             connection, str(code), code.is_failure
         )
@@ -277,6 +282,7 @@ class Link:
             connection, message.topic, bytes(message.payload)
         )
         client.connect(*self._broker, keepalive=KEEPALIVE_S)
+        connection.since_ms = self._clock.mono_ms()
         client.loop_start()
         return connection
 

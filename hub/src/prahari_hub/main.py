@@ -36,6 +36,7 @@ from prahari_hub.identity.peer import device_listener
 from prahari_hub.identity.service import Identity, open_identity
 from prahari_hub.incidents import lamp
 from prahari_hub.incidents import service as incidents
+from prahari_hub.ingest.chance import Spread
 from prahari_hub.ingest.handlers import BIRTH_HOOKS, BirthHook, table
 from prahari_hub.ingest.role import Ingest
 from prahari_hub.live.feed import Feed
@@ -206,6 +207,8 @@ async def start_ingest(hub: Hub, stack: AsyncExitStack) -> None:
         partitions=(),
     )
     ingest.lane.window_s = lambda: reconnect_window_s(ingest.fleet_size, settings.admission_rate)
+    ingest.memory.spread = lambda: Spread(ingest.lane.window_s(), ingest.fleet_size / settings.admission_rate)
+    hub.broker.crowd.heard = ingest.on_crowd
     ingest.shut_out = hub.broker.shut_out
     watching.watch_ingest(ingest)
     hub.sights.append(ingest.on_sight)

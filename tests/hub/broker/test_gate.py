@@ -23,7 +23,7 @@ def test_a_burst_comes_in_at_once_and_the_rest_in_a_line_at_the_rate() -> None:
 
 def test_who_would_wait_too_long_is_to_come_later_and_takes_no_place() -> None:
     gate = Gate(10)
-    waits = [gate.wait_s(f"dev-{number}", 100.0, urgent=False) for number in range(120)]
+    waits = [gate.wait_s(f"dev-{number}", 100.0, urgent=False) for number in range(300)]
     assert waits[-1] is None
     served = [wait for wait in waits if wait is not None]
     assert len(served) == 10 + 10 * MOST_WAIT_S
@@ -32,7 +32,7 @@ def test_who_would_wait_too_long_is_to_come_later_and_takes_no_place() -> None:
 
 def test_an_urgent_device_finds_a_place_in_the_storm_but_not_again_and_again() -> None:
     gate = Gate(10)
-    for number in range(120):
+    for number in range(300):
         gate.wait_s(f"dev-{number}", 100.0, urgent=False)
     assert gate.wait_s("call-1", 100.0, urgent=True) == 0.0
     assert gate.wait_s("call-1", 101.0, urgent=True) is not None  # the line has moved by one second
@@ -47,7 +47,7 @@ def test_the_window_follows_from_the_size_of_the_fleet(devices: int, window_s: f
 async def test_a_storm_is_told_to_come_later_and_never_that_it_is_not_authorized(site) -> None:
     gate = site.broker.callout._gate = Gate(1)
     assert gate.wait_s("someone", asyncio.get_running_loop().time(), urgent=False) == 0.0
-    for _ in range(10):
+    for _ in range(30):
         gate.wait_s("someone", site.broker.callout._mono(), urgent=False)
     device = await asyncio.to_thread(site.fleet.device, "pune-cam-01", site.issue("pune-cam-01"))
     assert await asyncio.to_thread(device.lost.wait, 5)
@@ -100,3 +100,22 @@ def test_the_hub_refuses_to_start_with_bench_where_others_reach_it(
         bench_allowed(load(home=tmp_path, bench=True, **away))
     assert bench_allowed(load(home=tmp_path, bench=True)) is True
     assert bench_allowed(load(home=tmp_path, **away)) is False
+
+
+def test_a_crowd_is_told_from_devices_that_come_now_and_then() -> None:
+    gate = Gate(100)
+    now_and_then = [gate.crowded(float(second), 0.0) for second in range(60)]
+    assert not any(now_and_then)
+    crowd = [gate.crowded(100 + number / 50, 0.0) for number in range(200)]
+    assert sum(crowd) > 50
+    assert gate.crowded(500.0, 0.3)
+    assert gate.crowded(500.0, None)
+
+
+async def test_every_process_hears_that_devices_come_in_numbers(site) -> None:
+    heard = asyncio.Event()
+    site.broker.crowd.heard = heard.set
+    site.broker.callout._gate = Gate(1)
+    for number in range(3):
+        await asyncio.to_thread(site.fleet.device, f"pune-cam-0{number}", site.issue(f"pune-cam-0{number}"))
+    await asyncio.wait_for(heard.wait(), 10)

@@ -109,6 +109,8 @@ class Callout:
         """Whether this process hears devices: nobody is let in before, or a first word would be lost. The role sets it."""
         self.shut: Callable[[str], bool] = lambda device: False
         """Whether a device is kept out for a while because it floods the hub. The role sets it."""
+        self.crowd: Callable[[], None] = lambda: None
+        """Told of each device that comes while many do. The role sets it."""
         self._gate = gate or Gate(DEFAULT_RATE)
         self._bench = bench
         self._mono = mono
@@ -162,7 +164,10 @@ class Callout:
                 self._soon(self._stay_out(message, request))
                 return
             user = (request.get("connect_opts") or {}).get("user")
-            wait_s = self._gate.wait_s(peer.device, self._mono(), urgent=user == URGENT)
+            now_s = self._mono()
+            wait_s = self._gate.wait_s(peer.device, now_s, urgent=user == URGENT)
+            if self._gate.crowded(now_s, wait_s):
+                self.crowd()
             if wait_s == 0.0 and self.sees():
                 await message.respond(self._admit(request, peer).encode())
             else:

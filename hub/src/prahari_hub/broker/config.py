@@ -21,9 +21,9 @@ from prahari_hub.broker.keys import Keys, public
 MAX_PAYLOAD = MAX_EVENT_BATCH + 4096
 """Above the largest message that ingest accepts, so that ingest can name what it refuses; beyond it the broker disconnects."""
 AUTH_TIMEOUT_S = 5
-DEVICE_TIMEOUT_S = 15
-"""From a device's first byte to the hub's word, as long as an agent waits. When everybody comes at once, handshakes and the line before the
-hub take seconds: a broker that gave up on them sooner would throw its work away, and be asked again by all of them.
+DEVICE_TIMEOUT_S = 30
+"""From a device's first byte to the hub's word, a little longer than an agent waits. When everybody comes at once, handshakes and the line
+take seconds: a broker that gave up on them sooner would throw its work away, and be asked again by all of them.
 """
 LOOPBACK = "127.0.0.1"
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 
-MOST_WAIT_S = 8.0
-"""Longest place in the line: the broker gives up on the hub's answer after DEVICE_TIMEOUT_S."""
+MOST_WAIT_S = 20.0
+"""Longest place in the line: an agent and the broker give up on the hub's answer some seconds later."""
 RESERVE = 0.1
 """Share of the rate that is kept for devices with an urgent event."""
-URGENT_EVERY_S = 10.0
+URGENT_WAIT_S = 2.0
+"""Where the reserve has no place so soon, the common line may."""
+URGENT_EVERY_S = 5.0
 """A device is believed to be urgent so often."""
 MOST_URGENT = 10_000
+MANY = 0.25
+"""Share of the rate at which devices come that says: a fleet is on its way back."""
 LEAST_WINDOW_S, MOST_WINDOW_S = 2.0, 120.0
 
 
@@ -39,13 +43,20 @@ class Gate:
         self.rate = rate
         self._line = Bucket(rate, burst=max(1.0, rate))
         self._reserve = Bucket(max(1.0, rate * RESERVE), burst=max(10.0, rate * RESERVE))
+        self._few = Bucket(max(1.0, rate * MANY), burst=max(10.0, rate * MANY))
         self._urgent: dict[str, float] = {}
 
     def wait_s(self, device: str, now_s: float, *, urgent: bool) -> float | None:
         """After how long this device may come in; None: it is to come later."""
         if urgent and self._believed(device, now_s):
-            return self._reserve.wait_s(now_s, most_s=MOST_WAIT_S)
+            wait_s = self._reserve.wait_s(now_s, most_s=URGENT_WAIT_S)
+            if wait_s is not None:
+                return wait_s
         return self._line.wait_s(now_s, most_s=MOST_WAIT_S)
+
+    def crowded(self, now_s: float, wait_s: float | None) -> bool:
+        """Whether devices come in numbers, told with each of them: it has to wait, or many came before it."""
+        return self._few.wait_s(now_s, most_s=0.0) is None or wait_s != 0.0
 
     def _believed(self, device: str, now_s: float) -> bool:
         if now_s - self._urgent.get(device, -math.inf) < URGENT_EVERY_S:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from prahari_hub.broker.callout import Admission, Callout
 from prahari_hub.broker.config import LOOPBACK, Plan, write
 from prahari_hub.broker.connection import Bus, Sight, unseen
+from prahari_hub.broker.crowd import Crowd
 from prahari_hub.broker.downlink import Downlink
 from prahari_hub.broker.gate import Gate
 from prahari_hub.broker.keys import Keys, open_keys
@@ -58,6 +59,8 @@ class Broker:
         self.callout.cut = self._kicker.cut
         self._shut = Shut(self.bus, self._kicker)
         self.callout.shut = self._shut.holds
+        self.crowd = Crowd(self.bus)
+        self.callout.crowd = self.crowd.note
         self.callout.sees = lambda: self.bus.sees
         self._lookout = Lookout(self._system, (self.bus, self.between, self._auth))
         self._looking: asyncio.Task[None] | None = None
@@ -77,6 +80,7 @@ class Broker:
             for bus in (self.bus, self.between, self._system):
                 await bus.open()
             await self._shut.listen()
+            await self.crowd.listen()
             if self._lookout.needed:
                 self._looking = asyncio.create_task(self._lookout.run(), name="broker.lookout")
         except BaseException:

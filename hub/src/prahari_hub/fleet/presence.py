@@ -111,7 +111,8 @@ class Link:
         return []
 
     def swept(self, now_s: float, *, sighted_s: float | None, limits: Limits) -> list[Step]:
-        """Judge the silence. ``sighted_s`` is since when the hub has seen the broker without a gap, None while blind."""
+        """Judge the silence. ``sighted_s`` is since when it counts: the hub sees the broker and every device had its chance to come
+        back, which may be a moment that is still to come; None while blind."""
         steps = self._clone_over(now_s)
         if sighted_s is None:
             return steps + self.blinded()

@@ -5,7 +5,7 @@ Lives on the event loop; times are given. What can be told of many devices at on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,6 +15,7 @@ from prahari_wire.topics import PARTITIONS
 
 from prahari_hub.fleet.cells import CELLS_A_PARTITION
 from prahari_hub.fleet.presence import Limits, Link, Session, Step, may_move
+from prahari_hub.ingest.chance import Chance, Spread
 from prahari_hub.ingest.columns import (
     ALL_PARTITIONS,
     CODE,
@@ -44,6 +45,9 @@ class Links:
         self.limits = limits
         self.columns = Columns()
         self.sighted_s: list[float | None] = [None] * PARTITIONS
+        self.spread: Callable[[], Spread] = Spread
+        """How the fleet comes back after the broker was away; the composition root knows."""
+        self._chance = Chance()
         self.pending: list[Told] = []
         self.rare: dict[int, Link] = {}
 
@@ -135,8 +139,14 @@ class Links:
         partitions = list(partitions)
         for partition in partitions:
             self.sighted_s[partition] = now_s if sighted else None
-        if not sighted:
+        if sighted:
+            self._chance.begins(now_s, self.spread())
+        else:
             self.blind(partitions)
+
+    def crowded(self, now_s: float) -> None:
+        """Devices wait before the gate: whoever is silent now may be one of them."""
+        self._chance.crowded(now_s, self.spread())
 
     def hard_of_hearing(self, now_s: float) -> None:
         """Devices may have spoken unheard until now: silence counts for nothing until a full grace has passed again."""
@@ -157,7 +167,9 @@ class Links:
         count = len(columns.ids)
         if unseen := [number for number, since in enumerate(self.sighted_s) if since is None]:
             self.blind(unseen)
-        sighted = np.array([np.nan if since is None else since for since in self.sighted_s])
+        sighted = np.array(
+            [np.nan if since is None else since for since in map(self._counts_s, range(PARTITIONS))]
+        )
         since = sighted[columns.partitions()]
         due = may_move(
             columns.state[:count] == ONLINE,
@@ -177,8 +189,13 @@ class Links:
     def _judge(self, row: int, now_s: float, now: datetime) -> None:
         link = self.link(row)
         limits = Limits(float(self.columns.suspect_s[row]), float(self.columns.offline_s[row]))
-        sighted_s = self.sighted_s[int(self.columns.cell[row]) // CELLS_A_PARTITION]
+        sighted_s = self._counts_s(int(self.columns.cell[row]) // CELLS_A_PARTITION)
         self._moved(row, link, link.swept(now_s, sighted_s=sighted_s, limits=limits), now)
+
+    def _counts_s(self, partition: int) -> float | None:
+        """Since when silence in this partition counts, which may be a moment that is still to come; None while it is not seen."""
+        since_s = self.sighted_s[partition]
+        return None if since_s is None else max(since_s, self._chance.counts_s)
 
     def last_heard(self, partitions: Iterable[int], now: datetime) -> dict[int, datetime]:
         """When any device of each partition was heard last, not after ``now``; without partitions that nobody ever spoke in."""

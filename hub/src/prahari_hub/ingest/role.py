@@ -192,6 +192,10 @@ class Ingest:
             now = self._store.clock()
             self.flusher.blinded(dict.fromkeys(self.memory.last_heard(self.owned, now), now))
 
+    def on_crowd(self) -> None:
+        """Devices wait before the gate of this hub or of another process of it."""
+        self.memory.crowded(self._mono())
+
     def on_changes(self, changes: Iterable[Change]) -> None:
         """A device was registered, retired or taken back elsewhere in the hub."""
         for change in changes:
