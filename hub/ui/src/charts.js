@@ -3,7 +3,7 @@ import uPlot from "uplot";
 import { t } from "./strings.js";
 
 const UNITS = { cpu: "%", memory: "%", disk: "%", temperature: "°C", clock: "ms", link: "ms" };
-const NAMES = { cpu: t("Processor"), memory: t("Memory"), disk: t("Disk"), temperature: t("Temperature"), clock: t("Clock offset"), link: t("Link round trip"), outbox: t("Events waiting"), power: t("Power"), certificate: t("Certificate, days left"), uploads: t("Files waiting") };
+const NAMES = { cpu: t("Processor"), memory: t("Memory"), disk: t("Disk"), temperature: t("Temperature"), clock: t("Clock offset"), link: t("Link round trip"), outbox: t("Events waiting"), power: t("Power"), certificate: t("Certificate, days left"), uploads: t("Files waiting"), footage: t("Footage, seconds behind") };
 const ORDER = Object.keys(NAMES);
 const EVERY_MS = 60_000;
 const box = document.getElementById("charts");
