@@ -130,6 +130,8 @@ def covering(found: Found) -> CoveringOut:
         presence=one.presence,
         told=found.known.told,
         share=found.share,
+        owner=found.owner.name if found.owner else None,
+        ruled_out=found.ruled_out,
         spans=[SpanOut(start=at_ms(start), end=at_ms(end)) for start, end in found.known.spans],
         gaps=[GapOut(start=at_ms(g.start_ms), end=at_ms(g.end_ms), cause=g.cause) for g in found.known.gaps],
     )

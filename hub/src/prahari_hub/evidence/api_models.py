@@ -24,7 +24,10 @@ class GapOut(SpanOut):
 
 
 class CoveringOut(BaseModel):
-    """A camera at the place and what it has of the time. ``told`` is false where it never told of any footage."""
+    """A camera at the place and what it has of the time. ``told`` is false where it never told of any footage.
+
+    ``owner``: of a camera that is not the city's; ``ruled_out``: events_only or owner_consent, where the owner's terms allow no footage.
+    """
 
     device: str
     camera: str
@@ -36,6 +39,8 @@ class CoveringOut(BaseModel):
     presence: str
     told: bool
     share: float
+    owner: str | None
+    ruled_out: str | None
     spans: list[SpanOut]
     gaps: list[GapOut]
 

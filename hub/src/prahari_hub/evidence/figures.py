@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row
 
+from prahari_hub.evidence.private import OWNERS
 from prahari_hub.evidence.reasons import Outcome
 from prahari_hub.evidence.tables import footage_requests, request_cameras
 from prahari_hub.fleet import places
@@ -173,6 +174,7 @@ def _worst(conn: Connection, since: datetime, until: datetime) -> list[Costly]:
             footage_requests.c.submitted_at.between(since, until),
             footage_requests.c.outcome.in_([str(Outcome.PARTIAL), str(Outcome.IMPOSSIBLE)]),
             request_cameras.c.reason.is_not(None),
+            request_cameras.c.reason.not_in([str(reason) for reason in OWNERS]),
         )
     )
     found: dict[tuple[str, str], list[Row[Any]]] = {}

@@ -21,6 +21,7 @@ from prahari_hub.evidence.places import AtSite, CameraName, Named, Point, some_p
 from prahari_hub.evidence.reasons import Outcome, Refusal, State
 from prahari_hub.evidence.release import Terms
 from prahari_hub.evidence.requests import Found, Wanted
+from prahari_hub.fleet import owners
 from prahari_hub.fleet.map.queries import layers as map_layers
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
@@ -39,7 +40,7 @@ Name = Annotated[str, Path(max_length=64)]
 Text = Annotated[str, Form(max_length=500)]
 Choice = Annotated[str, Query(max_length=120)]
 PAGE = 50
-BEFORE, AFTER = timedelta(seconds=30), timedelta(seconds=60)
+BEFORE, AFTER = timedelta(seconds=10), timedelta(seconds=60)
 """Of something that happened."""
 MOST_NAMES, MOST_DOTS = 500, 5000
 SPANS = {"30": timedelta(days=30), "90": timedelta(days=90), "365": timedelta(days=365)}
@@ -320,6 +321,7 @@ async def _request(
         whole = queries.whole(conn, request_id, now)
         return {
             "whole": whole,
+            "owners": owners.owners_of(conn, [(one.device, one.camera) for one in whole.cameras]),
             "asked": whole.summary,
             "steps": queries.custody(conn, request_id).items,
             "own": requests.person_of(conn, actor) == requests.get(conn, request_id).submitter,

@@ -24,6 +24,7 @@ from prahari_hub.access.audit import record
 from prahari_hub.errors import Unavailable
 from prahari_hub.evidence import coverage
 from prahari_hub.evidence.coverage import at_ms, ms
+from prahari_hub.evidence.private import refused_by_box, ruled_out_at
 from prahari_hub.evidence.reasons import CameraState, Miss, Outcome, State, TransferState, main_miss
 from prahari_hub.evidence.requests import HUB, cameras_of, end, get, subject
 from prahari_hub.evidence.spans import SEAM_MS, Span, clipped, merged, total_ms, without
@@ -125,6 +126,9 @@ def _preserve(unit: Unit, row: Row[Any]) -> None:
     if row.service in (None, "retired"):
         _miss(unit, row, Miss.DEVICE_LOST)
         return
+    if (forbidden := ruled_out_at(unit.conn, row.device_id, row.camera, unit.now)) is not None:
+        _miss(unit, row, forbidden)
+        return
     args = {
         "peripheral": row.camera,
         "hold": row.hold,
@@ -151,7 +155,7 @@ def _preserved(unit: Unit, row: Row[Any]) -> None:
             _want(unit, row, start, end_ms)
         _camera(unit, row, state=str(C.SENDING))
     elif row.told in REFUSED:
-        _miss(unit, row, Miss.DEVICE_FAILED, note=row.error)
+        _miss(unit, row, refused_by_box(row.error) or Miss.DEVICE_FAILED, note=row.error)
     elif row.told is None or row.told in GONE:
         _preserve(unit, row)
 
@@ -217,7 +221,9 @@ def _standing(unit: Unit) -> list[Row[Any]]:
 
 def _watched(unit: Unit, row: Row[Any]) -> None:
     """What a box refuses is asked for again, not for ever; what stands still is asked for again."""
-    if row.told in REFUSED and row.tries >= MOST_TRIES:
+    if row.told in REFUSED and (forbidden := refused_by_box(row.error)) is not None:
+        fail(unit, row.id, forbidden, row.error)
+    elif row.told in REFUSED and row.tries >= MOST_TRIES:
         fail(unit, row.id, Miss.DEVICE_FAILED, row.error)
     elif row.told in REFUSED:
         _again(unit, row, row.error or "the device could not send it")

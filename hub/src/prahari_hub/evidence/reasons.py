@@ -61,6 +61,8 @@ class Miss(StrEnum):
     DEVICE_LOST = "device_lost"
     DEVICE_FAILED = "device_failed"
     OUT_OF_TIME = "out_of_time"
+    EVENTS_ONLY = "events_only"
+    OWNER_CONSENT = "owner_consent"
 
 
 class Refusal(StrEnum):

@@ -24,6 +24,7 @@ from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.evidence.coverage import ms
 from prahari_hub.evidence.pins import pins_of
+from prahari_hub.evidence.private import refused_by_box
 from prahari_hub.evidence.reasons import Miss, TransferState
 from prahari_hub.evidence.requests import subject
 from prahari_hub.evidence.tables import evidence_segments, footage_requests, transfers
@@ -258,7 +259,8 @@ def ended(unit: Unit, fact: Fact) -> None:
     came = (evidence_segments.c.transfer == row.id) & evidence_segments.c.stored_at.is_not(None)
     some = unit.conn.execute(sa.select(evidence_segments.c.sha256).where(came).limit(1)).first() is not None
     state = TransferState.RECEIVED if some else TransferState.FAILED
-    why = Miss.DEVICE_FAILED if body.outcome is SentOutcome.FAILED else Miss.OVERWRITTEN
+    otherwise = Miss.DEVICE_FAILED if body.outcome is SentOutcome.FAILED else Miss.OVERWRITTEN
+    why = refused_by_box(body.detail) or otherwise
     _change(unit, row.id, state=str(state), reason=row.reason or str(why), note=row.note or body.detail)
     detail = {"camera": row.camera, "transfer": row.id, "outcome": str(body.outcome), "note": body.detail}
     record(unit, _device(fact.device), "evidence.transfer-ended", subject(row.request_id), detail=detail)

@@ -16,6 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from prahari_wire.ids import ulid
+from prahari_wire.owner import Owner
 from sqlalchemy import Connection, Row
 
 from prahari_hub.access.audit import record
@@ -24,9 +25,11 @@ from prahari_hub.errors import Conflict, Forbidden, Invalid, NotFound
 from prahari_hub.evidence import coverage
 from prahari_hub.evidence.coverage import Camera, Known, ms
 from prahari_hub.evidence.places import AtSite, Named, Point, Standing, cameras_at, zone_of
+from prahari_hub.evidence.private import ruled_out
 from prahari_hub.evidence.reasons import CameraState, Miss, Outcome, Refusal, State
 from prahari_hub.evidence.spans import total_ms
 from prahari_hub.evidence.tables import footage_requests, request_cameras
+from prahari_hub.fleet import owners
 from prahari_hub.http.actor import Actor, system
 from prahari_hub.store import Unit
 
@@ -55,11 +58,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Found:
-    """A camera that covers the place, and what it has of the time."""
+    """A camera that covers the place, and what it has of the time. ``owner`` None: the city's; ``ruled_out``: by the owner's terms."""
 
     camera: Standing
     known: Known
     asked_ms: int
+    owner: Owner | None = None
+    ruled_out: Miss | None = None
 
     @property
     def known_ms(self) -> int:
@@ -98,7 +103,13 @@ def search(
     standing = cameras_at(conn, place)
     start_ms, end_ms = ms(starts_at), ms(ends_at)
     known = coverage.known(conn, [one.key for one in standing], start_ms, end_ms, now_ms=ms(now))
-    return [Found(one, known[one.key], end_ms - start_ms) for one in standing]
+    owner = owners.owners_of(conn, [one.key for one in standing])
+    return [
+        Found(
+            one, known[one.key], end_ms - start_ms, owner.get(one.key), ruled_out(owner.get(one.key), now)
+        )
+        for one in standing
+    ]  # fmt: skip
 
 
 def submit(unit: Unit, actor: Actor, wanted: Wanted) -> str:

@@ -14,7 +14,7 @@ from prahari_wire.command import CommandName
 from sqlalchemy import Connection
 
 from prahari_hub.errors import Conflict, HubError, Invalid
-from prahari_hub.fleet import commands, journal, places, queries, registry, twins
+from prahari_hub.fleet import commands, journal, owners, places, queries, registry, twins
 from prahari_hub.fleet.availability import figures
 from prahari_hub.fleet.availability.asked import zone_of
 from prahari_hub.fleet.availability.days import day_of, next_month
@@ -254,6 +254,7 @@ async def _device(
         tracks = journal.list_events(conn, device, kinds=["camera.track", "camera.rule"], limit=60)
         return {
             "device": found,
+            "owners": owners.named(conn, device),
             "commands": commands.list_commands(conn, device, limit=COMMANDS).items,
             "snapshots": _snapshots(tracks),
             "transitions": queries.transitions(conn, device, limit=10),
