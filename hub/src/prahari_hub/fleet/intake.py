@@ -17,6 +17,7 @@ from prahari_hub.fleet.presence import Step
 from prahari_hub.fleet.served import serve
 from prahari_hub.fleet.tables import blind_spells, devices, peripherals, transitions
 from prahari_hub.store import Unit
+from prahari_hub.store.many import insert_many, update_many
 
 IN_CLAUSE = 500
 ALL = range(PARTITIONS)
@@ -82,17 +83,20 @@ def known_devices(
 
 def places(conn: Connection, ids: Iterable[str]) -> dict[str, Place]:
     """Of each of these devices that is registered."""
-    query = (
-        sa.select(devices.c.id, devices.c.site_id, peripherals.c.id.label("peripheral"), peripherals.c.type)
-        .outerjoin(peripherals, peripherals.c.device_id == devices.c.id)
-        .where(devices.c.id.in_(sorted(set(ids))))
-    )
     found: dict[str, Place] = {}
-    for device, site, peripheral, kind in conn.execute(query):
+    for device, site, peripheral, kind in conn.execute(_PLACES, {"ids": sorted(set(ids))}):
         place = found.setdefault(device, Place(site, {}))
         if peripheral is not None:
             place.peripherals[peripheral] = kind
     return found
+
+
+_PLACES = (
+    sa.select(devices.c.id, devices.c.site_id, peripherals.c.id.label("peripheral"), peripherals.c.type)
+    .outerjoin(peripherals, peripherals.c.device_id == devices.c.id)
+    .where(devices.c.id.in_(bindparam("ids", expanding=True)))
+)
+"""Built once: every transaction of events asks it."""
 
 
 def born(unit: Unit, device: str, message: BirthMessage, received_at: datetime) -> None:
@@ -164,20 +168,15 @@ def offset_ms(device_at: datetime, received_at: datetime) -> float:
 
 def write_health(unit: Unit, changed: Sequence[Health]) -> None:
     """Write what is found by SQL: the state of devices and of their peripherals."""
-    rows = [
-        {"b_id": health.device, "health_state": health.state, "clock": health.clock} for health in changed
-    ]
-    if rows:
-        unit.conn.execute(devices.update().where(devices.c.id == bindparam("b_id")), rows)
+    rows = [{"id": health.device, "health_state": health.state, "clock": health.clock} for health in changed]
+    update_many(unit.conn, devices, rows, keys=("id",))
     served = [
-        {"b_device": health.device, "b_id": peripheral, "updated_at": unit.now}
+        {"device_id": health.device, "id": peripheral, "updated_at": unit.now}
         | {"state": state, "faults": faults, "note": note}
         for health in changed
         for peripheral, state, faults, note in health.peripherals
     ]
-    if served:
-        both = (peripherals.c.device_id == bindparam("b_device")) & (peripherals.c.id == bindparam("b_id"))
-        unit.conn.execute(peripherals.update().where(both), served)
+    update_many(unit.conn, peripherals, served, keys=("device_id", "id"))
     for health in changed:
         unit.tell("devices", id=health.device, health_state=health.state)
 
@@ -207,22 +206,26 @@ def record_steps(unit: Unit, moves: Sequence[Moved | tuple[str, Step, datetime]]
         }
         for moved in steps
     ]
-    unit.conn.execute(transitions.insert(), rows)
-    found: dict[bool, list[dict[str, object]]] = {False: [], True: []}
+    insert_many(unit.conn, transitions, rows)
+    found: dict[str, dict[str, object]] = {}
     for moved in steps:
         if moved.step.kind == "presence":
             seen_at = moved.seen_at or (moved.at if moved.step.after == "online" else None)
-            row = {"b_id": moved.device, "presence": moved.step.after, "presence_since": moved.at}
-            found[seen_at is not None].append(row | ({"last_seen": seen_at} if seen_at else {}))
-    here = (devices.c.id == bindparam("b_id")) & (devices.c.service != "retired")
-    for same in found.values():
-        if same:
-            unit.conn.execute(devices.update().where(here), same)
+            row = {"id": moved.device, "presence": moved.step.after, "presence_since": moved.at}
+            found[moved.device] = (
+                found.get(moved.device, {}) | row | ({"last_seen": seen_at} if seen_at else {})
+            )
+    for seen in (False, True):
+        same = [row for row in found.values() if ("last_seen" in row) is seen]
+        update_many(unit.conn, devices, same, keys=("id",), where=_NOT_RETIRED)
     for moved in steps:
         if moved.step.kind == "presence":
             at = moved.at.isoformat()
             unit.tell("devices", id=moved.device, presence=moved.step.after, presence_since=at)
     unit.tell("transitions", count=len(steps))
+
+
+_NOT_RETIRED = devices.c.service != "retired"
 
 
 def put_presence(unit: Unit, presence: str, ids: Sequence[str]) -> None:

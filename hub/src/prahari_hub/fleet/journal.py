@@ -22,8 +22,11 @@ KEPT_PER_DEVICE_AND_HOUR = 100
 
 def watermarks(conn: Connection, devices: Iterable[str]) -> dict[tuple[str, str], Watermark]:
     """Of every journal of these devices: {(device, journal): watermark}."""
-    query = sa.select(journals).where(journals.c.device_id.in_(sorted(set(devices))))
-    return {(row.device_id, row.journal): from_json(row.upto, row.beyond) for row in conn.execute(query)}
+    rows = conn.execute(_JOURNALS, {"ids": sorted(set(devices))})
+    return {(row.device_id, row.journal): from_json(row.upto, row.beyond) for row in rows}
+
+
+_JOURNALS = sa.select(journals).where(journals.c.device_id.in_(sa.bindparam("ids", expanding=True)))
 
 
 def save_watermarks(unit: Unit, marks: Mapping[tuple[str, str], Watermark]) -> None:
@@ -62,7 +65,10 @@ def row_of(device: str, journal: str, event: Event, received_at: datetime) -> di
 def add_events(unit: Unit, rows: Sequence[dict[str, Any]]) -> None:
     """Write the rows of events, as ``row_of`` makes them."""
     if rows:
-        unit.conn.execute(events.insert(), rows)
+        unit.conn.execute(_ADD, rows)
+
+
+_ADD = events.insert()
 
 
 def quarantine(

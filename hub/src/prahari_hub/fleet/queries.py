@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -97,6 +97,10 @@ class Detail(Device):
     quarantine: list[dict[str, Any]] = field(default_factory=list)
 
 
+PRESENCES = ("offline", "suspect", "unknown", "online")
+"""As they are sorted: what somebody has to look after comes first."""
+
+
 def _rank(column: sa.ColumnElement[str], *words: str) -> sa.ColumnElement[int]:
     return sa.case({word: index for index, word in enumerate(words)}, value=column, else_=len(words))
 
@@ -105,7 +109,7 @@ SORTS: dict[str, tuple[sa.ColumnElement[Any], type]] = {
     "id": (t.devices.c.id, str),
     "name": (sa.func.coalesce(t.devices.c.name, ""), str),
     "site": (sa.func.coalesce(t.sites.c.name, ""), str),
-    "presence": (_rank(t.devices.c.presence, "offline", "suspect", "unknown", "online"), int),
+    "presence": (_rank(t.devices.c.presence, *PRESENCES), int),
     "health_state": (_rank(t.devices.c.health_state, "fail", "warn", "unknown", "ok"), int),
     "last_seen": (sa.func.coalesce(t.devices.c.last_seen, EPOCH, type_=t.devices.c.last_seen.type), datetime),
 }
@@ -120,21 +124,71 @@ def list_devices(
         raise Invalid(
             f"devices are not sorted by {name[:40]!r}", ("query.sort", f"one of {', '.join(SORTS)}")
         )
-    column, kind = SORTS[name]
-    query = _devices(conn, wanted).add_columns(column.label("sort_value"))
+    after = None
     if cursor:
-        said, value, last = paging.decode(cursor, str, kind, str)
+        said, value, last = paging.decode(cursor, str, SORTS[name][1], str)
         if said != sort:
             raise Invalid("the cursor belongs to another order", ("query.cursor", "a value of next"))
-        query = query.where(paging.after(column, t.devices.c.id, value, last, descending=descending))
-    query = query.order_by(*paging.order(column, t.devices.c.id, descending=descending)).limit(limit + 1)
-    rows = conn.execute(query).all()
-    page, more = rows[:limit], len(rows) > limit
-    served = _peripherals(conn, [row.id for row in page])
-    said = vitals.of_devices(conn, [row.id for row in page])
-    items = [Device(**_common(row, said.get(row.id), served.get(row.id, []), 0)) for row in page]
-    end = paging.encode(sort, _sortable(page[-1].sort_value), page[-1].id) if more else None
-    return Page(items, end)
+        after = value, last
+    find = _by_presence if name == "presence" else _sorted
+    found = find(conn, wanted, name, descending, after, limit + 1)
+    page = found[:limit]
+    end = paging.encode(sort, _sortable(page[-1][1]), page[-1][0]) if len(found) > limit else None
+    return Page(_read(conn, [device for device, _ in page]), end)
+
+
+After = tuple[Any, str] | None
+"""The sort's value and the id of the last device of the page before."""
+
+
+def _sorted(
+    conn: Connection, wanted: Filter, name: str, descending: bool, after: After, most: int
+) -> list[tuple[str, Any]]:
+    """Ids and the sort's values: to sort whole rows of a state would move hundreds of megabytes."""
+    column = SORTS[name][0]
+    query = _matching(conn, wanted, column.label("sort_value"), sites=name == "site")
+    if after is not None:
+        query = query.where(paging.after(column, t.devices.c.id, *after, descending=descending))
+    query = query.order_by(*paging.order(column, t.devices.c.id, descending=descending)).limit(most)
+    return [(row.id, row.sort_value) for row in conn.execute(query)]
+
+
+def _by_presence(
+    conn: Connection, wanted: Filter, _name: str, descending: bool, after: After, most: int
+) -> list[tuple[str, Any]]:
+    """The same, one presence after the other: each stands in an index in the order of the ids, so that nothing has to be sorted."""
+    found: list[tuple[str, Any]] = []
+    first, last = after or (None, "")
+    ranks = list(enumerate(PRESENCES))
+    for rank, presence in reversed(ranks) if descending else ranks:
+        before = first is not None and (rank > first if descending else rank < first)
+        if before or (wanted.presence and presence not in set(map(str, wanted.presence))):
+            continue
+        query = _matching(conn, replace(wanted, presence=())).where(t.devices.c.presence == presence)
+        if rank == first:
+            query = query.where(t.devices.c.id > last)
+        rows = conn.scalars(query.order_by(t.devices.c.id).limit(most - len(found)))
+        found += [(device, rank) for device in rows]
+        if len(found) == most:
+            break
+    return found
+
+
+def _matching(
+    conn: Connection, wanted: Filter, *columns: sa.ColumnElement[Any], sites: bool = False
+) -> sa.Select[Any]:
+    """Ids of the devices that fulfil the filter, and these columns."""
+    query = sa.select(t.devices.c.id, *columns)
+    if sites or wanted.q or wanted.zone:
+        query = query.outerjoin(t.sites, t.sites.c.id == t.devices.c.site_id)
+    return query.where(*_conditions(conn, wanted))
+
+
+def _read(conn: Connection, ids: Sequence[str]) -> list[Device]:
+    """These devices, in this order."""
+    rows = {row.id: row for row in conn.execute(_devices().where(t.devices.c.id.in_(ids)))}
+    served, said = _peripherals(conn, ids), vitals.of_devices(conn, ids)
+    return [Device(**_common(rows[one], said.get(one), served.get(one, []), 0)) for one in ids if one in rows]
 
 
 def _sortable(value: Any) -> Any:
@@ -160,7 +214,7 @@ def counts(conn: Connection, wanted: Filter) -> dict[str, dict[str, int]]:
 
 def device(conn: Connection, wanted: str) -> Detail:
     """NotFound if there is no such device."""
-    query = _devices(conn, Filter(service="*")).where(t.devices.c.id == wanted)
+    query = _devices().where(t.devices.c.id == wanted)
     row = conn.execute(query.add_columns(*_DETAIL)).first()
     if row is None:
         raise NotFound(f"there is no device {wanted}")
@@ -196,8 +250,8 @@ _DETAIL = [
 ]
 
 
-def _devices(conn: Connection, wanted: Filter) -> sa.Select[Any]:
-    query = (
+def _devices() -> sa.Select[Any]:
+    return (
         sa.select(
             t.devices.c.id,
             t.devices.c.name,
@@ -222,9 +276,6 @@ def _devices(conn: Connection, wanted: Filter) -> sa.Select[Any]:
         .outerjoin(t.sites, t.sites.c.id == t.devices.c.site_id)
         .outerjoin(t.twins, t.twins.c.device_id == t.devices.c.id)
     )
-    for condition in _conditions(conn, wanted):
-        query = query.where(condition)
-    return query
 
 
 def _conditions(conn: Connection, wanted: Filter) -> list[sa.ColumnElement[bool]]:

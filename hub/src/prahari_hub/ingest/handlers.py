@@ -49,5 +49,8 @@ def table(incident: Handler) -> Handlers:
     }
 
 
+WRITE_PERIPHERALS = frozenset({events.CAMERA_FAULT, events.DISPLAY_FAULT, events.TWIN_REPORT})
+"""Kinds whose handlers change what the store says of peripherals; the next heartbeat has to be written over it."""
+
 BIRTH_HOOKS: tuple[BirthHook, ...] = (BirthHook(overrides.showing, overrides.on_birth),)
 """What else goes to a device at its birth; the composition root adds the lamps of open incidents."""

@@ -19,7 +19,7 @@ from prahari_hub.fleet import intake
 from prahari_hub.ingest import read
 from prahari_hub.ingest.commit import Batch, Birth, HandlerFailed, ack_batch, ack_birth, commit, retry_poison
 from prahari_hub.ingest.flush import Flusher
-from prahari_hub.ingest.handlers import BIRTH_HOOKS, BirthHook, Handlers
+from prahari_hub.ingest.handlers import BIRTH_HOOKS, WRITE_PERIPHERALS, BirthHook, Handlers
 from prahari_hub.ingest.links import Told
 from prahari_hub.ingest.memory import Memory
 from prahari_hub.ingest.read import Raw, batch_id
@@ -113,7 +113,7 @@ class Lane:
         for batch in batches:
             for event in list(batch.poison):
                 await self._settle(batch, event.seq)
-        self._memory.doubt({birth.device for birth in births} | {batch.device for batch in batches})
+        self._memory.doubt({birth.device for birth in births} | _wrote_peripherals(batches))
         now = self._store.clock()
         for birth in births:
             await self.tell(birth.device, ack_birth(birth, now, window_s=self.window_s()))
@@ -210,3 +210,12 @@ class Lane:
                 error,
                 extra=about(device=device),
             )
+
+
+def _wrote_peripherals(batches: Sequence[Batch]) -> set[str]:
+    """Devices of which these events may have changed what the store says of their peripherals."""
+    return {
+        batch.device
+        for batch in batches
+        if any(event.kind in WRITE_PERIPHERALS for event in batch.message.events)
+    }
