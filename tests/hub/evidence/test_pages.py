@@ -106,7 +106,7 @@ async def test_an_incident_leads_to_the_form_with_its_camera_and_the_minutes_aro
     shown = dict(re.findall(r'name="(\w+)"[^>]* value="([^"]+)"', page))
     assert (shown["cameras"], shown["purpose"]) == ("pune-cam-01:front", "Wrong way")
     noon = NOON.astimezone(IST)
-    assert datetime.fromisoformat(shown["starts_at"]) == (noon - timedelta(seconds=50)).replace(tzinfo=None)
+    assert datetime.fromisoformat(shown["starts_at"]) == (noon - timedelta(seconds=30)).replace(tzinfo=None)
     assert datetime.fromisoformat(shown["ends_at"]) == noon.replace(tzinfo=None), "never beyond this moment"
     assert 'value="cameras" checked' in page
     at_site = await operator.get("/evidence/new", params={"site": "shaniwar-wada", "at": known["at"]})

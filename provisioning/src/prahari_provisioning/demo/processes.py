@@ -47,8 +47,10 @@ class Program:
             return text.encode() in log.read()
 
     def tail(self, lines: int = 15) -> str:
-        """The end of its log, for a person who wonders why it ended."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        """The end of what it logged since this start, for a person who wonders why it ended."""
+        with self.log.open("rb") as log:
+            log.seek(self._begin)
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
 
     def ask_to_stop(self) -> None:
         if self.process.poll() is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,10 +26,21 @@ from prahari_provisioning.seeds import make_seed, seed_bytes, seed_path
 from prahari_provisioning.writing import check_writable, write_verified
 
 READY_S = 180.0
+LEAST_FREE_MB = 300
+CONSOLE_PORT = 8080
+MOST_OFFSET = 50_000
 TIMEZONE = "Asia/Kolkata"
 HUB_READY = "ready: console"
 MODEL = Path("models/street/street.toml")
 """Our own model, in a checkout; it knows drawn streets."""
+
+
+def port_offset() -> int:
+    """What is added to every port of the demo; ProvisioningError unless it is a number that leaves them ports."""
+    said = os.environ.get("PRAHARI_PORT_OFFSET", "0")
+    if not said.isdecimal() or int(said) > MOST_OFFSET:
+        raise ProvisioningError(f"PRAHARI_PORT_OFFSET is {said!r}: give a number from 0 to {MOST_OFFSET}")
+    return int(said)
 
 
 class _AskedToStop(Exception):
@@ -55,7 +68,7 @@ class Demo:
 
     @property
     def console(self) -> str:
-        return f"http://localhost:{8080 + int(os.environ.get('PRAHARI_PORT_OFFSET', '0'))}"
+        return f"http://localhost:{CONSOLE_PORT + port_offset()}"
 
     @property
     def token_file(self) -> Path:
@@ -91,6 +104,7 @@ class Demo:
         """Everything up, devices online, and the table printed."""
         started = time.monotonic()
         self._make_home()
+        self._check_port()
         site = self._devices()
         self._start_hub()
         with self.api() as api:
@@ -143,6 +157,22 @@ class Demo:
                 f"the demo's folder {self.home} cannot be written ({error.strerror}): "
                 "give another with --home, or run it where you may write"
             ) from error
+        free_mb = shutil.disk_usage(self.home).free // 10**6
+        if free_mb < LEAST_FREE_MB:
+            raise ProvisioningError(
+                f"the disk that holds {self.home} has {free_mb} MB free and the demo needs {LEAST_FREE_MB} MB: "
+                "free space, or give a folder on another disk with --home"
+            )
+
+    def _check_port(self) -> None:
+        """Before anything is made; the hub itself looks at its other ports."""
+        port = CONSOLE_PORT + port_offset()
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                raise ProvisioningError(
+                    f"port {port} (the console) is taken, perhaps by another demo: end that program, "
+                    "or shift all ports of this one, for instance PRAHARI_PORT_OFFSET=1000 make demo"
+                )
 
     def _devices(self) -> tuple[Device, ...]:
         for path, what in ((self.clip, "clip"), (self.model, "model")):
@@ -221,8 +251,11 @@ class Demo:
 
     def _alive(self, program: Program) -> bool:
         if program.ended is not None:
+            said = program.tail()
+            if len(said.splitlines()) == 1:
+                raise ProvisioningError(said)  # a program that cannot start says why in one sentence
             raise ProvisioningError(
-                f"{program.name} ended by itself; its log {program.log} closes with:\n{program.tail()}"
+                f"{program.name} ended by itself; its log {program.log} closes with:\n{said}"
             )
         return True
 

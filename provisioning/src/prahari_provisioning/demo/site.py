@@ -70,7 +70,7 @@ def devices(scenery: Scenery) -> tuple[Device, ...]:
     first: Mapping[str, PeripheralConfig] = {"cam1": watching(scenery)}
     second: Mapping[str, PeripheralConfig] = {
         "box1": CallboxConfig(name="Help point"),
-        "cam1": CameraConfig(name="Help point camera", source=str(scenery.quiet_clip)),
+        "cam1": CameraConfig(name="Help point camera", source=str(scenery.quiet_clip), recording=RECORDING),
     }
     third: Mapping[str, PeripheralConfig] = {"sign1": sign()}
     return (
