@@ -176,14 +176,14 @@ def scan(payload: bytes) -> None:
 def _depth(payload: bytes) -> int:
     """Deepest nesting of arrays and objects, strings skipped; linear in the size of the payload."""
     deepest = level = 0
-    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', payload, re.DOTALL):
-        first = token[0][:1]
-        if first in b"[{":
-            level += 1
-            deepest = max(deepest, level)
-        elif first in b"]}":
-            level -= 1
+    for bracket in _STRING.sub(b"", payload).translate(None, _NO_BRACKETS):
+        level += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, level)
     return deepest
+
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
