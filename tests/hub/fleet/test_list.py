@@ -197,3 +197,26 @@ def test_peripherals_keep_their_state_over_a_birth(store: Any, born: Any) -> Non
         ("cam1", "fail", ["Frozen"]),
         ("cam2", "unknown", []),
     ]
+
+
+@pytest.mark.parametrize("sort", ["presence", "-presence"])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Filter(),
+        Filter(presence=[Presence.ONLINE, Presence.OFFLINE]),
+        Filter(presence=[Presence.SUSPECT], health_state=["fail", "ok"]),
+        Filter(q="box 1"),
+        Filter(zone="pune"),
+        Filter(site="wada"),
+        Filter(service="*"),
+    ],
+    ids=lambda wanted: str({name: value for name, value in vars(wanted).items() if value}) if wanted else "",
+)
+def test_the_order_by_presence_is_that_of_sorting_every_device(many: Any, sort: str, wanted: Filter) -> None:
+    found = ids(many, wanted, sort=sort)
+    every = many.read_sync(lambda conn: queries.list_devices(conn, wanted, limit=200)).items
+    sign = -1 if sort.startswith("-") else 1
+    ranked = sorted(every, key=lambda one: (sign * queries.PRESENCES.index(str(one.presence)), one.id))
+    assert found == [one.id for one in ranked]
+    assert found
