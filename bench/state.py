@@ -108,7 +108,7 @@ def with_events(
         heartbeat_s=float(HEARTBEAT_S),
         events_per_s=EVENTS_PER_S * devices / DEVICES,
     )
-    until(lambda: player.status().get("up") == len(lanes), "the swarm to be connected", within_s=60)
+    settled(place, player, lanes, devices)
     time.sleep(10)
     asker = Asker(place, devices)
     asker.start()
@@ -213,12 +213,23 @@ def highest_row(results: Results, rates: dict[int, dict[str, Any]], on: str) -> 
 
 def at_rate(place: Place, lanes: Any, devices: int, rate: int) -> dict[str, Any]:
     player = place.play(f"rate-{rate}", "multiplex", lanes, numbers=(0, devices), heartbeat_s=devices / rate)
-    until(lambda: player.status().get("up") == len(lanes), "the swarm to be connected", within_s=60)
-    time.sleep(STEP_WARM_S)
     try:
+        settled(place, player, lanes, devices)
+        time.sleep(STEP_WARM_S)
         return hub_took(place, STEP_S, player)
     finally:
         stop(place, player)
+
+
+def settled(place: Place, player: Player, lanes: Any, devices: int) -> None:
+    """Between two swarms the devices were silent, and their return is no part of what is measured: wait until each is online again."""
+    until(lambda: player.status().get("up") == len(lanes), "the swarm to be connected", within_s=60)
+    until(
+        lambda: presence(place).get("online", 0) >= devices,
+        "every device to be online again",
+        within_s=180,
+        every_s=2.0,
+    )
 
 
 def restart(place: Place, results: Results, lanes: Any, devices: int) -> None:

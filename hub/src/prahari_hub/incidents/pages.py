@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
@@ -128,7 +128,8 @@ async def queue(request: Request, actor: Reader, wanted: Wanted, cursor: Cursor 
     )
 
     def work(conn: Connection) -> tuple[Any, dict[str, str]]:
-        return queries.page(conn, asked, limit=PAGE, cursor=cursor), places.site_names(conn)
+        found = queries.page(conn, asked, limit=PAGE, cursor=cursor)
+        return found, _sites(conn, found.items)
 
     found, sites = await store_of(request).read(work)
     following = request.url.include_query_params(cursor=found.next) if found.next else None
@@ -144,6 +145,10 @@ async def queue(request: Request, actor: Reader, wanted: Wanted, cursor: Cursor 
     )
 
 
+def _sites(conn: Connection, shown: Sequence[Incident | outages.Child]) -> dict[str, str]:
+    return places.site_names(conn, {one.site for one in shown if one.site})
+
+
 @router.get("/rows")
 async def rows(
     request: Request, actor: Reader, ids: Annotated[str, Query(max_length=4000)] = ""
@@ -151,7 +156,8 @@ async def rows(
     """Rows to patch a queue with."""
 
     def work(conn: Connection) -> tuple[list[Incident], dict[str, str]]:
-        return queries.many(conn, ids.split(",")), places.site_names(conn)
+        items = queries.many(conn, ids.split(","))
+        return items, _sites(conn, items)
 
     items, sites = await store_of(request).read(work)
     return page(request, actor, "incidents/rows.html", items=items, sites=sites, **_tools(request, actor))
@@ -168,12 +174,13 @@ async def counts(request: Request, actor: Reader) -> HTMLResponse:
 async def incident_page(request: Request, incident: str, actor: Reader) -> HTMLResponse:
     def work(conn: Connection) -> dict[str, Any]:
         found = queries.get(conn, incident)
+        around = _around(conn, found)
         return {
             "incident": found,
-            **_around(conn, found),
+            **around,
             "log": queries.log_of(conn, incident),
             "told": queries.told(conn, incident),
-            "sites": places.site_names(conn),
+            "sites": _sites(conn, [found, *around["children"].items]),
             "people": [
                 user.name
                 for user in users.listed(conn)
@@ -224,10 +231,11 @@ async def more_children(
     """The next devices of an outage."""
 
     def work(conn: Connection) -> dict[str, Any]:
+        found = outages.children(conn, incident, limit=PAGE, cursor=cursor)
         return {
             "incident": queries.get(conn, incident),
-            "children": outages.children(conn, incident, limit=PAGE, cursor=cursor),
-            "sites": places.site_names(conn),
+            "children": found,
+            "sites": _sites(conn, found.items),
         }
 
     found = await store_of(request).read(work)
