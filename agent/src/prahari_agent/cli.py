@@ -1,4 +1,4 @@
-"""``prahari-agent``: run, check, press, lamp, clip, enrol, version."""
+"""``prahari-agent``: run, check, press, lamp, clip, model, enrol, version."""
 
 from __future__ import annotations
 

@@ -16,6 +16,9 @@ typer_app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="The agent of a Prahari roadside box."
 )
 
+model_app = typer.Typer(no_args_is_help=True, help="Models of cameras.")
+typer_app.add_typer(model_app, name="model")
+
 Home = Annotated[Path, typer.Option("--home", help="The agent's home folder.", envvar="PRAHARI_AGENT_HOME")]
 DEFAULT_HOME = Path("/var/lib/prahari")
 
@@ -87,6 +90,25 @@ def clip(
     except AgentError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
+
+
+@model_app.command("check")
+def model_check(
+    manifest: Annotated[Path, typer.Argument(help="The model's manifest, e.g. street.toml.")],
+    frames: Annotated[
+        Path | None,
+        typer.Option(help="Folder of pictures with truth.jsonl; drawn streets are looked at if left out."),
+    ] = None,
+) -> None:
+    """Run pictures whose objects are known through a model: refuses wrong labels, box orders and pixel ranges by name."""
+    from prahari_agent import golden
+
+    try:
+        report = golden.check(manifest, golden.from_folder(frames) if frames else golden.drawn())
+    except AgentError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    typer.echo("\n".join(report.lines()))
 
 
 @typer_app.command()

@@ -75,11 +75,12 @@ def test_an_environment_variable_that_is_set(
         ("name", 'name = "tiny"\ncolour = 1', "colour"),
         ("sha256", 'sha256 = "abc"', "sha256"),
         ("input", 'input = { width = "16", height = 16 }', "input.width"),
-        ("output", 'output = { format = "yolo" }', "output.format"),
+        ("output", 'output = { format = "tensor" }', "'ssd_postprocess', 'yolo', 'grid'"),
+        ("output", 'output = { format = "grid", box = "xyxy" }', "output.grid.box"),
         ("thresholds", "thresholds = { default = 1.5 }", "thresholds.default"),
         ("file", "", "file"),
     ],
-    ids=["not toml", "unknown field", "hash", "width", "format", "threshold", "no file"],
+    ids=["not toml", "unknown field", "hash", "width", "format", "box", "threshold", "no file"],
 )
 def test_a_typo_names_the_field(write_model: Write, field: str, line: str, says: str) -> None:
     assert says in sentence(write_model(**{field: line}))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prahari_agent.camera.boxes import Box, Detection
-from prahari_agent.camera.manifest import Model, ModelRefused, Part
+from prahari_agent.camera.manifest import Model, ModelRefused
+from prahari_agent.camera.outputs import Found, Nonsense, Reader, Wrong
 
 FLOOR = 0.2
 """Detections below are noise; those above keep a track alive and are pixelated, whatever the thresholds ask for."""
@@ -27,10 +27,16 @@ class Detector:
         self.model = model
         self.manifest = model.manifest
         self._interpreter = _interpreter(model, threads)
-        self.most_detections = 0
         self._input = self._checked_input()
-        self._outputs = self._checked_outputs()
+        self._reader = self._checked_outputs()
+        self._outputs = [
+            (int(one["index"]), *one["quantization"]) for one in self._interpreter.get_output_details()
+        ]
         self._self_test()
+
+    @property
+    def most_detections(self) -> int:
+        return self._reader.most
 
     @property
     def width(self) -> int:
@@ -42,28 +48,31 @@ class Detector:
 
     def detect(self, rgb: NDArray[np.uint8]) -> list[Detection]:
         """``rgb``: the picture at the model's own size, shape (height, width, 3). Everything scored FLOOR or more."""
-        boxes, classes, scores, count = self._invoke(rgb)
-        found = []
-        for corners, number, score in zip(boxes[:count], classes[:count], scores[:count], strict=True):
-            label = self.model.labels[int(number)] if 0 <= number < len(self.model.labels) else ""
-            if score >= FLOOR and label:
-                found.append(Detection(label, min(1.0, float(score)), self._box(corners)))
-        return found
+        found = self._read(rgb)
+        return [
+            Detection(label, min(1.0, float(score)), Box(*map(float, corners)).clipped())
+            for corners, number, score in zip(*found, strict=True)
+            if (label := self._label(int(number)))
+        ]
 
-    def _box(self, corners: NDArray[np.float32]) -> Box:
-        a, b, c, d = (float(value) for value in corners)
-        return (Box(b, a, d, c) if self.manifest.output.box == "yxyx" else Box(a, b, c, d)).clipped()
+    def _label(self, number: int) -> str:
+        return self.model.labels[number] if 0 <= number < len(self.model.labels) else ""
 
-    def _invoke(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]:
+    def _read(self, rgb: NDArray[np.uint8]) -> Found:
+        wanted = self.manifest.input
         pixels: NDArray[Any] = rgb[np.newaxis]
-        if self.manifest.input.dtype == "float32":
-            pixels = (pixels.astype(np.float32) - self.manifest.input.mean) * np.float32(
-                self.manifest.input.scale
-            )
+        if wanted.dtype == "float32":
+            pixels = (pixels.astype(np.float32) - wanted.mean) * np.float32(wanted.scale)
+        elif wanted.dtype == "int8":
+            pixels = (pixels ^ 0x80).view(np.int8)
         self._interpreter.set_tensor(self._input, pixels)
         self._interpreter.invoke()
-        part = {name: self._interpreter.get_tensor(index)[0] for name, index in self._outputs.items()}
-        return part["boxes"], part["classes"], part["scores"], int(part["count"])
+        return self._reader.read([self._tensor(*one) for one in self._outputs], FLOOR)
+
+    def _tensor(self, index: int, scale: float, zero: int) -> NDArray[np.float32]:
+        """The numbers that a tensor means; ``scale`` 0: they stand in it as they are."""
+        values: NDArray[Any] = self._interpreter.get_tensor(index)
+        return (values.astype(np.float32) - zero) * np.float32(scale) if scale else values.astype(np.float32)
 
     def _checked_input(self) -> int:
         wanted = self.manifest.input
@@ -76,36 +85,36 @@ class Detector:
             )
         return int(details[0]["index"])
 
-    def _checked_outputs(self) -> Mapping[Part, int]:
-        """Tensor of each part; the shapes are [1, n, 4], [1, n], [1, n] and [1] in the manifest's order."""
-        details = self._interpreter.get_output_details()
-        shapes = [tuple(int(side) for side in one["shape"]) for one in details]
-        order = self.manifest.output.order
-        most = next((shape[1] for shape in shapes if len(shape) == 3), 0)
-        wanted = {"boxes": (1, most, 4), "classes": (1, most), "scores": (1, most), "count": (1,)}
-        if set(order) != set(wanted) or shapes != [wanted[part] for part in order]:
+    def _checked_outputs(self) -> Reader:
+        """What reads the tensors as the manifest describes them."""
+        shapes = [tuple(int(side) for side in one["shape"]) for one in self._interpreter.get_output_details()]
+        try:
+            return self.manifest.output.reader(shapes, len(self.model.labels), (self.width, self.height))
+        except Wrong as error:
             raise ModelRefused(
                 f"the model {self.manifest.name} has the outputs {', '.join(map(_sides, shapes))}, its manifest says "
-                f"{self.manifest.output.format} ({', '.join(order)}): use a model with these outputs."
-            )
-        self.most_detections = most
-        return {part: int(one["index"]) for part, one in zip(order, details, strict=True)}
+                f"{error}: correct the manifest or its labels, or use a model with these outputs."
+            ) from None
 
     def _self_test(self) -> None:
         """Invoke on a grey picture: a runtime that merely imports proves nothing."""
         grey = np.full((self.height, self.width, 3), 127, np.uint8)
         try:
-            boxes, classes, scores, count = self._invoke(grey)
+            found = self._read(grey)
+        except Nonsense:
+            raise self._nonsense() from None
         except (RuntimeError, ValueError) as error:
             raise ModelRefused(
                 f"the model {self.manifest.name} fails when it runs ({_line(error)})."
             ) from error
-        sane = 0 <= count <= len(scores) and bool(np.isfinite(boxes).all() and np.isfinite(scores).all())
-        known = len(self.model.labels)
-        if not sane or (count and not (classes[:count].min() >= 0 and classes[:count].max() < known)):
-            raise ModelRefused(
-                f"the model {self.manifest.name} answers nonsense in its self-test: check outputs and labels in the manifest."
-            )
+        finite = bool(np.isfinite(found.boxes).all() and np.isfinite(found.scores).all())
+        if not finite or not all(0 <= number < len(self.model.labels) for number in found.classes):
+            raise self._nonsense()
+
+    def _nonsense(self) -> ModelRefused:
+        return ModelRefused(
+            f"the model {self.manifest.name} answers nonsense in its self-test: check outputs and labels in the manifest."
+        )
 
 
 def _interpreter(model: Model, threads: int) -> Any:

@@ -3,8 +3,8 @@
 file = "ssd.tflite"                 # beside the manifest, absolute, or beginning with ${VARIABLE}
 sha256 = "…"
 [labels]   file, offset             # label of class c = lines[c + offset]
-[input]    width, height, dtype     # uint8, or float32 with mean and scale: (pixel - mean) * scale
-[output]   format, order, box       # "ssd_postprocess": order of boxes, classes, scores, count; box "yxyx" or "xyxy"
+[input]    width, height, dtype     # uint8, int8 (pixel - 128), or float32 with mean and scale: (pixel - mean) * scale
+[output]   format, …                # "ssd_postprocess", "yolo" or "grid", each with its own fields (outputs.py)
 [thresholds] default, and a score for each label that needs its own
 allowed = ["person", …]             # labels that may become tracks; all if left out
 """
@@ -21,11 +21,11 @@ from typing import Annotated, Literal
 from prahari_wire.base import field_errors
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from prahari_agent.camera.outputs import Output
 from prahari_agent.errors import SetupError
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Size = Annotated[int, Field(ge=16, le=4096)]
-Part = Literal["boxes", "classes", "scores", "count"]
 
 
 class ModelRefused(SetupError):
@@ -44,15 +44,9 @@ class Labels(_Table):
 class Input(_Table):
     width: Size
     height: Size
-    dtype: Literal["uint8", "float32"] = "uint8"
+    dtype: Literal["uint8", "int8", "float32"] = "uint8"
     mean: float = 127.5
     scale: float = 1 / 127.5
-
-
-class Output(_Table):
-    format: Literal["ssd_postprocess"]
-    order: Annotated[list[Part], Field(min_length=4, max_length=4)] = ["boxes", "classes", "scores", "count"]
-    box: Literal["yxyx", "xyxy"] = "yxyx"
 
 
 class Manifest(_Table):
