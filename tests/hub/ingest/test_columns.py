@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prahari_hub.fleet import vitals
-from prahari_hub.fleet.cells import cell_of, cells_of_all
+from prahari_hub.fleet.cells import cell_of, cells_of, cells_of_all
 from prahari_hub.fleet.intake import Known
 from prahari_hub.fleet.presence import Limits, Presence
 from prahari_hub.fleet.tables import blind_spells, devices, transitions
@@ -49,6 +49,32 @@ def test_rows_are_used_again_and_never_shared(words: list[tuple[bool, str]]) -> 
         assert len(set(rows.values())) == len(known) == len(held)
         assert all(held.columns.ids[row] == device for device, row in rows.items() if row is not None)
     assert len(held.columns.ids) <= 6
+
+
+@settings(deadline=None)
+@given(st.sets(IDS, max_size=40), st.sets(IDS, max_size=20))
+def test_many_are_found_where_each_stands(known: set[str], strangers: set[str]) -> None:
+    held = memory(*sorted(known))
+    asked = sorted(known | strangers)
+    assert held.columns.find(asked) == [held.columns.row(device) for device in asked]
+
+
+def test_a_partition_that_is_given_up_is_forgotten_and_the_others_stay() -> None:
+    every = [f"dev-{number:03d}" for number in range(200)]
+    held = memory(*every)
+    given = partition(every[0])
+    gone = [device for device in every if partition(device) == given]
+    stay = [device for device in every if partition(device) != given]
+    rows = [held.columns.row(device) for device in stay]
+    held.columns.dirty[:] = True
+    held.changed.update(range(len(every)))
+    held.give_up(given)
+    assert [held.columns.row(device) for device in every if device in gone] == [None] * len(gone)
+    assert [held.columns.row(device) for device in stay] == rows
+    assert held.changed == set(rows)
+    assert not held.columns.dirty[cells_of(given)].any()
+    held.load([Known(device, "unknown", False, None, None, None) for device in gone])
+    assert sorted(held.columns.find(every)) == list(range(len(every)))  # type: ignore[type-var]
 
 
 @settings(deadline=None)

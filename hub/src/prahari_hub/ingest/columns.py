@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from prahari_wire.topics import PARTITIONS
 
-from prahari_hub.fleet.cells import CELLS, CELLS_A_PARTITION, cell_of, cells_of_all
+from prahari_hub.fleet.cells import CELLS, CELLS_A_PARTITION, cell_of, cells_of, cells_of_all
 from prahari_hub.fleet.presence import Presence
 from prahari_hub.ingest.heartbeat import Served, Shape
 
@@ -25,6 +25,8 @@ ROOM = 1024
 CHECKS = 64
 """Check names that have a column; the values of others are shown and do not enter history."""
 FIRST_CHECKS = 8
+MANY = 20
+"""Devices whose cells are found sooner together than one by one."""
 SUBJECT = b"prahari.in.%d.%s.health"
 
 COLUMNS: dict[str, tuple[Any, Any]] = {
@@ -142,10 +144,40 @@ class Columns:
         self.values[row] = np.nan
         self._free.append(row)
 
+    def find(self, devices: Sequence[str]) -> list[int | None]:
+        """The row of each, None of one that has none; of many in a tenth of the time that asking for each takes."""
+        if len(devices) < MANY:
+            return [self.row(device) for device in devices]
+        partitions = (cells_of_all(devices) // CELLS_A_PARTITION).tolist()
+        row_of = self.rows.get
+        return [
+            row_of(SUBJECT % (number, device.encode()))
+            for number, device in zip(partitions, devices, strict=True)
+        ]
+
     def partition(self, wanted: int) -> list[str]:
         """The devices of a partition."""
-        cells = self.cells[wanted * CELLS_A_PARTITION : (wanted + 1) * CELLS_A_PARTITION]
-        return [self.ids[row] for rows in cells for row in rows]
+        return [self.ids[row] for cell in cells_of(wanted) for row in self.cells[cell]]
+
+    def give_up(self, partition: int) -> NDArray[np.intp]:
+        """Forget the devices of a partition, whose cells are no longer to be written here; the rows that they had."""
+        cells = cells_of(partition)
+        gone = [row for cell in cells for row in self.cells[cell]]
+        for row in gone:
+            del self.rows[SUBJECT % (partition, self.ids[row].encode())]
+            self.ids[row] = ""
+            self.shapes[row] = self.served[row] = None
+            self.extra.pop(row, None)
+            self.clocks.pop(row, None)
+        here = np.array(gone, np.intp)
+        for name, (_, nothing) in COLUMNS.items():
+            getattr(self, name)[here] = nothing
+        self.values[here] = np.nan
+        for cell in cells:
+            self.cells[cell] = []
+        self.dirty[cells.start : cells.stop] = False
+        self._free += gone
+        return here
 
     def partitions(self) -> NDArray[np.intp]:
         """Of each row."""

@@ -91,7 +91,8 @@ class Memory(Links):
         """Take up devices: new ones, or new facts on those already here."""
         columns = self.columns
         found = list(known)
-        new = [device for device in found if not len(columns) or columns.row(device.id) is None]
+        present = columns.find([device.id for device in found]) if len(columns) else [None] * len(found)
+        new = [device for device, row in zip(found, present, strict=True) if row is None]
         rows = columns.add([device.id for device in new])
         presence = np.array([CODE[device.presence] for device in new], np.uint8)
         columns.written[rows] = presence
@@ -102,12 +103,11 @@ class Memory(Links):
         columns.boot[rows] = [(device.boot or "").encode() for device in new]
         usual = self.limits.for_heartbeat(None)
         columns.suspect_s[rows], columns.offline_s[rows] = usual.suspect_s, usual.offline_s
-        old = set() if len(new) == len(found) else {device.id for device in found} - {d.id for d in new}
-        for device in found:
-            if device.heartbeat_s is not None or device.id in old:
-                row = columns.row(device.id)
+        for device, row in zip(found, present, strict=True):
+            if device.heartbeat_s is not None or row is not None:
+                here = columns.row(device.id) if row is None else row
                 limits = self.limits.for_heartbeat(device.heartbeat_s)
-                columns.suspect_s[row], columns.offline_s[row] = limits.suspect_s, limits.offline_s
+                columns.suspect_s[here], columns.offline_s[here] = limits.suspect_s, limits.offline_s
 
     def drop(self, device: str) -> None:
         row = self.columns.row(device)
@@ -120,6 +120,18 @@ class Memory(Links):
             if row < len(bucket.count):
                 bucket.forget(row)
         self.pending = [told for told in self.pending if told.device != device]
+
+    def give_up(self, partition: int) -> None:
+        """Another worker hears these devices: forget them all."""
+        devices = set(self.columns.partition(partition))
+        rows = self.columns.give_up(partition)
+        self.sighted_s[partition] = None
+        self.changed.difference_update(rows.tolist())
+        for row in self.rare.keys() & set(rows.tolist()):
+            del self.rare[row]
+        for bucket in (self.bucket, *self.closed):
+            bucket.forget(rows[rows < len(bucket.count)])
+        self.pending = [told for told in self.pending if told.device not in devices]
 
     def doubt(self, devices: Iterable[str]) -> None:
         """Something else has written of these devices' peripherals: their next heartbeat is written whatever it says."""

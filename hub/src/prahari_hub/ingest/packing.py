@@ -65,7 +65,7 @@ def restore(memory: Memory, cells: Iterable[Cell]) -> None:
 
 def _restore(memory: Memory, cell: Cell) -> None:
     columns, read = memory.columns, Reader(cell)
-    places = [(at, row) for at, device in enumerate(cell.devices) if (row := columns.row(device)) is not None]
+    places = [(at, row) for at, row in enumerate(columns.find(cell.devices)) if row is not None]
     if not places:
         return
     shapes = [memory.shape_of(tuple((n, s, t) for n, s, t in said)) for said in cell.shapes]

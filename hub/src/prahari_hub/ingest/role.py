@@ -175,9 +175,7 @@ class Ingest:
                 await self.flusher.flush(old)
             finally:  # also where another worker has them already, so that nothing could be written
                 for number in old:
-                    self.memory.sighted_s[number] = None
-                    for device in self.memory.columns.partition(number):
-                        self.memory.drop(device)
+                    self.memory.give_up(number)
                 self.flusher.forget(old)
 
     async def load(self) -> None:
