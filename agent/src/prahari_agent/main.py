@@ -49,7 +49,7 @@ from prahari_agent.roster import Roster
 from prahari_agent.session import Sessions, boot_id
 from prahari_agent.settings import Settings, load, open_home, secret
 from prahari_agent.state import State
-from prahari_agent.transfer import Cache, Hub, Spool, twin_document
+from prahari_agent.transfer import Cache, Hub, Spool, show, twin_document
 from prahari_agent.twin import Twin
 from prahari_agent.worker import Worker
 
@@ -122,7 +122,7 @@ def serve(box: Box, sessions: Sessions, stop: _Stop, pulses: Pulses, systemd: Sy
         stack.callback(outbox.close)
         hub, spool, cache = _transfer(box, pulses)
         footage = Footage(box.home, hub, box.identity, pulses, emit=outbox.emit, now_s=time.monotonic)
-        roster = Roster(_builders(box, outbox, spool, cache, footage))
+        roster = Roster(_builders(box, outbox, hub, spool, cache, footage))
         verify = _verifier(box, hub)
         twin = Twin(
             box.home, apply=roster.apply, resume=roster.resume, emit=outbox.emit, verify=verify,
@@ -246,13 +246,13 @@ class _Stop:
 
 
 def _builders(
-    box: Box, outbox: Outbox, spool: Spool, cache: Cache, footage: Footage
+    box: Box, outbox: Outbox, hub: Hub, spool: Spool, cache: Cache, footage: Footage
 ) -> dict[str, Callable[[str], Peripheral]]:
     def around(peripheral_id: str) -> Surroundings:
         return Surroundings(
             device=box.record.device, home=box.home / "peripherals" / peripheral_id, board=box.board, emit=outbox.emit,
             upload=spool.upload, fetch=cache.fetch, stamp=box.clock.stamp, secret=lambda name: secret(box.home, name),
-            transfers=footage,
+            transfers=footage, show=lambda view, pictures: show(hub, view, pictures),
         )  # fmt: skip
 
     def builder(make: Callable[[str, Surroundings, Settings], Peripheral]) -> Callable[[str], Peripheral]:

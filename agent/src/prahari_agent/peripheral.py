@@ -6,7 +6,7 @@ commands; a peripheral reaches the rest of the agent through Surroundings alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +31,10 @@ class Emit(Protocol):
     def __call__(
         self, kind: str, body: Message, *, peripheral: str | None = None, stamp: Stamp | None = None
     ) -> int: ...
+
+
+Show = Callable[[str, Iterator[bytes]], None]
+"""(live view, its JPEGs as they are taken): hand them to the hub until there are no more, or nobody watches. HubUnreachable."""
 
 
 class Transfers(Protocol):
@@ -66,8 +70,8 @@ class Surroundings:
     ``home``: a folder of the peripheral's own. ``upload(data, content_type)``: keep bytes on disk until the hub has them,
     gives their SHA-256. ``fetch(sha256, size)``: a local path of a content-addressed file, from the cache or the hub; raises
     HubUnreachable.
-    ``secret(peripheral)``: user and password of a source from the box's secrets.toml, or None. ``transfers``: None where there is no
-    hub to send footage to.
+    ``secret(peripheral)``: user and password of a source from the box's secrets.toml, or None. ``transfers``, ``show``: None where
+    there is no hub to send footage to, or live pictures.
     """
 
     device: str
@@ -79,6 +83,7 @@ class Surroundings:
     stamp: Callable[[], Stamp]
     secret: Callable[[str], tuple[str, str] | None]
     transfers: Transfers | None = None
+    show: Show | None = None
 
 
 class Arguments(dict[str, Any]):

@@ -357,6 +357,17 @@ class Cache:
             path.unlink(missing_ok=True)
 
 
+def show(hub: Hub, view: str, pictures: Iterator[bytes]) -> None:
+    """Hand the pictures of a live view to the hub, by one connection, until there are no more or the hub wants none."""
+    with hub.connection() as connection:
+        for jpeg in pictures:
+            answer = connection.request(
+                "PUT", f"/device/v1/live/{view}", body=jpeg, headers={"Content-Type": "image/jpeg"}
+            )
+            if answer.status not in (200, 204):
+                return
+
+
 def twin_document(hub: Hub, version: int) -> bytes:
     """The canonical bytes of a desired document; HubUnreachable where they cannot be had now."""
     answer = hub.request("GET", f"/device/v1/twin/{version}")

@@ -25,7 +25,7 @@ from prahari_hub.evidence import device_api as evidence_device_api
 from prahari_hub.evidence.parts import TRANSFERS
 from prahari_hub.evidence.parts import Parts as TransferParts
 from prahari_hub.evidence.sealing import Sealer
-from prahari_hub.fleet import blobs, device_api, dispatch, intake, registry
+from prahari_hub.fleet import api_live, blobs, device_api, dispatch, intake, registry
 from prahari_hub.fleet.presence import Limits
 from prahari_hub.fleet.quota import Quota
 from prahari_hub.http.health import Probe
@@ -329,6 +329,7 @@ def doors(
         identity,
         device_api.router,
         evidence_device_api.router,
+        api_live.device_router,
         footage=footage,
         parts=TransferParts(settings.home / TRANSFERS),
         blobs=blob_store,

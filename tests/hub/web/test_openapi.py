@@ -22,6 +22,7 @@ from prahari_hub.fleet import registry, twins
 from prahari_hub.fleet.blobs import FOOTAGE, write_durably
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.served import serve
+from prahari_hub.fleet.tables import live_views
 from prahari_hub.http.actor import Role, system
 from prahari_hub.identity.signer import Signer, key_id
 from prahari_hub.signage import displays
@@ -57,8 +58,9 @@ def headers(console) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def city(console) -> Iterator[City]:
+def city(console, headers) -> Iterator[City]:
     found = City(console)
+    found.asking = found.client.get("/api/v1/me", headers=headers).json()["name"]
     yield found
     found.client.close()
 
@@ -69,6 +71,7 @@ class City:
     def __init__(self, console) -> None:
         self.console = console
         self.client = console.client(Role.ADMIN)
+        self.asking = ""
         console.store.write_sync(self._display)
         self.client.put(f"/api/v1/blobs/{SHA}", content=PNG).raise_for_status()
         self.makers = {
@@ -85,6 +88,7 @@ class City:
             "request_id": self._request,
             "camera": lambda: "front",
             "link": self._link,
+            "view": self._view,
             "display": lambda: "pune-vms-01:sign1",
             "peripheral": lambda: "sign1",
             "device": lambda: "pune-cam-01",
@@ -155,6 +159,25 @@ class City:
     def _link(self) -> str:
         self.linked = self._request()
         return self._post(f"evidence/requests/{self.linked}/links", recipient="Inspector Kulkarni")["id"]
+
+    def _view(self) -> str:
+        """A live view of whoever asks in the tests, with a picture."""
+        view, now = ulid(), datetime.now(UTC)
+        row = {
+            "id": view,
+            "device_id": "pune-cam-01",
+            "camera": "front",
+            "reason": "a quarrel",
+            "command": ulid(),
+        }
+        row |= {
+            "started_by": self.asking,
+            "started_at": now,
+            "ends_at": now + timedelta(minutes=1),
+            "picture": PNG,
+        }
+        self.console.store.write_sync(lambda unit: unit.conn.execute(live_views.insert().values(row)))
+        return view
 
     def _layer(self) -> str:
         form = {"name": "Roads", "source": "PMC"}

@@ -13,6 +13,7 @@ class CommandName(StrEnum):
     PREVIEW = "display.preview"
     SNAPSHOT = "camera.snapshot"
     LEARN_VIEW = "camera.learn_view"
+    LIVE = "camera.live"
     RESTART = "agent.restart"
     HOLD = "recording.hold"
     RELEASE = "recording.release"

@@ -22,6 +22,7 @@ from prahari_wire.system import AgentFault
 from prahari_wire.twin import PeripheralConfig
 
 from prahari_agent.camera.channel import Channel, Message
+from prahari_agent.camera.live import LiveView
 from prahari_agent.camera.openings import Openings
 from prahari_agent.camera.recorder.keeper import Keeper
 from prahari_agent.camera.recorder.shelf import Shelf
@@ -48,6 +49,7 @@ class Camera:
 
     def __init__(self, peripheral_id: str, surroundings: Surroundings) -> None:
         self._id, self._around = peripheral_id, surroundings
+        self._terms = Terms(surroundings.stamp)
         surroundings.home.mkdir(parents=True, exist_ok=True)
         self._config: CameraConfig | None = None
         self._facts: Message | None = None
@@ -59,8 +61,8 @@ class Camera:
         self._answers: dict[int, tuple[str | None, bytes]] = {}
         self._answered = threading.Condition()
         self._keeper: Keeper | None = None
+        self._live = LiveView(peripheral_id, self._picture, surroundings.show, self._terms)
         self._started = False
-        self._terms = Terms(surroundings.stamp)
         self._supervisor = Supervisor(
             peripheral_id, start_message=self._start_message, heard=self._heard, crashed=self._crashed,
             may_run=self._terms.on, rested=self._went_off,
@@ -118,6 +120,7 @@ class Camera:
         self._supervisor.start()
 
     def stop(self) -> None:
+        self._live.stop()
         self._supervisor.stop()
         if self._keeper is not None:
             self._keeper.stop()
@@ -158,7 +161,12 @@ class Camera:
 
     def commands(self) -> Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
         kept = self._keeper.commands() if self._keeper is not None else {}
-        return {CommandName.SNAPSHOT: self._snapshot, CommandName.LEARN_VIEW: self._learn, **kept}
+        return {
+            CommandName.SNAPSHOT: self._snapshot,
+            CommandName.LEARN_VIEW: self._learn,
+            CommandName.LIVE: self._live.begin,
+            **kept,
+        }
 
     # The process
 
@@ -310,6 +318,11 @@ class Camera:
         if unknown := sorted(set(args) - {"peripheral"}):
             raise Rejected(f"a snapshot takes no argument {unknown[0]!r}")
         self._terms.check(Use.PICTURE)
+        jpeg = self._picture()
+        return {"snapshot": {"sha256": self._around.upload(jpeg, "image/jpeg"), "size": len(jpeg)}}
+
+    def _picture(self) -> bytes:
+        """A redacted JPEG of now; Rejected says why there is none."""
         number = next(self._numbers)
         if not self._supervisor.send({"type": "snapshot", "id": number}):
             raise Rejected(f"the camera gives no picture now: {self._down or 'its process starts'}")
@@ -320,7 +333,7 @@ class Camera:
             raise Rejected(f"the camera gave no picture within {SNAPSHOT_S:.0f} s: try again")
         if problem:
             raise Rejected(f"the camera gives no picture now: {problem}")
-        return {"snapshot": {"sha256": self._around.upload(jpeg, "image/jpeg"), "size": len(jpeg)}}
+        return jpeg
 
 
 def _check_recording(config: CameraConfig) -> None:

@@ -137,6 +137,30 @@ sealed_items = Table(
     Column("texts", Json, nullable=False),  # small files of the package by path, the seal among them
     Column("size", BigInteger, nullable=False),
     Column("segments", Integer, nullable=False),
+    Column("keep_until", UtcDateTime),  # a date that a person named; by the setting keep_sealed_days if there is none
+    Column("deleted_at", UtcDateTime),  # its footage is gone, its manifest stays
+)
+
+redacted_copies = Table(  # films in which persons are hidden, drawn by the box
+    "redacted_copies",
+    metadata,
+    Column("id", String, primary_key=True),  # ULID
+    Column("request_id", ForeignKey("footage_requests.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("device_id", String, nullable=False),
+    Column("camera", String, nullable=False),
+    Column("starts_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),
+    Column("asked_by", String, nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("state", String, nullable=False),  # asked, coming, ready, failed, deleted
+    Column("command", String, nullable=False),
+    Column("note", String),
+    Column("sha256", String),  # of the film, in the object store of footage
+    Column("size", BigInteger),
+    Column("texts", Json),  # the statement over it and the hub's signature
+    Column("ended_at", UtcDateTime),
+    Index("ix_redacted_copies_state", "state"),
 )
 
 release_links = Table(

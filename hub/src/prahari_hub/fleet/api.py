@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from prahari_hub.fleet import api_commands, api_devices, api_places, api_topology, api_twins
+from prahari_hub.fleet import api_commands, api_devices, api_live, api_places, api_topology, api_twins
 
 router = APIRouter()
-for part in (api_devices, api_twins, api_commands, api_places, api_topology):
+for part in (api_devices, api_twins, api_commands, api_live, api_places, api_topology):
     router.include_router(part.router)

@@ -46,7 +46,7 @@ async def issue_command(request: Request, device: DevicePath, actor: Operator, b
     """Queue a command; it is sent at once, and again until the device accepts it or it expires."""
 
     def work(unit: Unit) -> dict[str, object]:
-        command = commands.issue(
+        command = commands.issue_by_hand(
             unit,
             actor,
             device,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from prahari_wire.callbox import LampArgs
 from prahari_wire.command import Command, CommandName, CommandReport, CommandState, Idempotency
 from prahari_wire.display import PreviewArgs
 from prahari_wire.ids import ulid
+from prahari_wire.live import LiveArgs
 from prahari_wire.recording import HoldArgs, ReleaseArgs, SendArgs
 from prahari_wire.topics import Down
 from sqlalchemy import Connection, Row
@@ -46,6 +48,7 @@ ARGUMENTS: dict[CommandName, type[Message]] = {
     CommandName.PREVIEW: PreviewArgs,
     CommandName.SNAPSHOT: SnapshotArgs,
     CommandName.LEARN_VIEW: ViewArgs,
+    CommandName.LIVE: LiveArgs,
     CommandName.RESTART: NoArgs,
     CommandName.HOLD: HoldArgs,
     CommandName.RELEASE: ReleaseArgs,
@@ -56,6 +59,13 @@ SAFE = frozenset(
 )
 """May run although the device's clock is not synced."""
 ONCE = frozenset({CommandName.RESTART})
+
+ASK_FOR_FOOTAGE = "Ask for footage by a footage request: another person approves it."
+ELSEWHERE: Mapping[CommandName, str] = MappingProxyType(
+    {CommandName.LIVE: "Begin a live view on the camera's page: it wants a reason."}
+    | dict.fromkeys((CommandName.HOLD, CommandName.RELEASE, CommandName.SEND), ASK_FOR_FOOTAGE)
+)
+"""Commands that are not given by hand, and where what they do is asked for."""
 
 S = CommandState
 OPEN = frozenset({S.QUEUED, S.SENT, S.ACCEPTED, S.RUNNING})
@@ -130,6 +140,22 @@ def issue(
     _tell(unit, command, device, S.QUEUED)
     unit.tell("downlinks", id=device)
     return command
+
+
+def issue_by_hand(
+    unit: Unit,
+    actor: Actor,
+    device: str,
+    name: CommandName,
+    args: Mapping[str, Any],
+    *,
+    expires_in_s: float,
+    reason: str | None = None,
+) -> str:
+    """``issue`` for what a person typed; Invalid for what has a page of its own."""
+    if name in ELSEWHERE:
+        raise Invalid(ELSEWHERE[name], ("name", "another command"))
+    return issue(unit, actor, device, name, args, expires_in_s=expires_in_s, reason=reason)
 
 
 def _arguments(name: CommandName, args: Mapping[str, Any]) -> dict[str, Any]:

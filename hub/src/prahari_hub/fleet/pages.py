@@ -218,7 +218,9 @@ async def issue_command(
     minutes: Annotated[float, Form(gt=0, le=10080)] = 10,
 ) -> Response:
     def work(unit: Unit) -> str:
-        return commands.issue(unit, actor, device, name, _json(args, "args"), expires_in_s=minutes * 60)
+        return commands.issue_by_hand(
+            unit, actor, device, name, _json(args, "args"), expires_in_s=minutes * 60
+        )
 
     try:
         await store_of(request).write(work)
@@ -277,7 +279,7 @@ async def _device(
         version=twin.version if version is None else version,
         twin_error=twin_error,
         command_error=command_error,
-        command_names=list(CommandName),
+        command_names=[name for name in CommandName if name not in commands.ELSEWHERE],
         may_command=actor.role in (Role.ADMIN, Role.OPERATOR),
         may_configure=actor.role in (Role.ADMIN, Role.TECHNICIAN),
         **context,

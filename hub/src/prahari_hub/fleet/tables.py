@@ -333,6 +333,23 @@ availability_sums = Table(
     *_seconds(BigInteger),
 )
 
+live_views = Table(  # the newest picture alone is kept, and only while somebody watches
+    "live_views",
+    metadata,
+    Column("id", String, primary_key=True),  # ULID
+    Column("device_id", String, nullable=False),
+    Column("camera", String, nullable=False),
+    Column("started_by", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("command", String, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("pictures", Integer, nullable=False, server_default="0"),
+    Column("picture", LargeBinary),
+    Index("ix_live_views_ended_at", "ended_at"),
+)
+
 expected_uploads = Table(
     "expected_uploads",
     metadata,

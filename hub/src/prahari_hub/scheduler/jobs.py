@@ -14,7 +14,7 @@ from prahari_hub.access import chain
 from prahari_hub.evidence import progress
 from prahari_hub.evidence.parts import TRANSFERS, Parts
 from prahari_hub.evidence.progress import Pace, Seal, not_sealing
-from prahari_hub.fleet import commands, history, journal, quota, uploads
+from prahari_hub.fleet import commands, history, journal, live_views, quota, uploads
 from prahari_hub.fleet.availability import closing
 from prahari_hub.incidents import holds, quiet
 from prahari_hub.incidents.rootcause import Flapping
@@ -54,6 +54,7 @@ def jobs(settings: Settings, seal: Seal = not_sealing) -> list[Job]:
         Job("outages.settle", 5.0, _once(silence.settle)),
         Job("clones.end", 60.0, _once(quiet.end_clones), ends=True),
         Job("floods.end", 60.0, _once(quiet.end_floods), ends=True),
+        Job("live.end", 5.0, _once(live_views.sweep), ends=True),
         Job("windows.follow", 5.0, _once(silence.follow)),
         Job("commands.overdue", 2.0, _once(commands.conclude_overdue), ends=True),
         Job("overrides.expire", 0.5, _once(overrides.expire), ends=True),

@@ -21,7 +21,7 @@ from prahari_hub.evidence import pages as evidence_pages
 from prahari_hub.evidence import release_pages
 from prahari_hub.fleet import api as fleet_api
 from prahari_hub.fleet import pages as fleet_pages
-from prahari_hub.fleet import pages_owner, pages_places, pages_rules
+from prahari_hub.fleet import pages_live, pages_owner, pages_places, pages_rules
 from prahari_hub.fleet.availability import api as availability_api
 from prahari_hub.fleet.availability import pages as availability_pages
 from prahari_hub.fleet.map import api as map_api
@@ -66,6 +66,7 @@ PAGE_ROUTERS: tuple[APIRouter, ...] = (
     pages_places.router,
     pages_rules.router,
     pages_owner.router,
+    pages_live.router,
     availability_pages.router,
     map_pages.router,
     incidents_pages.router,

@@ -52,6 +52,11 @@ class Board:
         self._read_s = 0.0
         self._changed: set[str] | None = set()  # None: too many to name
 
+    @property
+    def held(self) -> Columns | None:
+        """As they were last seen, None before anybody has."""
+        return self._columns
+
     def on_changes(self, changes: Iterable[Change]) -> None:
         for change in changes:
             if change.topic != "devices" or self._columns is None:

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse
 
 from prahari_hub.errors import HubError
-from prahari_hub.fleet.map import queries, service
-from prahari_hub.fleet.map.api import folder_of
+from prahari_hub.fleet.map import queries, service, views
+from prahari_hub.fleet.map.api import board_of, folder_of
 from prahari_hub.fleet.stand import Stand
 from prahari_hub.http.actor import Actor
 from prahari_hub.http.auth import READERS, require
@@ -32,7 +32,10 @@ async def map_page(request: Request, actor: Reader) -> HTMLResponse:
     locale = locale_of(request, actor)
     words = {str(state): translate(locale, WORDS["state"][str(state)]) for state in Stand}
     items = [{name: asdict(layer)[name] for name in ("id", "name", "format", "source")} for layer in layers]
-    return page(request, actor, "map/map.html", layers=items, states=list(Stand), state_words=words)
+    bounds = views.bounds_held(board_of(request))
+    return page(
+        request, actor, "map/map.html", layers=items, states=list(Stand), state_words=words, bounds=bounds
+    )
 
 
 @router.get("/map-layers")

@@ -66,6 +66,11 @@ def window(conn: Connection, board: Board, box: Box | None, zoom: float, *, abno
     )
 
 
+def bounds_held(board: Board) -> list[int] | None:
+    """The bounds of all devices as they were last seen; None where nobody has looked at the map yet. It reads nothing."""
+    return None if board.held is None else _bounds(board.held)
+
+
 def _devices(conn: Connection, columns: Columns, rows: Rows) -> MapDevices:
     ids = [device.decode() for device in columns.ids[rows].tolist()]
     found = queries.columns(conn, ids) if ids else queries.Columns([], [], [], [], [], [])
