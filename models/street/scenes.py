@@ -86,8 +86,12 @@ def frames(
     seed: int, light: str | None = None, rain: float | None = None, count: int = recipe.FRAMES_A_SCENARIO
 ) -> Iterator[tuple[Picture, Truth]]:
     """Pictures in blue, green, red with their truth, evenly over the scenario of a seed."""
+    yield from spread(scenario(seed, light, rain), count)
+
+
+def spread(one: Scenario, count: int) -> Iterator[tuple[Picture, Truth]]:
+    """So many frames of a scenario, evenly over its time."""
     cv2.setNumThreads(1)
-    one = scenario(seed, light, rain)
     scene = Scene(one)
     for number in range(count):
         picture, truth = scene.frame(number * one.frames // count)
