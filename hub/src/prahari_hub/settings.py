@@ -143,6 +143,17 @@ class Settings(BaseSettings):
         ge=1,
         description="pictures that devices sent are deleted when so old; not those that an open incident, a display or a twin names",
     )
+    keep_sealed_days: int | None = Field(
+        None,
+        ge=30,
+        description="footage of a request is deleted so long after it was sealed, unless a person named a date; never if left out",
+    )
+    keep_copies_days: int = Field(
+        90, ge=1, description="films in which persons are hidden are deleted when so old"
+    )
+    keep_links_days: int = Field(
+        90, ge=1, description="links to sealed footage are forgotten so long after they ended"
+    )
     keep_announced_days: int = Field(
         30, ge=1, description="so long the hub waits for a file that a device announced"
     )

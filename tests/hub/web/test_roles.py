@@ -59,6 +59,7 @@ WRITES = {
     "POST /evidence/requests/{request_id}/approve": ADMIN,
     "POST /evidence/requests/{request_id}/refuse": ADMIN,
     "POST /evidence/requests/{request_id}/withdraw": OPERATOR,
+    "PUT /evidence/requests/{request_id}/keeping": ADMIN,
     "POST /evidence/requests/{request_id}/links": OPERATOR,
     "DELETE /evidence/requests/{request_id}/links/{link}": OPERATOR,
 }
@@ -73,6 +74,7 @@ READS = {
     "GET /evidence/requests": OPERATOR | AUDITOR,
     "GET /evidence/requests/{request_id}": OPERATOR | AUDITOR,
     "GET /evidence/requests/{request_id}/custody": OPERATOR | AUDITOR,
+    "GET /evidence/requests/{request_id}/keeping": OPERATOR | AUDITOR,
     "GET /evidence/requests/{request_id}/package": OPERATOR,
     "GET /evidence/requests/{request_id}/films/{device}/{camera}": OPERATOR,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -14,8 +14,9 @@ from pydantic import AwareDatetime, ValidationError
 from sqlalchemy import Connection
 
 from prahari_hub.errors import HubError, Invalid
-from prahari_hub.evidence import figures, queries, release, requests
+from prahari_hub.evidence import figures, queries, release, requests, retention
 from prahari_hub.evidence.api import VIEWERS, as_file, as_film
+from prahari_hub.evidence.api_keeping import setting_of
 from prahari_hub.evidence.coverage import Camera, at_ms, ms
 from prahari_hub.evidence.places import AtSite, CameraName, Named, Point, some_positions, some_sites
 from prahari_hub.evidence.reasons import Outcome, Refusal, State
@@ -266,6 +267,26 @@ async def withdraw(request: Request, actor: Operator, request_id: RequestId) -> 
     return await _do(request, actor, request_id, lambda unit: requests.withdraw(unit, actor, request_id))
 
 
+@router.post("/{request_id}/keeping")
+async def keep(
+    request: Request, actor: Approver, request_id: RequestId, until: Text = "", reason: Text = ""
+) -> Response:
+    """To the end of the named day; as the setting says where none is named."""
+    return await _do(
+        request, actor, request_id,
+        lambda unit: retention.keep_until(unit, actor, request_id, end_of(until, zone_of(request)), reason=reason),
+    )  # fmt: skip
+
+
+def end_of(day: str, zone: ZoneInfo) -> datetime | None:
+    if not day.strip():
+        return None
+    try:
+        return datetime.combine(date.fromisoformat(day.strip()) + timedelta(days=1), time(), zone)
+    except (ValueError, OverflowError):
+        raise Invalid("Give the last day as a date.", ("until", "a date")) from None
+
+
 @router.get("/{request_id}/package")
 async def fetch(request: Request, actor: Operator, request_id: RequestId) -> Response:
     item = await store_of(request).write(lambda unit: release.downloaded(unit, actor, request_id))
@@ -321,6 +342,7 @@ async def _request(
         whole = queries.whole(conn, request_id, now)
         return {
             "whole": whole,
+            "keeping": retention.keeping(conn, request_id, setting_of(request)),
             "owners": owners.owners_of(conn, [(one.device, one.camera) for one in whole.cameras]),
             "asked": whole.summary,
             "steps": queries.custody(conn, request_id).items,

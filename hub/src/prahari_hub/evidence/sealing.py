@@ -212,6 +212,8 @@ def item_of(conn: Connection, request: str) -> Row[Any]:
     if row is None:
         requests.get(conn, request)
         raise Conflict("Nothing of this request has been sealed yet.")
+    if row.deleted_at is not None:
+        raise Conflict("The footage of this request has been deleted: its time was over.")
     return row
 
 

@@ -8,10 +8,12 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from prahari_hub.access.audit import record
 from prahari_hub.fleet.blobs import Blobs
 from prahari_hub.fleet.commands import OPEN
 from prahari_hub.fleet.tables import commands, cursors, events, expected_uploads, transitions, twins
 from prahari_hub.fleet.uploads import named_in
+from prahari_hub.http.actor import system
 from prahari_hub.store import Unit, partitions
 
 PIECE = 2000
@@ -80,6 +82,9 @@ def forget_files(unit: Unit, blobs: Blobs, in_use: InUse, *, before: datetime, a
         return None
     gone = set(found) - in_use(unit.conn, found) - _in_twins(unit.conn)
     blobs.delete(sorted(gone))
+    if gone:
+        detail = {"count": len(gone), "before": before.isoformat()}
+        record(unit, system("retention"), "files.delete", "files", detail=detail)
     unit.conn.execute(table.delete().where(table.c.sha256.in_(gone)))
     return found[-1] if len(found) == FILES else None
 

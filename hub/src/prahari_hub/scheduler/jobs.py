@@ -76,6 +76,7 @@ def jobs(settings: Settings, seal: Seal = not_sealing) -> list[Job]:
         Job("sizes.note", HOUR_S, _once(partial(sizes.note, settings))),
         Job("files.forget", HOUR_S, retention.files(settings), ends=True),
         Job("coverage.forget", HOUR_S, retention.coverage, ends=True),
+        Job("evidence.forget", HOUR_S, retention.evidence(settings), ends=True),
         Job("transfers.sweep", HOUR_S, _once(lambda _unit: Parts(settings.home / TRANSFERS).sweep()), ends=True),
     ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from prahari_hub.access import links, sessions
 from prahari_hub.evidence import coverage as recorded
+from prahari_hub.evidence import retention as kept
 from prahari_hub.evidence.requests import OLDEST
 from prahari_hub.fleet import blobs, history, retention
 from prahari_hub.identity.service import sweep_nonces
@@ -53,6 +54,21 @@ def health(settings: Settings) -> Callable[[Unit], object]:
 def coverage(unit: Unit) -> bool:
     """Days of which no box can have footage any more."""
     return recorded.forget(unit, before=unit.now - OLDEST)
+
+
+def evidence(settings: Settings) -> Callable[[Unit], object]:
+    """Sealed footage to its date, copies and links for a while."""
+    sealed = None if settings.keep_sealed_days is None else timedelta(days=settings.keep_sealed_days)
+    copies, links_for = (timedelta(days=n) for n in (settings.keep_copies_days, settings.keep_links_days))
+
+    def run(unit: Unit) -> bool:
+        footage = blobs.open_footage(settings)
+        before = None if sealed is None else unit.now - sealed
+        more = kept.forget_sealed(unit, footage, before=before)
+        kept.forget_links(unit, before=unit.now - links_for)
+        return kept.forget_copies(unit, footage, before=unit.now - copies) or more
+
+    return run
 
 
 def files(settings: Settings) -> Callable[[Unit], object]:

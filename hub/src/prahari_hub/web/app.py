@@ -17,6 +17,7 @@ from prahari_hub.access import api as access_api
 from prahari_hub.access import pages as access_pages
 from prahari_hub.access.authenticator import StoreAuthenticator
 from prahari_hub.evidence import api as evidence_api
+from prahari_hub.evidence import api_keeping
 from prahari_hub.evidence import pages as evidence_pages
 from prahari_hub.evidence import release_pages
 from prahari_hub.fleet import api as fleet_api
@@ -55,6 +56,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     map_api.router,
     incidents_api.router,
     evidence_api.router,
+    api_keeping.router,
     signage_api.router,
     operations_api.router,
 )
