@@ -23,10 +23,10 @@ from prahari_hub.identity.peer import device_listener
 from prahari_hub.store import Store, Unit
 from prahari_wire import verifier
 
-from tests.browser.conftest import log_in, open_page
+from tests.browser.conftest import open_page, sign_in
 from tests.hub.evidence.conftest import NOON, ROOT, Box, City
 
-pytestmark = [pytest.mark.browser, pytest.mark.needs("chromium", "openssl")]
+pytestmark = [pytest.mark.browser, pytest.mark.webgl, pytest.mark.needs("chromium", "openssl")]
 START = NOON - timedelta(minutes=30)
 
 
@@ -109,7 +109,8 @@ def test_a_request_is_made_on_the_map_approved_by_another_and_its_package_verifi
     browser: Browser, console: Any, footage: Footage, tmp_path: Path
 ) -> None:
     with open_page(browser, console) as page, open_page(browser, console) as other:
-        log_in(page, "operator")
+        sign_in(page, console, "operator")
+        page.goto("/incidents")
         page.get_by_role("link", name="Footage").click()
         page.get_by_role("link", name="New request").click()
         page.get_by_label("Authority").fill("Faraskhana")
@@ -122,7 +123,7 @@ def test_a_request_is_made_on_the_map_approved_by_another_and_its_package_verifi
         expect(page.locator("#found")).to_contain_text("100 %")
         page.get_by_role("button", name="Submit the request").click()
         expect(page.locator("#decide")).to_contain_text("another person must decide")
-        log_in(other, "admin")
+        sign_in(other, console, "admin")
         other.goto(page.url)
         other.get_by_role("button", name="Approve").click()
         expect(other.locator("#request")).to_contain_text("Being collected")
@@ -135,6 +136,16 @@ def test_a_request_is_made_on_the_map_approved_by_another_and_its_package_verifi
         assert verifier.verify(file)[0] == 0
         page.goto("/evidence/figures")
         expect(page.locator("#share")).to_have_text("100 %")
+
+
+def test_an_incident_leads_to_what_footage_there_is_of_it(city: Any, visit: Callable[..., Page]) -> None:
+    page = visit("operator")
+    page.goto("/incidents")
+    page.get_by_role("link", name="SignalLoss").click()
+    page.get_by_role("link", name="Ask for its footage").click()
+    expect(page.get_by_label("Cameras, as device:camera")).to_have_value("pune-cam-02:cam1")
+    page.get_by_role("button", name="Show what footage there is").click()
+    expect(page.locator("#found")).to_contain_text("the camera has told of no footage")
 
 
 def choose_on_the_map(page: Page) -> None:
