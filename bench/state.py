@@ -224,6 +224,7 @@ def at_rate(place: Place, lanes: Any, devices: int, rate: int) -> dict[str, Any]
 def settled(place: Place, player: Player, lanes: Any, devices: int) -> None:
     """Between two swarms the devices were silent, and their return is no part of what is measured: wait until each is online again."""
     until(lambda: player.status().get("up") == len(lanes), "the swarm to be connected", within_s=60)
+    time.sleep(player.spec.heartbeat_s + 5)  # until the hub has heard of all, or has missed them
     until(
         lambda: presence(place).get("online", 0) >= devices,
         "every device to be online again",

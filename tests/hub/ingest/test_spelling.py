@@ -142,7 +142,9 @@ class Fleet:
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(
-        st.tuples(folds(), st.sampled_from(["", "", "doubt", "flood", "silence"])), min_size=2, max_size=5
+        st.tuples(folds(), st.sampled_from(["", "", "doubt", "flood", "silence", "absence", "blindness"])),
+        min_size=2,
+        max_size=5,
     )
 )
 def test_a_fleet_that_is_read_by_spelling_is_as_one_that_is_read_alone(
@@ -151,10 +153,15 @@ def test_a_fleet_that_is_read_by_spelling_is_as_one_that_is_read_alone(
     quick, slow = Fleet(most=3), Fleet(most=0)
     now_s, now = 1000.0, NOW
     for batch, before in [([plain(number) for number in range(8)], ""), *told]:
-        passed_s = 50.0 if before == "silence" else 7.0
+        passed_s = {"silence": 50.0, "absence": 200.0}.get(before, 7.0)
         now_s, now = now_s + passed_s, now + timedelta(seconds=passed_s)
         for fleet in (quick, slow):
             list(fleet.memory.sweep(now_s, now))
+            if before == "absence":  # SUSPECT first, then OFFLINE
+                list(fleet.memory.sweep(now_s, now))
+            if before == "blindness":
+                fleet.memory.sees(False, now_s)
+                fleet.memory.sees(True, now_s)
             if before == "doubt":
                 fleet.memory.doubt(DEVICES[:3])
             if before == "flood":

@@ -164,7 +164,7 @@ class Memory(Links):
         subjects = [subject for subject, _ in beats]
         rows = np.fromiter(map(columns.rows.get, subjects, repeat(-1)), np.intp, len(beats))
         numbers = columns.spelling[rows]
-        fit = (rows >= 0) & (numbers != 0) & (columns.state[rows] == ONLINE)
+        fit = (rows >= 0) & (numbers != 0)
         fit &= columns.due_s[rows] <= now_s + HEARTBEAT_BURST_S
         ordered = np.sort(rows)
         if (again := ordered[1:] == ordered[:-1]).any():
@@ -187,6 +187,8 @@ class Memory(Links):
         found = spelling.read(payloads, columns.boot[rows], columns.conn[rows])
         here = rows if found.good.all() else rows[found.good]
         if len(here):
+            for row in here[columns.state[here] != ONLINE].tolist():  # a whole state may come back at once
+                self._speaks(row, columns.boot[row].decode(), int(columns.conn[row]), now_s, now)
             columns.due_s[here] = np.maximum(columns.due_s[here], now_s) + HEARTBEAT_EVERY_S
             self._put(here, found.sent_at, found.uptime_s, now_s, now.timestamp())
             group = (self.shapes.get(spelling.shape.said) or self._learn(spelling.shape.said))[1]
