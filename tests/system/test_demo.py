@@ -1,16 +1,19 @@
-"""``make demo``: everything up, three devices online, Ctrl-C stops all, a second start resumes the same state."""
+"""``make demo``: the newcomer's walk through incidents and a footage request, Ctrl-C stops all, a second start resumes the same state."""
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +21,19 @@ import httpx
 import psutil
 import pytest
 from prahari_provisioning.demo.processes import installed
+from prahari_provisioning.demo.run import MODEL as MODEL_HERE
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(480)]
 DEVICES = ("pune-cam-01", "pune-ecb-01", "pune-vms-01")
 MODEL = Path(__file__).parent.parent / "data" / "models" / "ssd_mobilenet_v1_coco.toml"
 MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
+OUR_MODEL = Path(__file__).resolve().parents[2] / MODEL_HERE
+DRAWN = Path(__file__).resolve().parents[2] / ".prahari" / "demo" / "clips"
+"""Where ``make setup`` draws the demo's clips."""
+KINDS = {
+    "Carriageway", "Wrong way", "Loitering by the gate", "Crowd on the footpath", "No parking on the kerb",
+    "Beyond the crossing", "GlobalSceneChange",
+} if OUR_MODEL.is_file() else {"Road", "GlobalSceneChange"}  # fmt: skip
 PASSAGES_S = ((6.0, 20.2), (22.7, 45.2), (50.2, 70.3), (74.5, 87.3), (92.1, 120.5), (123.4, 136.5))
 """When a person is in view, in seconds of the clip."""
 
@@ -70,6 +81,9 @@ def demo(port_offset: int) -> Iterator[Callable[..., Demo]]:
     folder = Path(tempfile.mkdtemp(prefix="prahari-"))
     started: list[Demo] = []
 
+    if DRAWN.is_dir():
+        shutil.copytree(DRAWN, folder / "demo" / "clips")
+
     def start(*options: str) -> Demo:
         started.append(Demo(folder / "demo", port_offset, *options))
         return started[-1]
@@ -82,14 +96,112 @@ def demo(port_offset: int) -> Iterator[Callable[..., Demo]]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_the_demo_comes_up_stops_with_ctrl_c_and_resumes(demo: Callable[..., Demo]) -> None:
+class Person:
+    """Somebody at the console: pages, forms and buttons, without a browser."""
+
+    def __init__(self, demo: Demo, name: str) -> None:
+        self.http = httpx.Client(base_url=demo.console, follow_redirects=True, timeout=30)
+        found = re.search(rf"{name} +(\S+)", demo.text)
+        assert found is not None, demo.text
+        answer = self.http.post("/login", data={"name": name, "password": found[1]})
+        assert answer.url.path != "/login", answer.text
+        self.csrf = field_of(answer.text, "csrf")
+
+    def page(self, path: str) -> str:
+        answer = self.http.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def submit(self, path: str, **fields: str) -> httpx.Response:
+        answer = self.http.post(path, data={"csrf": self.csrf, **fields})
+        assert answer.status_code == 200, answer.text
+        return answer
+
+
+def field_of(page: str, name: str) -> str:
+    found = re.search(rf'name="{name}"[^>]* value="([^"]*)"', page)
+    assert found is not None, f"{name} is not on the page"
+    return html.unescape(found[1])
+
+
+def soon(look: Callable[[], Any], what: str, *, within_s: float) -> Any:
+    deadline = time.monotonic() + within_s
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"waited {within_s:.0f} s for {what}"
+        time.sleep(0.5)
+    return found
+
+
+def camera_incidents(api: httpx.Client) -> dict[str, dict[str, Any]]:
+    """Those of cameras by the rule, region or fault that their title names."""
+    items = api.get("/incidents", params={"state": "all"}).json()["items"]
+    return {re.split(": | in ", one["title"])[-1]: one for one in items if one["kind"].startswith("camera.")}
+
+
+def opened_since(api: httpx.Client, moment: datetime) -> str | None:
+    found = camera_incidents(api).values()
+    return next((one["id"] for one in found if seconds(one["opened_at"]) > moment.timestamp()), None)
+
+
+def ask_for_footage(asha: Person, incident: str) -> str:
+    """From the incident's page to a submitted request, as the README says; the request's address."""
+    (form,) = re.findall(r'href="(/evidence/new[^"]+)"', asha.page(f"/incidents/{incident}"))
+    empty = asha.page(html.unescape(form))
+    fields = {name: field_of(empty, name) for name in ("cameras", "purpose", "starts_at", "ends_at")}
+    fields |= {"kind": "cameras", "authority": "Faraskhana police station", "case_number": "FIR 7/2026"}
+    seen = asha.submit("/evidence/new", **fields).text
+    assert "100 %" in seen
+    answer = asha.submit("/evidence", **fields, camera=fields["cameras"])
+    assert re.fullmatch(r"/evidence/\w{26}", answer.url.path), answer.text
+    return answer.url.path
+
+
+def verified(demo: Demo, package: Path) -> list[str]:
+    """What both verifiers say."""
+    hub = ["--home", str(demo.home / "hub")]
+    trust = package.with_name("city.json")
+    trust.write_text(said_by("prahari-hub", "evidence", "trust", *hub))
+    return [
+        said_by("prahari-hub", "evidence", "verify", *hub, str(package)).splitlines()[-1],
+        said_by("prahari-evidence", str(package), "--trust", str(trust)).splitlines()[-1],
+    ]
+
+
+def said_by(*command: str) -> str:
+    done = subprocess.run([installed(command[0]), *command[1:]], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.needs("openssl")
+def test_a_newcomer_sees_incidents_takes_a_request_to_a_verified_clip_stops_it_all_and_goes_on(
+    demo: Callable[..., Demo], tmp_path: Path
+) -> None:
     first = demo()
     first.wait_ready()
+    recorded_from = datetime.now(UTC) + timedelta(seconds=10)
+    assert stat.S_IMODE((first.home / "token").stat().st_mode) == 0o600
+    assert stat.S_IMODE((first.home / "passwords.json").stat().st_mode) == 0o600
+    assert re.search(r"http://localhost:\d+/login/link\?token=\S+", first.text), first.text
     with first.api as api:
         listed = {item["id"]: item["presence"] for item in api.get("/devices").json()["items"]}
-    assert listed == dict.fromkeys(DEVICES, "online")
-    assert stat.S_IMODE((first.home / "token").stat().st_mode) == 0o600
-    assert re.search(r"http://localhost:\d+/\S+", first.text), first.text
+        assert listed == dict.fromkeys(DEVICES, "online")
+        incident = soon(lambda: opened_since(api, recorded_from), "an incident of the camera", within_s=150)
+        asha, vikram = Person(first, "asha"), Person(first, "vikram")
+        address = ask_for_footage(asha, incident)
+        assert "another person must decide" in asha.page(address)
+        vikram.submit(f"{address}/approve")
+        soon(lambda: 'id="sealed"' in asha.page(address), "the footage to be sealed", within_s=120)
+        assert "Fulfilled" in asha.page(address)
+        package = tmp_path / "package.zip"
+        package.write_bytes(asha.http.get(f"{address}/package").content)
+        assert [line.partition(":")[0] for line in verified(first, package)] == ["WHOLE", "WHOLE"]
+        soon(lambda: camera_incidents(api).keys() >= KINDS, f"incidents {KINDS}", within_s=240)
+        soon(
+            lambda: not camera_incidents(api)["GlobalSceneChange"]["active"],
+            "the picture to be well again",
+            within_s=60,
+        )
     children = first.descendants()
     first.interrupt()
     _, alive = psutil.wait_procs(children, timeout=10)
@@ -99,7 +211,16 @@ def test_the_demo_comes_up_stops_with_ctrl_c_and_resumes(demo: Callable[..., Dem
     second.wait_ready()
     with second.api as api:
         assert {item["id"] for item in api.get("/devices").json()["items"]} == set(DEVICES)
+    assert "Fulfilled" in Person(second, "asha").page(address), "the same password, and nothing is forgotten"
     second.interrupt()
+
+
+def test_a_port_that_is_taken_is_said_in_one_sentence(demo: Callable[..., Demo], port_offset: int) -> None:
+    with socket.create_server(("127.0.0.1", 8080 + port_offset)):
+        started = demo()
+        assert started.process.wait(60) != 0
+    assert started.text.startswith(f"port {8080 + port_offset} (the console) is taken")
+    assert len(started.text.splitlines()) == 1
 
 
 def test_a_clip_that_is_not_there_is_said_in_one_sentence(demo: Callable[..., Demo]) -> None:
@@ -145,6 +266,4 @@ def ended_tracks(api: httpx.Client, running: Demo, *, want: int) -> dict[str, tu
 
 
 def seconds(text: str) -> float:
-    from datetime import datetime
-
     return datetime.fromisoformat(text).timestamp()

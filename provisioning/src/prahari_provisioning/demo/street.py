@@ -28,7 +28,7 @@ def rules() -> list[AnyRule]:
     """Times are short, so that each is met within two minutes."""
     return [
         ObjectsInside(
-            id="cattle", name="Animal on the carriageway", classes=["animal"], severity=Severity.MAJOR,
+            id="cattle", name="Carriageway", classes=["animal"], severity=Severity.MAJOR,
             region=CARRIAGEWAY, dwell_s=3,
         ),
         WrongDirection(
@@ -43,10 +43,10 @@ def rules() -> list[AnyRule]:
             region=LEFT_PATH, most=4, clear=1, for_s=5,
         ),
         StationaryObject(
-            id="kerb", name="Parked on the kerb", classes=["car"], severity=Severity.MINOR, region=KERB, after_s=15,
+            id="kerb", name="No parking on the kerb", classes=["car"], severity=Severity.MINOR, region=KERB, after_s=15,
         ),
         ObjectsInside(
-            id="walker", name="On foot on the carriageway", severity=Severity.MINOR,
+            id="walker", name="Beyond the crossing", severity=Severity.MINOR,
             region=BEYOND_CROSSING, dwell_s=2,
         ),
     ]  # fmt: skip
