@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prahari_hub.access import audit
 from prahari_hub.evidence import figures, requests
 from prahari_hub.evidence.figures import percentile
 from prahari_hub.evidence.places import Point
 from prahari_hub.evidence.reasons import Refusal
+from prahari_hub.http.actor import Role
 
 from .conftest import CHIEF, NOON, City
 
@@ -71,3 +78,39 @@ def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(
     assert sum(value <= got for value in values) >= share * len(values)
     smaller = [value for value in values if value < got]
     assert len(smaller) < share * len(values)
+
+
+async def test_requests_and_figures_come_as_tables_and_the_taking_of_the_list_is_noted(
+    city: City, console: Callable[[Role], Any]
+) -> None:
+    await a_month(city)
+    city.submit(START, 1, authority="=cmd|calc", purpose="a, b")
+    operator, _ = await console(Role.OPERATOR)
+    rows = list(csv.DictReader(io.StringIO((await operator.get("/evidence/requests.csv")).text)))
+    assert len(rows) == 8
+    assert (rows[0]["authority"], rows[0]["purpose"]) == ("'=cmd|calc", "a, b")
+    assert Counter(row["outcome"] for row in rows) == {
+        "fulfilled": 3,
+        "": 2,
+        "partial": 1,
+        "impossible": 1,
+        "refused": 1,
+    }
+    assert rows[-1]["starts_at"] == START.astimezone(IST).isoformat(timespec="seconds")
+    only = (await operator.get("/evidence/requests.csv", params={"outcome": "partial"})).text.splitlines()
+    assert len(only) == 2
+    found = city.store.read_sync(
+        lambda conn: audit.page(conn, audit.Filter(subject="requests"), limit=9)
+    ).items
+    assert [(step.action, step.detail["rows"]) for step in found] == [
+        ("evidence.list-exported", 1), ("evidence.list-exported", 8)
+    ]  # fmt: skip
+    technician, _ = await console(Role.TECHNICIAN)
+    assert (await technician.get("/evidence/requests.csv")).status_code == 403
+    table = (await technician.get("/evidence/figures.csv", params={"group": "authority"})).text.splitlines()
+    assert table[0].startswith("authority,name,share_fulfilled")
+    assert table[-1].startswith("total,total,0.6000,3,1,1,1,2")
+    causes = (await technician.get("/evidence/figures.csv", params={"table": "causes"})).text.splitlines()
+    assert set(causes) == {"reason,requests", "power,1", "no_camera,1"}
+    worst = (await technician.get("/evidence/figures.csv", params={"table": "cameras"})).text.splitlines()
+    assert worst[1].startswith("pune-cam-01,front,1,")

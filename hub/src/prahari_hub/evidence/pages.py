@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, ValidationError
 from sqlalchemy import Connection
 
 from prahari_hub.errors import HubError, Invalid
-from prahari_hub.evidence import figures, queries, release, requests, retention
+from prahari_hub.evidence import figures, queries, release, requests, retention, sheets
 from prahari_hub.evidence.api import VIEWERS, as_file, as_film
 from prahari_hub.evidence.api_keeping import setting_of
 from prahari_hub.evidence.coverage import Camera, at_ms, ms
@@ -22,6 +22,7 @@ from prahari_hub.evidence.places import AtSite, CameraName, Named, Point, some_p
 from prahari_hub.evidence.reasons import Outcome, Refusal, State
 from prahari_hub.evidence.release import Terms
 from prahari_hub.evidence.requests import Found, Wanted
+from prahari_hub.evidence.sheets import SPANS
 from prahari_hub.fleet import owners
 from prahari_hub.fleet.map.queries import layers as map_layers
 from prahari_hub.http.actor import Actor, Role
@@ -44,7 +45,6 @@ PAGE = 50
 BEFORE, AFTER = timedelta(seconds=10), timedelta(seconds=60)
 """Of something that happened."""
 MOST_NAMES, MOST_DOTS = 500, 5000
-SPANS = {"30": timedelta(days=30), "90": timedelta(days=90), "365": timedelta(days=365)}
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,7 @@ async def list_page(
     text: Choice = "",
     cursor: Cursor = None,
 ) -> HTMLResponse:
-    wanted = queries.Filter(
-        state if state in set(State) else None,
-        outcome if outcome in set(Outcome) else None,
-        text.strip() or None,
-    )
+    wanted = sheets.wanted_of(state, outcome, text)
     found = await store_of(request).read(lambda conn: queries.page(conn, wanted, limit=PAGE, cursor=cursor))
     following = request.url.include_query_params(cursor=found.next) if found.next else None
     return page(
@@ -238,6 +234,9 @@ async def figures_page(
         request, actor, "evidence/figures.html",
         found=found, group=known, groups=figures.GROUPS, days=length, lengths=list(SPANS), **_tools(actor),
     )  # fmt: skip
+
+
+router.include_router(sheets.router)
 
 
 @router.get("/{request_id}")
