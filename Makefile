@@ -21,7 +21,7 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-clean test faults check fix bench lock clean
+.PHONY: help setup demo demo-clean test faults check fix bench bench-cameras lock clean
 
 help: ## say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1  \2/p' Makefile
@@ -85,6 +85,9 @@ fix: setup ## what can be put right by itself: format, simple lint, generated fi
 
 bench: setup ## the figures of docs/performance.md
 	$(BIN)/python -m bench
+
+bench-cameras: setup ## what a camera costs and sees, beside Debian's motion and others, on the same clips
+	$(BIN)/python -m bench cameras
 
 lock: $(STAMP)-uv ## pin every dependency again, with hashes and without any index address
 	$(BIN)/python requirements/lock.py

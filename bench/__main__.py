@@ -37,11 +37,14 @@ WITHIN_MIN = 45.0
 
 @dataclass(frozen=True)
 class Part:
-    """A part that takes longer than ``most_s`` is stopped and keeps what it has; ``usual_s`` is what it takes on a quiet machine."""
+    """A part that takes longer than ``most_s`` is stopped and keeps what it has; ``usual_s`` is what it takes on a quiet machine.
+    ``alone``: it runs only when it is named, and writes a section of its own.
+    """
 
     name: str
     usual_s: float
     most_s: float
+    alone: bool = False
 
 
 PARTS = (
@@ -55,6 +58,7 @@ PARTS = (
     Part("ingest", 40, 150),
     Part("camera", 60, 120),
     Part("recording", 20, 90),
+    Part("cameras", 420, 900, alone=True),
 )
 """In the order in which they run: what the others are compared with, then what matters most."""
 
@@ -126,7 +130,7 @@ def file_of(name: str, *, short: bool) -> Path:
 
 
 def kept(*, short: bool) -> list[dict[str, Any]]:
-    files = [file_of(part.name, short=short) for part in PARTS]
+    files = [file_of(part.name, short=short) for part in PARTS if not part.alone]
     return [json.loads(file.read_text()) for file in files if file.exists()]
 
 
@@ -166,7 +170,7 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.names) - set(names):
         parser.error(f"no part is called {', '.join(sorted(unknown))}: there are {', '.join(names)}")
-    chosen = [part for part in PARTS if not given.names or part.name in given.names]
+    chosen = [part for part in PARTS if part.name in given.names or not (given.names or part.alone)]
     KEPT.mkdir(parents=True, exist_ok=True)
     if not given.names:
         for part in PARTS:

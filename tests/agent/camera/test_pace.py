@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -29,8 +30,8 @@ def looks(pace: Pace, frames: int, found: list[Detection], **seen: Any) -> list[
     asked = {"warm": False, "moving": [], "tracks": [], "carried": {}} | seen
     times = []
     for number in range(frames):
-        if pace.wants(number / 5, **asked):
-            pace.looked(number / 5, found)
+        if pace.wishes(number / 5, **asked):
+            pace.looked(number / 5, found, asked["tracks"], lambda box: True)
             times.append(number / 5)
     return times
 
@@ -45,7 +46,7 @@ def test_what_is_not_confirmed_is_looked_at_in_every_frame() -> None:
 
 def test_a_held_walker_is_looked_at_once_a_second_and_a_still_one_rarely() -> None:
     walks = looks(Pace(), 51, [], tracks=[track()], carried={"t": SURE})
-    assert walks == pytest.approx([HELD_S * n for n in range(11)])
+    assert walks == pytest.approx([HELD_S * n for n in range(1, 11)])
     stands = looks(Pace(), 100, [], tracks=[track()], carried={"t": Carried(BOX, 0.99, 0.0)})
     assert max(b - a for a, b in pairwise(stands)) == pytest.approx(STILL_S)
     assert len(stands) <= 7
@@ -54,10 +55,9 @@ def test_a_held_walker_is_looked_at_once_a_second_and_a_still_one_rarely() -> No
 def test_what_was_lost_is_looked_for_at_once_and_then_often() -> None:
     pace = Pace()
     held = {"warm": False, "moving": [], "tracks": [track()]}
-    assert pace.wants(0.0, **held, carried={"t": SURE})
-    pace.looked(0.0, [])
-    assert not pace.wants(0.4, **held, carried={"t": SURE})
-    assert pace.wants(0.6, **held, carried={"t": Carried(BOX, HELD - 0.1, 0.0)})
+    pace.looked(0.0, [], [track()], lambda box: True)
+    assert not pace.wishes(0.4, **held, carried={"t": SURE})
+    assert pace.wishes(0.6, **held, carried={"t": Carried(BOX, HELD - 0.1, 0.0)})
 
 
 def test_a_tree_is_looked_at_less_and_less_and_who_comes_from_elsewhere_at_once() -> None:
@@ -65,15 +65,33 @@ def test_a_tree_is_looked_at_less_and_less_and_who_comes_from_elsewhere_at_once(
     times = looks(pace, 200, [], moving=[TREE])
     assert len(times) < 30
     assert times[:PATIENCE] == pytest.approx([0.2 * n for n in range(PATIENCE)])
-    assert pace.wants(40.0, warm=False, moving=[TREE, Box(0.0, 0.5, 0.1, 0.9)], tracks=[], carried={})
+    assert pace.wishes(40.0, warm=False, moving=[TREE, Box(0.0, 0.5, 0.1, 0.9)], tracks=[], carried={})
 
 
 def test_motion_around_somebody_known_is_his() -> None:
     pace = Pace()
-    pace.looked(0.0, [])
+    pace.looked(0.0, [], [track()], lambda box: True)
     moving = [BOX.grown(0.2)]
-    assert not pace.wants(0.4, warm=False, moving=moving, tracks=[track()], carried={"t": SURE})
-    assert pace.wants(0.4, warm=False, moving=[TREE], tracks=[track()], carried={"t": SURE})
+    assert not pace.wishes(0.4, warm=False, moving=moving, tracks=[track()], carried={"t": SURE})
+    assert pace.wishes(0.4, warm=False, moving=[TREE], tracks=[track()], carried={"t": SURE})
+
+
+def test_each_who_is_held_has_his_own_second_and_who_waits_longest_comes_first() -> None:
+    pace = Pace()
+    pair = [replace(track(), id="a", box=BOX), replace(track(), id="b", box=TREE)]
+    asked = {"warm": False, "moving": [], "tracks": pair, "carried": {"a": SURE, "b": SURE}}
+    pace.looked(0.0, [], pair, lambda box: True)
+    pace.looked(0.6, [], pair, lambda box: box == BOX)
+    (first,) = pace.wishes(1.0, **asked)
+    assert first.box == TREE
+    both = sorted(pace.wishes(1.8, **asked), key=lambda wish: -wish.urgency)
+    assert [wish.box for wish in both] == [TREE, BOX]
+
+
+def test_who_is_not_confirmed_comes_before_who_is_held() -> None:
+    unsure = replace(track(confirmed=False), id="u", box=TREE)
+    wishes = Pace().wishes(30.0, warm=False, moving=[], tracks=[track(), unsure], carried={"t": SURE})
+    assert max(wishes, key=lambda wish: wish.urgency).box == TREE
 
 
 def street(x: int, y: int) -> Luma:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 from prahari_agent.camera.detector import Detector
 from prahari_agent.camera.manifest import load_model
 from prahari_agent.camera.pipeline import Outgoing, Pipeline
@@ -78,13 +80,65 @@ def test_the_passages_stay_six_on_a_box_that_manages_one_frame_a_second(media: P
     assert len(tracks(play(pipeline, frames(clip, fps=1)), TrackPhase.ENDED)) == 6
 
 
+def far_away(clip: Path, first: int, last: int) -> Iterator[Frame]:
+    """Frames of the real clip as a part of a picture of 2304 x 1296, so that a person in it is small."""
+    wall = np.random.default_rng(1).integers(90, 110, (1296, 2304, 3), np.uint8)
+    for number, frame in enumerate(islice(frames(clip), last)):
+        if number >= first:
+            picture = wall.copy()
+            picture[700:916, 1200:1584] = frame.bgr(216)
+            yield Frame(frame.at, frame.time_s, VideoFrame.from_ndarray(picture, format="bgr24"))
+
+
+@pytest.mark.needs("media")
+def test_a_person_who_is_small_in_a_large_picture_is_found_in_a_part_of_it(
+    media: Path, manifest: Path
+) -> None:
+    detector = Detector(load_model(manifest))
+    pipeline = Pipeline(CameraConfig(source="x", regions=[region("person")]), detector)
+    shown = list(far_away(media / "one-by-one-person-detection.mp4", 108, 138))
+    told = play(pipeline, shown)
+    (ended,) = tracks(told, TrackPhase.ENDED)
+    assert 0.51 <= ended.box.left < ended.box.right <= 0.7
+    assert 0.53 <= ended.box.top < ended.box.bottom <= 0.72
+    whole = [detector.detect(frame.rgb(detector.width, detector.height)) for frame in shown[14:29:7]]
+    assert not any(one.label == "person" and one.score >= 0.5 for found in whole for one in found)
+    assert pipeline.counters.put_off == 0
+
+
+def test_a_budget_of_inferences_is_kept_and_no_frame_is_left_out_for_it(
+    sees_person_and_tv: Callable[..., Detector], clip: Path
+) -> None:
+    nowhere = [(0.0, 0.0), (0.05, 0.0), (0.05, 0.05)]
+    config = CameraConfig(source="x", regions=[region(polygon=nowhere)], inferences_per_s=2)
+    pipeline = Pipeline(config, sees_person_and_tv(side="64"))
+    assert play(pipeline, islice(frames(clip), 60)) == []
+    assert pipeline.counters.frames == 60
+    assert pipeline.counters.put_off > 0
+    assert 20 <= pipeline.counters.inferences <= 2 * 12 + 2
+
+
+def test_what_is_told_says_of_which_frame_it_is_and_how_old_its_box(
+    sees_person_and_tv: Callable[..., Detector], clip: Path
+) -> None:
+    shown = list(islice(frames(clip), 10))
+    told = play(Pipeline(CameraConfig(source="x", score=0.75), sees_person_and_tv()), shown)
+    (started,) = tracks(told, TrackPhase.STARTED)
+    assert started.frame_at in [frame.at for frame in shown]
+    assert started.box_age_s == 0.0
+    (ended,) = tracks(told, TrackPhase.ENDED)
+    assert ended.frame_at is None
+
+
 def model_that_sees(
     write_model: Callable[..., Path],
     tiny_tflite: Callable[..., bytes],
     outputs: list[Any],
     **changes: str,
 ) -> Detector:
-    return Detector(load_model(write_model(tiny_tflite(*outputs), **changes)))
+    side = int(changes.pop("side", "320"))
+    taken = f'input = {{ width = {side}, height = {side}, dtype = "uint8" }}'
+    return Detector(load_model(write_model(tiny_tflite(*outputs, side=side), **{"input": taken, **changes})))
 
 
 @pytest.fixture

@@ -102,3 +102,41 @@ def test_the_score_of_a_track_is_the_median_of_its_detections() -> None:
     tracker = make()
     found = tracks(tracker, play(tracker, [[person(0.3, score)] for score in (0.5, 0.9, 0.7, 0.6, 0.8)]))
     assert found[0].score == pytest.approx(0.7)
+
+
+def test_who_comes_in_is_followed_from_his_first_weak_sight_where_something_moves() -> None:
+    def begun(*, moves: bool) -> list[Track]:
+        tracker = make()
+        for number, score in enumerate((0.4, 0.6, 0.7, 0.7)):
+            at_s = number * STEP_S
+            found = [person(0.1 + 0.01 * number, score)]
+            tracker.update(found, START + timedelta(seconds=at_s), at_s, moving=lambda box: moves)
+        return [track for track in tracker.live if track.confirmed]
+
+    assert [track.started_at for track in begun(moves=True)] == [START]
+    assert [track.started_at for track in begun(moves=False)] == [START + timedelta(seconds=STEP_S)]
+
+
+def test_two_weak_sights_do_no_harm_and_weak_ones_alone_are_no_track() -> None:
+    def confirmed(*scores: float) -> list[int]:
+        tracker = make()
+        told = []
+        for number, score in enumerate(scores):
+            at_s = number * STEP_S
+            found = [person(0.1, score)]
+            changes = tracker.update(found, START + timedelta(seconds=at_s), at_s, moving=lambda box: True)
+            told += [number] * len(changes.confirmed)
+        return told
+
+    assert confirmed(0.41, 0.38, 0.63, 0.63) == [3]
+    assert confirmed(*[0.4] * 20) == []
+    assert confirmed(*[0.4, 0.4, 0.4, 0.4, 0.4, 0.55] * 5) == []
+
+
+def test_nobody_is_missed_where_the_detector_did_not_look() -> None:
+    tracker = make(confirm_frames=1)
+    play(tracker, [[person(0.1), person(0.7)]])
+    for number in range(1, 6):
+        at_s = number * STEP_S
+        tracker.update([], START + timedelta(seconds=at_s), at_s, shown=lambda box: box.left < 0.5)
+    assert [track.missed for track in sorted(tracker.live, key=lambda one: one.box.left)] == [5, 0]

@@ -48,8 +48,9 @@ class ContentFault(StrEnum):
 class CameraConfig(Message):
     """``source``: a path, rtsp://, http(s):// or /dev/video*. ``loop`` and ``realtime`` concern files alone.
 
-    ``model``: path of a manifest on the box; without one the motion gate alone runs. ``score``: least score of a detection,
-    the manifest's own if left out. ``ignored_faults`` are never raised: a camera that pans has no usual view.
+    ``model``: path of a manifest on the box; without one the motion gate alone runs. ``score``: least score of a detection, the
+    manifest's own if left out. ``inferences_per_s``: the most that its detector may do. ``ignored_faults`` are never raised: a camera
+    that pans has no usual view.
     ``owner``: of a camera that is not the city's, with the terms that the box keeps to.
     """
 
@@ -61,6 +62,7 @@ class CameraConfig(Message):
     fps: Annotated[float, Field(gt=0, le=5)] = 5
     model: Annotated[str, StringConstraints(max_length=500)] | None = None
     score: Unit | None = None
+    inferences_per_s: Annotated[float, Field(gt=0, le=100)] = 8
     confirm_frames: Annotated[int, Field(ge=1, le=50)] = 3
     regions: Annotated[list[Region], Field(max_length=16)] = []
     rules: Rules = []
@@ -82,6 +84,9 @@ class Box(Message):
     bottom: Unit
 
 
+BoxAge = Annotated[float, Field(ge=0, le=3600)]
+
+
 class Snapshot(Message):
     """A JPEG that the device uploads over HTTPS; persons are pixelated in it."""
 
@@ -97,7 +102,8 @@ class TrackPhase(StrEnum):
 class Track(Message):
     """An object over frames. Times are those of the frames. ``score`` is the median of its detections' scores.
 
-    ``regions`` are all that it was in so far, ``frames`` how many frames saw it.
+    ``regions`` are all that it was in so far, ``frames`` how many frames saw it. ``frame_at``: of the frame at which this is told;
+    ``box_age_s``: how long before it a detector saw the box, which has been carried along by its pattern since.
     """
 
     phase: TrackPhase
@@ -109,6 +115,8 @@ class Track(Message):
     box: Box
     frames: Annotated[int, Field(ge=1)]
     regions: Annotated[list[PeripheralId], Field(max_length=16)] = []
+    frame_at: Utc | None = None
+    box_age_s: BoxAge | None = None
     snapshot: Snapshot | None = None
 
 
@@ -122,7 +130,8 @@ class RuleEvent(Message):
     """A rule of the twin is met, still met, or no longer met; ``event`` is the same in all that is told of it.
 
     ``type`` is the rule's. ``track``: the object, none for a crowd. ``score`` is the median of its detections' scores. ``seen_at``
-    is the time of the frame that this was seen in. ``count``: how many objects, for a crowd; ``direction``: of a crossing.
+    is the time of the frame that this was seen in, ``box_age_s`` how long before it a detector saw the box. ``count``: how many objects,
+    for a crowd; ``direction``: of a crossing.
     """
 
     phase: RulePhase
@@ -135,6 +144,7 @@ class RuleEvent(Message):
     started_at: Utc
     seen_at: Utc
     box: Box | None = None
+    box_age_s: BoxAge | None = None
     count: Annotated[int, Field(ge=0)] | None = None
     direction: Direction | None = None
     snapshot: Snapshot | None = None

@@ -110,8 +110,10 @@ class Content:
         """Of late: a moving average, 0 to 255."""
         return self._brightness or 0.0
 
-    def frame(self, at: datetime, time_s: float, luma: Luma, *, same: bool) -> list[CameraFault]:
-        """A frame came; ``same``: every pixel is as in the frame before. ``time_s`` is the source's time line."""
+    def frame(self, at: datetime, time_s: float, luma: Luma, *, same: bool | None) -> list[CameraFault]:
+        """A frame came; ``same``: every pixel is as in the frame before, None where that one was left undecoded. ``time_s`` is the source's
+        time line.
+        """
         changes = self._good(ContentFault.SIGNAL_LOSS)
         self._still.frame(at, time_s, luma, same=same)
         lasted_s = time_s - self._still.since_s
@@ -264,7 +266,7 @@ class _Still:
     def frozen(self) -> bool:
         return self._frames > 1 and self._exact >= SAME_SHARE * (self._frames - 1)
 
-    def frame(self, at: datetime, time_s: float, luma: Luma, *, same: bool) -> None:
+    def frame(self, at: datetime, time_s: float, luma: Luma, *, same: bool | None) -> None:
         now = blocks(luma)
         if (
             self._first is None
@@ -272,6 +274,7 @@ class _Still:
             or np.abs(now - self._first).max() > SAME_LEVEL
         ):
             self.since, self.since_s, self._first = at, time_s, now
-            self._frames = self._exact = 0
-        self._frames += 1
-        self._exact += same
+            self._frames, self._exact = 1, 0
+        elif same is not None:
+            self._frames += 1
+            self._exact += same

@@ -87,7 +87,11 @@ def _absorb(smooth: Luma, average: NDArray[np.float32], time_constants: float) -
 
 
 def _boxes(changed: Luma, moving: Luma) -> list[Box]:
-    """Changed areas in which something moves, near ones as one, largest first."""
+    """Changed areas in which something moves, near ones as one, largest first. Where too little has changed nothing more is done: a
+    quiet street is most of a camera's time.
+    """
+    if cv2.countNonZero(changed) < LEAST_SHARE * changed.size or not cv2.countNonZero(moving):
+        return []
     rows, columns = changed.shape
     merged = cv2.dilate(cv2.medianBlur(changed, 3), _MERGE)
     count, numbers, stats, _ = cv2.connectedComponentsWithStats(merged)

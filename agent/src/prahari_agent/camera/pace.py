@@ -4,12 +4,13 @@ known, what is not confirmed yet, what was lost; and now and then at what is hel
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from prahari_agent.camera.boxes import Box, Detection, overlap
 from prahari_agent.camera.carry import HELD, Carried
+from prahari_agent.camera.crops import Wish
 from prahari_agent.camera.tracker import Track
 
 IDLE_S = 60.0
@@ -30,6 +31,8 @@ PATIENCE = 4
 """Vain looks at a place that moves (a tree, a flag, a shadow) before looks at it become rarer."""
 LONGEST_WAIT_S = 2.0
 _FORGIVEN_S = 60.0
+_UNSURE, _NEW, _LOST, _ANYWHERE = 40.0, 30.0, 20.0, 10.0
+"""Whose look comes first where there are not enough: who is about to be confirmed, what is new, who was lost, then who waits longest."""
 
 
 class Pace:
@@ -37,11 +40,12 @@ class Pace:
         self._looked_s = float("-inf")
         self._vain = np.zeros(_CELLS, np.int16)
         self._vain_s = np.full(_CELLS, -np.inf)
+        self._asked_s: dict[str, float] = {}
         self._calm: dict[str, bool] = {}
         self._still: dict[str, int] = {}
         self._strange: list[Box] = []
 
-    def wants(
+    def wishes(
         self,
         time_s: float,
         *,
@@ -49,38 +53,56 @@ class Pace:
         moving: Sequence[Box],
         tracks: Sequence[Track],
         carried: Mapping[str, Carried],
-    ) -> bool:
-        """Whether the detector should look at this frame. ``warm``: the picture is new, so anything may be in it; ``moving``: areas
+    ) -> list[Wish]:
+        """What the detector should look at in this frame. ``warm``: the picture is new, so anything may be in it; ``moving``: areas
         that move; ``carried``: where each confirmed track that was not lost before was found again.
         """
         self._strange = [area for area in moving if not _explained(area, tracks)]
         for id, found in carried.items():
             still = found.score >= STILL_SCORE and found.shift <= STILL_SHIFT
             self._calm[id] = self._calm.get(id, True) and still
-        since_s = time_s - self._looked_s
-        if warm or any(not track.confirmed for track in tracks):
-            return True
-        if any(self._worth(area, time_s) for area in self._strange):
-            return True
-        if any(track.missed for track in tracks) or any(one.score < HELD for one in carried.values()):
-            return since_s >= LOST_S
-        if tracks:
-            calm = all(self._stands(track.id) for track in tracks)
-            return since_s >= (STILL_S if calm else HELD_S) - 0.01
-        return since_s >= IDLE_S
+        found_out = [Wish(area, _NEW) for area in self._strange if self._worth(area, time_s)]
+        for track in tracks:
+            since_s = time_s - self._asked_s.get(track.id, track.found_s)
+            lost = track.confirmed and (track.missed > 0 or _slipped(carried.get(track.id)))
+            if not track.confirmed:
+                found_out.append(Wish(track.expected(time_s), _UNSURE))
+            elif since_s >= self._interval_s(track, lost=lost) - 0.01:
+                found_out.append(Wish(track.expected(time_s), (_LOST if lost else 0) + since_s))
+        if warm or (not tracks and time_s - self._looked_s >= IDLE_S):
+            found_out.append(Wish(None, _ANYWHERE))
+        return found_out
 
-    def looked(self, time_s: float, found: Sequence[Detection]) -> None:
-        """The detector has looked; ``found``: what may become or stay a track."""
+    def looked(
+        self, time_s: float, found: Sequence[Detection], tracks: Sequence[Track], shown: Callable[[Box], bool]
+    ) -> None:
+        """The detector has looked; ``found``: what may become or stay a track; ``tracks``: those followed until now; ``shown``: whether
+        a place was among what it looked at.
+        """
         self._looked_s = time_s
-        self._still = {id: self._still.get(id, 0) + 1 for id, calm in self._calm.items() if calm}
-        self._calm.clear()
+        for track in tracks:
+            if shown(track.expected(time_s)):
+                self._asked_s[track.id] = time_s
+                still = self._still.pop(track.id, 0) + 1
+                if self._calm.pop(track.id, False):
+                    self._still[track.id] = still
+        living = {track.id for track in tracks}
+        for kept in (self._asked_s, self._calm, self._still):
+            for gone in kept.keys() - living:
+                del kept[gone]
         for area in self._strange:
-            cells = _cells(area)
-            if any(overlap(one.box, area) > 0 for one in found):
-                self._vain[cells] = 0
-            else:
-                self._vain[cells] = np.minimum(self._vain[cells] + 1, PATIENCE + 8)
-            self._vain_s[cells] = time_s
+            if shown(area):
+                self._note(area, time_s, vain=not any(overlap(one.box, area) > 0 for one in found))
+
+    def _interval_s(self, track: Track, *, lost: bool) -> float:
+        if lost:
+            return LOST_S
+        return STILL_S if self._stands(track.id) else HELD_S
+
+    def _note(self, area: Box, time_s: float, *, vain: bool) -> None:
+        cells = _cells(area)
+        self._vain[cells] = np.minimum(self._vain[cells] + 1, PATIENCE + 8) if vain else 0
+        self._vain_s[cells] = time_s
 
     def _stands(self, id: str) -> bool:
         return self._still.get(id, 0) >= STILL_LOOKS and self._calm.get(id, True)
@@ -94,6 +116,10 @@ class Pace:
             return True
         wait_s = min(LONGEST_WAIT_S, 0.4 * 2.0 ** (vain - PATIENCE))
         return bool(time_s - float(self._vain_s[cells].max()) >= wait_s)
+
+
+def _slipped(carried: Carried | None) -> bool:
+    return carried is not None and carried.score < HELD
 
 
 def _cells(area: Box) -> tuple[slice, slice]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +17,13 @@ from prahari_wire.events import CAMERA_FAULT, LINE_COUNT, RULE, TRACK
 from prahari_wire.rules import ObjectAbandoned, RuleBase
 
 from prahari_agent.camera import redact
-from prahari_agent.camera.boxes import Box, Detection, contains, without_doubles
+from prahari_agent.camera.boxes import Box, Detection, contains, covered, without_doubles
 from prahari_agent.camera.carry import HELD, Carried, carry
 from prahari_agent.camera.content import Content
+from prahari_agent.camera.crops import WHOLE
 from prahari_agent.camera.detector import Detector
 from prahari_agent.camera.gate import Look, MotionGate
+from prahari_agent.camera.looking import Counters, Looking
 from prahari_agent.camera.pace import Pace
 from prahari_agent.camera.rules.engine import Engine, Told, masked
 from prahari_agent.camera.rules.objects import Moment, Object
@@ -33,6 +35,7 @@ MOTION = "motion"
 PERSON = "person"
 CONTINUE = 0.6
 """Share of a label's threshold that is enough to keep its track alive."""
+IDLE_AFTER_S = 4.0
 HIDE_SCORE = 0.25
 """Least score of a person to be pixelated: hiding too much is the lesser harm."""
 
@@ -45,14 +48,12 @@ class Outgoing(NamedTuple):
     jpeg: bytes | None = None
 
 
-@dataclass
-class Counters:
-    """What the camera did since its process started; ``detector_ms`` is a moving average."""
+class _Seen(NamedTuple):
+    """What a look found; ``shown``: where it would have been found; ``everywhere``: the whole picture was looked at, at once."""
 
-    frames: int = 0
-    inferences: int = 0
-    detector_ms: float = 0.0
-    tracks: int = 0
+    found: list[Detection]
+    shown: Callable[[Box], bool]
+    everywhere: bool
 
 
 @dataclass
@@ -78,8 +79,13 @@ class Pipeline:
         view: Path | None = None,
     ) -> None:
         self._config = config
+        self.counters = Counters()
         self._detector = detector
-        self._inferring = inferring
+        self._looking = (
+            Looking(detector, self.counters, per_second=config.inferences_per_s, inferring=inferring)
+            if detector
+            else None
+        )
         self._gate = MotionGate()
         self._tracker = Tracker(threshold=self._threshold, confirm_frames=config.confirm_frames)
         self._content = Content(
@@ -99,7 +105,7 @@ class Pipeline:
         self._pace = Pace()
         self._luma: Luma | None = None
         self._carried: dict[str, Carried] = {}
-        self.counters = Counters()
+        self._stirred_s = self._now_s = 0.0
 
     @property
     def faults(self) -> list[wire.ContentFault]:
@@ -109,8 +115,12 @@ class Pipeline:
         """The events that one frame gives."""
         faults = self._check_content(frame)
         look = self._gate.look(frame.luma, frame.time_s)
-        found = self._find(frame, look)
-        changes = self._follow(frame, found)
+        if look.open or self._tracker.live or faults:
+            self._stirred_s = frame.time_s
+        self._now_s = frame.time_s
+        seen = self._find(frame, look)
+        changes = self._follow(frame, seen, look)
+        found = seen.found if seen and seen.everywhere else None
         self._place_in_regions(frame)
         self.counters.frames += 1
         ended = self._ended(changes.ended)
@@ -120,6 +130,11 @@ class Pipeline:
     def brightness(self) -> float:
         """Of the picture lately, 0 to 255."""
         return self._content.brightness
+
+    @property
+    def idle(self) -> bool:
+        """Nobody is followed and nothing has moved for a while. Read by the thread that decodes."""
+        return self._now_s - self._stirred_s >= IDLE_AFTER_S
 
     def learn_view(self) -> None:
         """A person says that the view is right as it is now."""
@@ -140,30 +155,32 @@ class Pipeline:
         return self._jpeg(frame, None if self._detector else [], mark=None)
 
     def _check_content(self, frame: Frame) -> list[Outgoing]:
-        same = self._before is not None and frame.same_picture(self._before)
+        before = None if frame.rested else self._before
+        same = None if before is None else frame.same_picture(before)
         self._before = frame
         return [
             Outgoing(CAMERA_FAULT, fault)
             for fault in self._content.frame(frame.at, frame.time_s, frame.luma, same=same)
         ]
 
-    def _find(self, frame: Frame, look: Look) -> list[Detection] | None:
-        """What is in the frame, None if nobody looked: the detector looks when it can learn something (pace.py)."""
-        if self._detector is None:
-            return [Detection(MOTION, 1.0, box) for box in look.boxes]
+    def _find(self, frame: Frame, look: Look) -> _Seen | None:
+        """What is in the frame, None if nobody looked: the detector looks when it can learn something (pace.py), and where (crops.py)."""
+        if self._looking is None:
+            return _Seen([Detection(MOTION, 1.0, box) for box in look.boxes], _everywhere, everywhere=True)
         self._carried = self._carry(frame)
-        wants = self._pace.wants(
+        wishes = self._pace.wishes(
             frame.time_s,
             warm=look.open and not look.boxes,
             moving=look.boxes,
             tracks=self._tracker.live,
             carried=self._carried,
         )
-        if not wants:
+        parts = self._looking.plan(frame, wishes)
+        if not parts:
             return None
-        found = self._detect(frame)
-        self._pace.looked(frame.time_s, self._wanted(found))
-        return found
+        found, shown = self._looking.look(frame, parts), self._looking.shown(frame, parts)
+        self._pace.looked(frame.time_s, self._wanted(found), self._tracker.live, shown)
+        return _Seen(found, shown, everywhere=parts == [WHOLE])
 
     def _carry(self, frame: Frame) -> dict[str, Carried]:
         """Where each confirmed track that was not lost is now, as far as its pattern tells."""
@@ -175,26 +192,19 @@ class Pipeline:
             if track.confirmed and not track.missed
         }
 
-    def _follow(self, frame: Frame, found: Sequence[Detection] | None) -> Changes:
-        """Detections move the tracks; where nobody looked they are carried."""
+    def _follow(self, frame: Frame, seen: _Seen | None, look: Look) -> Changes:
+        """Detections move the tracks; those where nobody looked are carried."""
         self._luma = frame.luma
-        if found is not None:
-            return self._tracker.update(self._wanted(found), frame.at, frame.time_s)
-        held = {id: one.box for id, one in self._carried.items() if one.score >= HELD}
+        shown = seen.shown if seen else _nowhere
+        elsewhere = {track.id for track in self._tracker.live if not shown(track.expected(frame.time_s))}
+        held = {id: one.box for id, one in self._carried.items() if one.score >= HELD and id in elsewhere}
         self._tracker.carry(held, frame.at, frame.time_s)
-        return Changes()
-
-    def _detect(self, frame: Frame) -> list[Detection]:
-        assert self._detector is not None
-        pixels = frame.rgb(self._detector.width, self._detector.height)
-        began_s = time.perf_counter()
-        with self._inferring():
-            found = self._detector.detect(pixels)
-        took_ms = (time.perf_counter() - began_s) * 1000
-        counters = self.counters
-        counters.detector_ms += (took_ms - counters.detector_ms) * (0.1 if counters.inferences else 1)
-        counters.inferences += 1
-        return found
+        if seen is None:
+            return Changes()
+        moving = partial(_moves, look.boxes)
+        return self._tracker.update(
+            self._wanted(seen.found), frame.at, frame.time_s, shown=shown, moving=moving
+        )
 
     def _wanted(self, found: Sequence[Detection]) -> list[Detection]:
         """Detections that may become tracks, or keep one alive, each object once."""
@@ -246,14 +256,16 @@ class Pipeline:
                 reported.started = True
                 self.counters.tracks += 1
                 jpeg = self._jpeg(frame, found, mark=track.box)
-                body = _body(track, wire.TrackPhase.STARTED, reported.regions, _snapshot(jpeg))
+                body = _body(track, wire.TrackPhase.STARTED, reported.regions, _snapshot(jpeg), frame)
                 told.append(Outgoing(TRACK, body, jpeg))
         return told
 
     def _check_rules(self, frame: Frame, found: Sequence[Detection] | None) -> list[Outgoing]:
         """What the rules say of the confirmed tracks; a case that begins carries a picture."""
         objects = [
-            Object(track.id, track.label, track.score, track.box, track.seen_s == frame.time_s)
+            Object(
+                track.id, track.label, track.score, track.box, track.seen_s == frame.time_s, track.box_age_s
+            )
             for track in self._tracker.live
             if track.confirmed
         ]
@@ -276,6 +288,11 @@ class Pipeline:
             if reported.started
         ]
 
+    def _everything(self, frame: Frame) -> list[Detection]:
+        """What there is for a picture to hide: whatever the model sees in the whole, and around those that are followed."""
+        assert self._looking is not None
+        return self._looking.everything(frame, [track.expected(frame.time_s) for track in self._tracker.live])
+
     def _jpeg(self, frame: Frame, found: Sequence[Detection] | None, mark: Box | None) -> bytes:
         """Every person of this frame is hidden: found now, however weakly, or followed and just not seen.
 
@@ -283,7 +300,7 @@ class Pipeline:
         the detector did not look, ``found`` None, is looked at for its picture.
         """
         if found is None:
-            found = self._detect(frame)
+            found = self._everything(frame)
         hide = [one.box for one in found if one.label in (PERSON, MOTION) and one.score >= HIDE_SCORE]
         hide += [
             track.expected(frame.time_s) for track in self._tracker.live if track.label in (PERSON, MOTION)
@@ -296,6 +313,19 @@ class Pipeline:
         return redact.snapshot_jpeg(frame.bgr(redact.MAX_ROWS), hide, whole=not knows or full, mark=mark)
 
 
+def _everywhere(_box: Box) -> bool:
+    return True
+
+
+def _nowhere(_box: Box) -> bool:
+    return False
+
+
+def _moves(areas: Sequence[Box], box: Box) -> bool:
+    """Most of it lies where something moves, or most of what moves lies in it."""
+    return any(covered(area, box) >= 0.5 for area in areas)
+
+
 def _snapshot(jpeg: bytes) -> wire.Snapshot:
     return wire.Snapshot(sha256=hashlib.sha256(jpeg).hexdigest(), size=len(jpeg))
 
@@ -305,8 +335,13 @@ def _asks_for(asking: wire.Region | RuleBase, label: str) -> bool:
 
 
 def _body(
-    track: Track, phase: wire.TrackPhase, regions: Sequence[str], snapshot: wire.Snapshot | None
+    track: Track,
+    phase: wire.TrackPhase,
+    regions: Sequence[str],
+    snapshot: wire.Snapshot | None,
+    frame: Frame | None = None,
 ) -> wire.Track:
+    """``frame``: that at which it is told, where it is told of one."""
     left, top, right, bottom = track.box.clipped()
     return wire.Track(
         phase=phase,
@@ -318,5 +353,7 @@ def _body(
         box=wire.Box(left=left, top=top, right=right, bottom=bottom),
         frames=track.frames,
         regions=list(regions),
+        frame_at=frame.at if frame else None,
+        box_age_s=track.box_age_s,
         snapshot=snapshot,
     )

@@ -212,6 +212,10 @@ class CameraProcess:
     def _mark_decoding(self, decoding: bool) -> None:
         self._inferring[IN_DECODER] = decoding
 
+    def _is_idle(self) -> bool:
+        """Nothing happens, and nobody waits for a picture."""
+        return self._pipeline.idle and not self._asked
+
     def _read(self) -> None:
         """Keep the source open; what it gives goes to the looker, its problem to the facts."""
         config, pause_s = self._config, _FIRST_PAUSE_S
@@ -226,6 +230,7 @@ class CameraProcess:
             tap=self._recorder,
             decode=self._decodes,
             mark=self._mark_decoding,
+            idle=self._is_idle,
         )
         while not self._stopping.is_set():
             try:

@@ -49,9 +49,9 @@ def measure(luma: Luma) -> Signals:
     fine = cast("Luma", cv2.GaussianBlur(luma, (3, 3), 0))
     columns = round(EDGE_ROWS * luma.shape[1] / luma.shape[0])
     coarse = cast("Luma", cv2.resize(fine, (columns // 2, _COARSE_ROWS), interpolation=cv2.INTER_AREA))
-    contrast = float(np.percentile(_steps(coarse), 98))
-    steepest = float(np.percentile(_steps(fine), 99.5))
-    counts = np.bincount(luma.ravel(), minlength=256)
+    contrast = _exceeded(_steps(coarse), 0.02)
+    steepest = _exceeded(_steps(fine), 0.005)
+    counts = cv2.calcHist([luma], [0], None, [256], [0, 256]).ravel()
     return Signals(
         mean=float(counts @ np.arange(256) / luma.size),
         high=float(np.searchsorted(np.cumsum(counts), 0.98 * luma.size)),
@@ -111,6 +111,12 @@ def _steps(picture: Luma | Edges) -> Edges:
     across = cv2.Sobel(picture, cv2.CV_32F, 1, 0, scale=0.125)
     down = cv2.Sobel(picture, cv2.CV_32F, 0, 1, scale=0.125)
     return cast("Edges", cv2.magnitude(across, down))
+
+
+def _exceeded(values: Edges, share: float) -> float:
+    """The value that this share of them exceeds."""
+    place = round((1 - share) * (values.size - 1))
+    return float(np.partition(values, place, axis=None)[place])
 
 
 def _edges(luma: Luma, columns: int) -> Edges:

@@ -17,6 +17,7 @@ from typing import Protocol, cast
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import av
+import cv2
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
@@ -26,6 +27,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from prahari_wire.base import Clock as Quality
 
+from prahari_agent.camera.decoding import Decoding
 from prahari_agent.errors import SourceError
 
 Pixels = NDArray[np.uint8]
@@ -42,6 +44,7 @@ SKIP_FROM = 4
 
 _luma = VideoReformatter()
 _colour = VideoReformatter()
+_whole = VideoReformatter()
 
 
 class Kind(Enum):
@@ -63,21 +66,42 @@ class Clock:
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture. ``time_s`` is its place on a monotonic time line that only grows, ``at`` the same in UTC."""
+    """One picture. ``time_s`` is its place on a monotonic time line that only grows, ``at`` the same in UTC. ``rested``: pictures
+    between the one before and this were left undecoded.
+    """
 
     at: datetime
     time_s: float
     image: VideoFrame = field(repr=False)
+    rested: bool = False
 
     @cached_property
     def luma(self) -> Pixels:
         """Brightness, LUMA_ROWS high, in the picture's proportions; shape (rows, columns)."""
         return cast("Pixels", self._scaled(_luma, LUMA_ROWS, "gray").to_ndarray())
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image.width, self.image.height
+
     def rgb(self, width: int, height: int) -> Pixels:
         """The whole picture squeezed to a model's input; shape (height, width, 3)."""
         scaled = _colour.reformat(self.image, width, height, "rgb24", interpolation=Interpolation.AREA)
         return cast("Pixels", scaled.to_ndarray())
+
+    def part(self, shares: tuple[float, float, float, float], width: int, height: int) -> Pixels:
+        """A part of the picture (left, top, right, bottom in shares of it), squeezed likewise."""
+        left, right = (round(share * self.image.width) for share in (shares[0], shares[2]))
+        top, bottom = (round(share * self.image.height) for share in (shares[1], shares[3]))
+        cut = self._full[top : max(bottom, top + 1), left : max(right, left + 1)]
+        way = cv2.INTER_AREA if right - left >= width else cv2.INTER_LINEAR
+        return cast("Pixels", cv2.resize(cut, (width, height), interpolation=way))
+
+    @cached_property
+    def _full(self) -> Pixels:
+        """All of the picture's pixels in colour, made once for all parts of it."""
+        return cast("Pixels", _whole.reformat(self.image, format="rgb24").to_ndarray())
 
     def bgr(self, max_height: int) -> Pixels:
         """The picture for a snapshot, at most ``max_height`` high; shape (rows, columns, 3)."""
@@ -172,6 +196,7 @@ class Source:
 
     ``realtime`` and ``loop`` concern files alone. ``wait`` sleeps and gives True when it is time to stop. Without ``decode`` there are no
     frames and the ``tap`` alone gets packets. ``mark`` is called before and after the decoder runs, which may crash the process.
+    ``idle``: whether nothing happens in the picture, so that key frames alone may do (drowse.py).
     """
 
     def __init__(
@@ -187,9 +212,11 @@ class Source:
         tap: Tap | None = None,
         decode: bool = True,
         mark: Callable[[bool], None] = lambda _decoding: None,
+        idle: Callable[[], bool] = lambda: False,
     ) -> None:
         self.address = address
-        self._tap, self._decodes, self._mark = tap, decode, mark
+        self._tap, self._decodes, self._mark, self._idle = tap, decode, mark, idle
+        self._rested = False
         self._timeout_s = timeout_s
         self._period_s = 1 / fps
         self._loop = loop and address.kind is Kind.FILE
@@ -229,7 +256,8 @@ class Source:
             self._due_s = (placed_s if late else self._due_s) + self._period_s
             if paced and self._wait(max(0.0, placed_s - time.monotonic())):
                 return
-            yield Frame(self._clock.utc(placed_s), placed_s, image)
+            rested, self._rested = self._rested, False
+            yield Frame(self._clock.utc(placed_s), placed_s, image, rested)
         if not seen and self._decodes:
             raise SourceError(
                 f"{self.address.shown} holds no picture that can be decoded: give another video."
@@ -243,10 +271,11 @@ class Source:
         if self._tap is not None:
             self._tap.opened(stream)
         bad = 0
+        decoding = Decoding(stream, idle=self._idle, mark=self._mark)
         for packet in self._packets(container, stream):
             images: list[VideoFrame] = []
             try:
-                images = self._decoded(packet)
+                images = decoding.pictures(packet) if self._decodes else []
                 bad = 0
             except av.error.FFmpegError as error:
                 bad += 1
@@ -254,16 +283,9 @@ class Source:
                     raise self._refusal(error, time.monotonic()) from None
             if self._tap is not None and packet.size:
                 self._tap.packet(packet)
+            if images and decoding.rested:
+                self._rested, decoding.rested = True, False
             yield from images
-
-    def _decoded(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
-        if not self._decodes:
-            return []
-        self._mark(True)
-        try:
-            return packet.decode()
-        finally:
-            self._mark(False)
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
         began_s = time.monotonic()

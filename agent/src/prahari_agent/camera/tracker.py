@@ -25,6 +25,8 @@ MISSED = 2
 """Frames that must have looked for an object in vain before it is given up, however long dropped frames made the gap."""
 REACH = 1.0
 """How far an object may have moved, in its own heights, in each second unseen (counted as at least one third)."""
+SPARE = 2
+"""So many weak detections among those that confirm a track do no harm."""
 SAME_IOU = 0.2
 _SMOOTH = 0.5
 _SCORE_STEPS = 100
@@ -33,7 +35,8 @@ _SCORE_STEPS = 100
 @dataclass
 class Track:
     """An object being followed; ``seen_at`` and ``seen_s`` are the last frame that saw it (UTC; the source's own time line),
-    ``hidden_s`` the last at which another object stood before it.
+    ``hidden_s`` the last at which another object stood before it, ``found_s`` the last in which a detector saw it: since then its box
+    has been carried. ``recent``: its scores until it was confirmed.
     """
 
     id: str
@@ -46,7 +49,9 @@ class Track:
     missed: int = 0
     confirmed: bool = False
     hidden_s: float = float("-inf")
+    found_s: float = 0.0
     velocity: Point = (0.0, 0.0)
+    recent: list[float] = field(default_factory=list)
     scores: list[int] = field(default_factory=lambda: [0] * (_SCORE_STEPS + 1))
 
     @property
@@ -59,6 +64,11 @@ class Track:
                 return step / _SCORE_STEPS
         return 0.0
 
+    @property
+    def box_age_s(self) -> float:
+        """How long its box has been carried since a detector saw it."""
+        return round(min(3600.0, max(0.0, self.seen_s - self.found_s)), 3)
+
     def expected(self, now_s: float) -> Box:
         """Where it should be by now: it is not believed to run on for more than half a second unseen."""
         gap_s = min(now_s - self.seen_s, 0.5)
@@ -67,7 +77,7 @@ class Track:
     def saw(self, detection: Detection, at: datetime, now_s: float) -> None:
         self.carried(detection.box, at, now_s)
         self.frames += 1
-        self.missed = 0
+        self.missed, self.found_s = 0, now_s
         self.count(detection.score)
 
     def carried(self, box: Box, at: datetime, now_s: float) -> None:
@@ -81,6 +91,8 @@ class Track:
         self.box, self.seen_at, self.seen_s = box, at, now_s
 
     def count(self, score: float) -> None:
+        if not self.confirmed:
+            self.recent.append(score)
         self.scores[round(min(1.0, max(0.0, score)) * _SCORE_STEPS)] += 1
 
 
@@ -115,18 +127,29 @@ class Tracker:
         """Everything followed, confirmed or not yet."""
         return self._tracks
 
-    def update(self, found: Iterable[Detection], at: datetime, now_s: float) -> Changes:
-        """One frame's detections; ``now_s`` is the frame's place on the source's time line, which never goes back."""
+    def update(
+        self,
+        found: Iterable[Detection],
+        at: datetime,
+        now_s: float,
+        *,
+        shown: Callable[[Box], bool] = lambda _box: True,
+        moving: Callable[[Box], bool] = lambda _box: False,
+    ) -> Changes:
+        """One frame's detections; ``now_s`` is the frame's place on the source's time line, which never goes back. ``shown``: whether
+        the detector looked at a place, so that nobody is missed elsewhere; ``moving``: whether something moves there, so that a weak
+        detection is the first of somebody who comes in, and no pattern of the background. It takes strong ones to confirm it.
+        """
         ended = self._forget(now_s)
         for track in self._tracks:
-            track.missed += 1
+            track.missed += shown(track.expected(now_s))
         strong: list[Detection] = []
         weak: list[Detection] = []
         for detection in found:
             (strong if detection.score >= self._threshold(detection.label) else weak).append(detection)
         unmatched = self._match(strong, at, now_s)
-        self._match(weak, at, now_s)
-        self._begin(unmatched, at, now_s)
+        left = self._match(weak, at, now_s)
+        self._begin([*unmatched, *(one for one in left if moving(one.box))], at, now_s)
         self._hide(now_s)
         return Changes(confirmed=self._confirm(now_s), ended=ended)
 
@@ -186,7 +209,7 @@ class Tracker:
         return [detection for number, detection in enumerate(found) if number not in taken]
 
     def _begin(self, found: list[Detection], at: datetime, now_s: float) -> None:
-        """A strong detection begins a track, unless it lies on an object that this frame showed already (a second box on it)."""
+        """A detection begins a track, unless it lies on an object that this frame showed already (a second box on it)."""
         for detection in found:
             doubled = any(
                 track.label == detection.label
@@ -195,7 +218,7 @@ class Tracker:
                 for track in self._tracks
             )
             if not doubled:
-                track = Track(ulid(), detection.label, detection.box, at, at, now_s)
+                track = Track(ulid(), detection.label, detection.box, at, at, now_s, found_s=now_s)
                 track.count(detection.score)
                 self._tracks.append(track)
 
@@ -203,10 +226,15 @@ class Tracker:
         confirmed = []
         for track in self._tracks:
             seen_enough = track.frames >= self._confirm_frames and track.seen_s == now_s
-            if not track.confirmed and seen_enough and track.score >= self._threshold(track.label):
+            if not track.confirmed and seen_enough and self._is_sure(track):
                 track.confirmed = True
                 confirmed.append(track)
         return confirmed
+
+    def _is_sure(self, track: Track) -> bool:
+        """By the median of the best of its last scores: who comes in is seen weakly at first, which must not count against him."""
+        best = sorted(track.recent[-self._confirm_frames - SPARE :])[-self._confirm_frames :]
+        return best[len(best) // 2 - (len(best) % 2 == 0)] >= self._threshold(track.label)
 
 
 def _closeness(track: Track, detection: Detection, now_s: float) -> float:

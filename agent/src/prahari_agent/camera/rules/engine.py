@@ -171,6 +171,7 @@ def _started(rule: config.AnyRule, change: Change, at: datetime, time_s: float) 
         started_at=at - timedelta(seconds=max(0.0, time_s - change.since_s)),
         seen_at=at,
         box=_box(subject.box) if subject else None,
+        box_age_s=subject.age_s if subject else None,
         count=change.number,
         direction=change.direction,
     )
@@ -186,7 +187,7 @@ def _later(
     """What is told next of the same case; of an object that is gone what was known last."""
     changes: dict[str, object] = {"phase": phase, "seen_at": at, "snapshot": None}
     if subject:
-        changes |= {"score": subject.score, "box": _box(subject.box)}
+        changes |= {"score": subject.score, "box": _box(subject.box), "box_age_s": subject.age_s}
     if count is not None:
         changes["count"] = count
     return body.model_copy(update=changes)

@@ -15,13 +15,16 @@ ASPECT = 16 / 9
 
 
 class Object(NamedTuple):
-    """A confirmed track. ``fresh``: this frame saw it; otherwise it is where it was seen last. ``score``: median so far."""
+    """A confirmed track. ``fresh``: this frame saw it; otherwise it is where it was seen last. ``score``: median so far.
+    ``age_s``: how long its box has been carried since a detector saw it.
+    """
 
     id: str
     label: str
     score: float
     box: Box
     fresh: bool = True
+    age_s: float = 0.0
 
     @property
     def foot(self) -> Point:
