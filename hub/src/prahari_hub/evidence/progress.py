@@ -1,7 +1,6 @@
 """What happens to an approved request by itself: hold the footage on the boxes, fetch it piece by piece, seal what came.
 
-    camera     asked ─▶ preserving (the hold is under way) ─▶ sending ─▶ received | missing
-    transfer   wanted ─▶ asked (the device was told) ─▶ coming (its manifest is here) ─▶ received | failed
+    camera     asked ─▶ preserving (the hold is under way) ─▶ sending (see fetching.py) ─▶ received | missing
 
 ``advance`` runs every few seconds; each of its steps moves what can be moved, so that a step that was lost is done again. Devices that
 are offline get their commands when they are born; one transfer a site runs at a time, because a pole has one uplink.
@@ -9,55 +8,52 @@ are offline get their commands when they are born; one transfer a site runs at a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from prahari_wire.command import CommandName, CommandState
-from prahari_wire.ids import ulid
-from prahari_wire.recording import LONGEST_SEND_S, MOST_SENT, RecordingConfig
+from prahari_wire.command import CommandName
 from sqlalchemy import Connection, Row
 
-from prahari_hub.access.audit import record
 from prahari_hub.errors import Unavailable
 from prahari_hub.evidence import coverage
-from prahari_hub.evidence.coverage import at_ms, ms
+from prahari_hub.evidence.coverage import ms
+from prahari_hub.evidence.fetching import (
+    DONE,
+    ENDED,
+    GONE,
+    LIFE_S,
+    PIECE,
+    REFUSED,
+    Pace,
+    ask_for_more,
+    change,
+    log,
+    of_camera,
+    pieces,
+    received_spans,
+    segment_s,
+    standing,
+    text,
+    want,
+    watched,
+)
 from prahari_hub.evidence.private import refused_by_box, ruled_out_at
 from prahari_hub.evidence.reasons import CameraState, Miss, Outcome, State, TransferState, main_miss
-from prahari_hub.evidence.requests import HUB, cameras_of, end, get, subject
+from prahari_hub.evidence.requests import HUB, cameras_of, end, get
 from prahari_hub.evidence.spans import SEAM_MS, Span, clipped, merged, total_ms, without
-from prahari_hub.evidence.tables import evidence_segments, footage_requests, request_cameras, transfers
+from prahari_hub.evidence.tables import footage_requests, request_cameras, transfers
 from prahari_hub.fleet import commands as fleet_commands
 from prahari_hub.fleet.presence import Presence
-from prahari_hub.fleet.tables import commands, devices, twins
+from prahari_hub.fleet.tables import commands, devices
 from prahari_hub.store import Unit
 
-LIFE_S = 7 * 86400.0
-"""Of a command to hold or send; a device that is away for longer is told again."""
-BACK_OFF = (timedelta(seconds=30), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=3))
-MOST_TRIES = 6
 KEY_FRAMES = timedelta(seconds=15)
 """A segment ends at the first key frame after its time, and then has to reach the disk."""
-STALLED = timedelta(minutes=30)
-"""A transfer that brought nothing for so long, although its command has ended, is asked for again."""
-PIECE = 200
-DONE = (CommandState.SUCCEEDED,)
-REFUSED = (CommandState.FAILED, CommandState.REJECTED)
-GONE = (CommandState.EXPIRED, CommandState.LOST, CommandState.CANCELLED)
 
 C, T = CameraState, TransferState
 SETTLED = (str(C.RECEIVED), str(C.MISSING))
-UNDER_WAY = (str(T.ASKED), str(T.COMING))
-ENDED = (str(T.RECEIVED), str(T.FAILED), str(T.OFF))
-
-
-@dataclass(frozen=True)
-class Pace:
-    """``rate_kbit_s``: how fast one site may send."""
-
-    rate_kbit_s: int
 
 
 Seal = Callable[[Unit, str], None]
@@ -75,9 +71,9 @@ def advance(unit: Unit, pace: Pace, seal: Seal) -> None:
         _preserve(unit, row)
     for row in _cameras(unit.conn, C.PRESERVING, _answered()):
         _preserved(unit, row)
-    for row in _standing(unit):
-        _watched(unit, row)
-    _ask_for_more(unit, pace)
+    for row in standing(unit):
+        watched(unit, row)
+    ask_for_more(unit, pace)
     for row in _cameras(unit.conn, C.SENDING, _all_ended()):
         _gathered(unit, row, _asked(row))
     _conclude(unit, seal)
@@ -108,17 +104,8 @@ def _answered() -> sa.ColumnElement[bool]:
     return sa.or_(commands.c.state.in_(ends), commands.c.id.is_(None))
 
 
-def _of_camera() -> sa.ColumnElement[bool]:
-    """The transfers of a camera of a request."""
-    return sa.and_(
-        transfers.c.request_id == request_cameras.c.request_id,
-        transfers.c.device_id == request_cameras.c.device_id,
-        transfers.c.camera == request_cameras.c.camera,
-    )
-
-
 def _all_ended() -> sa.ColumnElement[bool]:
-    return ~sa.exists().where(_of_camera(), transfers.c.state.not_in(ENDED)).correlate(request_cameras)
+    return ~sa.exists().where(of_camera(), transfers.c.state.not_in(ENDED)).correlate(request_cameras)
 
 
 def _preserve(unit: Unit, row: Row[Any]) -> None:
@@ -132,12 +119,12 @@ def _preserve(unit: Unit, row: Row[Any]) -> None:
     args = {
         "peripheral": row.camera,
         "hold": row.hold,
-        "start": _text(row.starts_at),
-        "end": _text(row.ends_at),
+        "start": text(row.starts_at),
+        "end": text(row.ends_at),
     }
     command = fleet_commands.issue(unit, HUB, row.device_id, CommandName.HOLD, args, expires_in_s=LIFE_S)
     _camera(unit, row, state=str(C.PRESERVING), hold_command=command)
-    _log(unit, "evidence.hold", row, command=command)
+    log(unit, "evidence.hold", row, command=command)
 
 
 def _preserved(unit: Unit, row: Row[Any]) -> None:
@@ -147,12 +134,12 @@ def _preserved(unit: Unit, row: Row[Any]) -> None:
     if row.told in DONE:
         spans = [(start, end) for start, end in (row.result or {}).get("spans", []) if start < end]
         within = clipped(merged(spans, seam_ms=SEAM_MS), *_asked(row))
-        _log(unit, "evidence.held", row, seconds=round(total_ms(within) / 1000))
+        log(unit, "evidence.held", row, seconds=round(total_ms(within) / 1000))
         if not within:
             _miss(unit, row, _why_missing(unit, row, _asked(row)))
             return
-        for start, end_ms in _pieces((within[0][0], within[-1][1]), _segment_s(unit.conn, row)):
-            _want(unit, row, start, end_ms)
+        for start, end_ms in pieces((within[0][0], within[-1][1]), segment_s(unit.conn, row)):
+            want(unit, row, start, end_ms)
         _camera(unit, row, state=str(C.SENDING))
     elif row.told in REFUSED:
         _miss(unit, row, refused_by_box(row.error) or Miss.DEVICE_FAILED, note=row.error)
@@ -162,123 +149,12 @@ def _preserved(unit: Unit, row: Row[Any]) -> None:
 
 def _answered_too_early(unit: Unit, row: Row[Any]) -> bool:
     """Whether the box may have had the interval's last segment still open: then it is asked again once that is closed."""
-    settled = row.ends_at + timedelta(seconds=_segment_s(unit.conn, row)) + KEY_FRAMES
+    settled = row.ends_at + timedelta(seconds=segment_s(unit.conn, row)) + KEY_FRAMES
     if row.state_at is None or row.state_at >= settled:
         return False
     if unit.now >= settled:
         _preserve(unit, row)
     return True
-
-
-def _segment_s(conn: Connection, row: Row[Any]) -> int:
-    """How long the camera's segments are, as its twin says."""
-    document = conn.scalar(sa.select(twins.c.document).where(twins.c.device_id == row.device_id)) or {}
-    camera = document.get("peripherals", {}).get(row.camera, {})
-    return int(camera.get("recording", {}).get("segment_s", RecordingConfig().segment_s))
-
-
-def _pieces(span: Span, segment_s: int) -> list[Span]:
-    """No longer than one transfer may be, and with no more segments than half of what one may have."""
-    start, end_ms = span
-    step = min(LONGEST_SEND_S, segment_s * MOST_SENT // 2) * 1000
-    return [(at, min(at + step, end_ms)) for at in range(start, end_ms, step)]
-
-
-def _want(unit: Unit, row: Row[Any], start_ms: int, end_ms: int) -> None:
-    unit.conn.execute(
-        transfers.insert().values(
-            id=ulid(),
-            request_id=row.request_id,
-            device_id=row.device_id,
-            camera=row.camera,
-            starts_at=at_ms(start_ms),
-            ends_at=at_ms(end_ms),
-            state=str(T.WANTED),
-            next_at=unit.now,
-            changed_at=unit.now,
-        )
-    )
-
-
-def _standing(unit: Unit) -> list[Row[Any]]:
-    """Transfers under way whose command failed or got lost, and those that stand still although the box took it and is there."""
-    still = sa.and_(
-        commands.c.state.in_([str(state) for state in DONE]),
-        devices.c.presence == str(Presence.ONLINE),
-        transfers.c.changed_at < unit.now - STALLED,
-    )
-    failed = commands.c.state.in_([str(state) for state in (*REFUSED, *GONE)])
-    query = (
-        sa.select(transfers, commands.c.state.label("told"), commands.c.error)
-        .outerjoin(devices, devices.c.id == transfers.c.device_id)
-        .outerjoin(commands, commands.c.id == transfers.c.command)
-        .where(transfers.c.state.in_(UNDER_WAY), sa.or_(failed, still, commands.c.id.is_(None)))
-        .order_by(transfers.c.id)
-        .limit(PIECE)
-    )
-    return list(unit.conn.execute(query))
-
-
-def _watched(unit: Unit, row: Row[Any]) -> None:
-    """What a box refuses is asked for again, not for ever; what stands still is asked for again."""
-    if row.told in REFUSED and (forbidden := refused_by_box(row.error)) is not None:
-        fail(unit, row.id, forbidden, row.error)
-    elif row.told in REFUSED and row.tries >= MOST_TRIES:
-        fail(unit, row.id, Miss.DEVICE_FAILED, row.error)
-    elif row.told in REFUSED:
-        _again(unit, row, row.error or "the device could not send it")
-    else:
-        _again(unit, row, "the device sent nothing more")
-
-
-def _again(unit: Unit, row: Row[Any], note: str) -> None:
-    wait = BACK_OFF[min(row.tries, len(BACK_OFF) - 1)]
-    tries = row.tries + (row.told in REFUSED)
-    _transfer(unit, row.id, state=str(T.WANTED), next_at=unit.now + wait, note=note[:500], tries=tries)
-
-
-def fail(unit: Unit, transfer: str, reason: Miss, note: str | None) -> None:
-    """The transfer will not come."""
-    _transfer(unit, transfer, state=str(T.FAILED), reason=str(reason), note=(note or "")[:500] or None)
-    row = unit.conn.execute(sa.select(transfers).where(transfers.c.id == transfer)).one()
-    _log(unit, "evidence.transfer-failed", row, transfer=transfer, why=str(reason), note=note)
-
-
-def _ask_for_more(unit: Unit, pace: Pace) -> None:
-    """The oldest wanted transfer of each site that has none under way. Boxes that are offline keep no uplink busy."""
-    query = (
-        sa.select(transfers, request_cameras.c.site_id, devices.c.presence)
-        .join(request_cameras, _of_camera())
-        .outerjoin(devices, devices.c.id == transfers.c.device_id)
-        .order_by(transfers.c.id)
-    )
-    under_way = unit.conn.execute(query.where(transfers.c.state.in_(UNDER_WAY))).all()
-    busy = {_uplink(row) for row in under_way if row.presence == Presence.ONLINE}
-    due = (transfers.c.state == str(T.WANTED)) & (transfers.c.next_at <= unit.now)
-    for row in unit.conn.execute(query.where(due)).all():
-        if row.presence != Presence.ONLINE:
-            _ask(unit, row, pace)
-        elif _uplink(row) not in busy:
-            busy.add(_uplink(row))
-            _ask(unit, row, pace)
-
-
-def _uplink(row: Row[Any]) -> str:
-    return f"site/{row.site_id}" if row.site_id else f"device/{row.device_id}"
-
-
-def _ask(unit: Unit, row: Row[Any], pace: Pace) -> None:
-    args = {
-        "peripheral": row.camera,
-        "transfer": row.id,
-        "start": _text(row.starts_at),
-        "end": _text(row.ends_at),
-        "rate_kbit_s": pace.rate_kbit_s,
-    }
-    command = fleet_commands.issue(unit, HUB, row.device_id, CommandName.SEND, args, expires_in_s=LIFE_S)
-    state = str(T.COMING if row.manifest_sha256 else T.ASKED)
-    _transfer(unit, row.id, state=state, command=command)
-    _log(unit, "evidence.send", row, transfer=row.id, command=command)
 
 
 def _gathered(unit: Unit, row: Row[Any], asked: Span) -> None:
@@ -302,16 +178,7 @@ def _gathered(unit: Unit, row: Row[Any], asked: Span) -> None:
     reason = str(_why_missing(unit, row, asked)) if missing > SEAM_MS else None
     reason = next((one.reason for one in found if one.reason), reason)
     _camera(unit, row, state=str(C.RECEIVED), sealed_ms=total_ms(spans), reason=reason)
-    _log(unit, "evidence.received", row, seconds=round(total_ms(spans) / 1000))
-
-
-def received_spans(conn: Connection, ids: Collection[str], asked: Span) -> list[Span]:
-    """The times whose footage lies at the hub."""
-    query = sa.select(evidence_segments.c.start_ms, evidence_segments.c.end_ms).where(
-        evidence_segments.c.transfer.in_(ids), evidence_segments.c.stored_at.is_not(None)
-    )
-    spans = merged(((start, end) for start, end in conn.execute(query)), seam_ms=SEAM_MS)
-    return clipped(spans, *asked)
+    log(unit, "evidence.received", row, seconds=round(total_ms(spans) / 1000))
 
 
 def _why_missing(unit: Unit, row: Row[Any], asked: Span) -> Miss:
@@ -350,7 +217,7 @@ def give_up(unit: Unit, request: str) -> None:
     waiting = (transfers.c.request_id == request) & transfers.c.state.not_in(ENDED)
     for row in unit.conn.execute(sa.select(transfers).where(waiting)).all():
         reason = Miss.DEVICE_LOST if row.device_id in lost else Miss.OUT_OF_TIME
-        _transfer(unit, row.id, state=str(T.OFF), reason=str(reason))
+        change(unit, row.id, state=str(T.OFF), reason=str(reason))
     asked = get(unit.conn, request)
     for row in cameras_of(unit.conn, request):
         if row.state in SETTLED:
@@ -387,7 +254,7 @@ def _release(unit: Unit, row: Row[Any]) -> None:
     args = {"peripheral": row.camera, "hold": row.hold}
     command = fleet_commands.issue(unit, HUB, row.device_id, CommandName.RELEASE, args, expires_in_s=LIFE_S)
     _camera(unit, row, release_command=command)
-    _log(unit, "evidence.unhold", row, command=command)
+    log(unit, "evidence.unhold", row, command=command)
 
 
 def _see_released(unit: Unit) -> None:
@@ -407,7 +274,7 @@ def _see_released(unit: Unit) -> None:
 
 def _miss(unit: Unit, row: Row[Any], reason: Miss, *, note: str | None = None) -> None:
     _camera(unit, row, state=str(C.MISSING), reason=str(reason), note=(note or "")[:500] or None)
-    _log(unit, "evidence.missing", row, why=str(reason), note=note)
+    log(unit, "evidence.missing", row, why=str(reason), note=note)
 
 
 def _camera(unit: Unit, row: Row[Any], **values: Any) -> None:
@@ -415,23 +282,3 @@ def _camera(unit: Unit, row: Row[Any], **values: Any) -> None:
     where &= (request_cameras.c.device_id == row.device_id) & (request_cameras.c.camera == row.camera)
     unit.conn.execute(request_cameras.update().where(where).values(values | {"changed_at": unit.now}))
     unit.tell("requests", id=row.request_id)
-
-
-def _transfer(unit: Unit, transfer: str, **values: Any) -> None:
-    where = transfers.c.id == transfer
-    unit.conn.execute(transfers.update().where(where).values(values | {"changed_at": unit.now}))
-
-
-def _log(unit: Unit, action: str, row: Row[Any], **detail: Any) -> None:
-    said = {"device": row.device_id, "camera": row.camera} | detail
-    record(
-        unit,
-        HUB,
-        action,
-        subject(row.request_id),
-        detail={name: value for name, value in said.items() if value is not None},
-    )
-
-
-def _text(at: datetime) -> str:
-    return at.isoformat()

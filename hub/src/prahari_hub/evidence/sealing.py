@@ -33,8 +33,9 @@ from sqlalchemy import Connection, Row
 
 from prahari_hub.access.audit import record
 from prahari_hub.errors import Conflict
-from prahari_hub.evidence import progress, requests
+from prahari_hub.evidence import requests
 from prahari_hub.evidence.coverage import ms
+from prahari_hub.evidence.fetching import received_spans
 from prahari_hub.evidence.reasons import CameraState
 from prahari_hub.evidence.requests import HUB, subject
 from prahari_hub.evidence.spans import SEAM_MS, without
@@ -163,7 +164,7 @@ def _spans(conn: Connection, row: Row[Any], interval: tuple[int, int]) -> list[t
         return []
     mine = (transfers.c.request_id == row.request_id) & (transfers.c.device_id == row.device_id)
     ids = conn.scalars(sa.select(transfers.c.id).where(mine & (transfers.c.camera == row.camera))).all()
-    return progress.received_spans(conn, ids, interval)
+    return received_spans(conn, ids, interval)
 
 
 def _accounts(conn: Connection, request: str) -> list[Row[Any]]:
