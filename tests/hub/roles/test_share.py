@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from prahari_hub.roles import share
 from prahari_hub.roles.share import Share, quota
 from prahari_hub.store import FencedStore, Store, Unit
 from prahari_hub.store import leases as statements
@@ -107,6 +108,51 @@ def store(database_url: str) -> Iterator[Store]:
     found = Store.open(database_url)
     yield found
     found.close()
+
+
+async def test_a_worker_that_takes_long_keeps_what_it_takes(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statements, "LEASE", timedelta(seconds=1.5))
+    monkeypatch.setattr(share, "RENEW_S", 0.2)
+    worker = Worker(crew.url, crew.nudge)
+    crew.workers.append(worker)
+    taking, ending = asyncio.Event(), asyncio.Event()
+
+    async def slowly(names: set[str]) -> None:
+        taking.set()
+        await ending.wait()
+        worker.has |= names
+
+    worker.take = slowly  # type: ignore[method-assign]
+    starting = asyncio.create_task(worker.start())
+    await taking.wait()
+    await asyncio.sleep(2.5)
+    now = worker.store.clock()
+    assert worker.store.read_sync(lambda conn: statements.unheld(conn, NAMES, now)) == set()
+    ending.set()
+    await starting
+    assert worker.has == set(NAMES)
+
+
+async def test_a_worker_that_loses_what_it_is_just_taking_begins_again(crew: Crew) -> None:
+    worker = Worker(crew.url, crew.nudge)
+    crew.workers.append(worker)
+    given: list[set[str]] = []
+
+    async def lost_once(names: set[str]) -> None:
+        worker.has |= names
+        if not given:
+            raise LeaseLost("another worker was quicker")
+
+    async def give_up(names: set[str]) -> None:
+        worker.has -= names
+        given.append(names)
+
+    worker.take, worker.give_up = lost_once, give_up  # type: ignore[method-assign]
+    await worker.start()
+    await crew.until(lambda: worker.has == set(NAMES))
+    assert given == [set(NAMES)]
 
 
 async def test_the_first_worker_has_everything_when_it_has_started(crew: Crew) -> None:

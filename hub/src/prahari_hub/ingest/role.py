@@ -46,6 +46,8 @@ from prahari_hub.store import Change, Store
 
 FORGET_UNKNOWN_S = 5.0
 MOST_ALLOWANCES, PURGE_S = 10_000, 10.0
+LOADED_AT_ONCE = 20_000
+"""Devices; in some 0.1 s, so that leases are renewed while a state is taken up."""
 MANY_SHED = 20
 """Heartbeats of one device in one fold, twice what it may ever send at once."""
 log = logging.getLogger(__name__)
@@ -150,7 +152,9 @@ class Ingest:
             now_s, now = self._mono(), self._store.clock()
             wanted = intake.ALL if new == ALL_PARTITIONS else new
             known = await self._store.read(lambda conn: intake.known_devices(conn, partitions=wanted))
-            self.memory.load(known)
+            for start in range(0, len(known), LOADED_AT_ONCE):
+                self.memory.load(known[start : start + LOADED_AT_ONCE])
+                await asyncio.sleep(0)
             for number in new:
                 restore(self.memory, await self._store.read(partial(_stored, number)))
             self.owned |= new

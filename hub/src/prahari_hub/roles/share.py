@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -80,7 +81,11 @@ class Share:
     async def start(self, take: Move, give_up: Move) -> None:
         """Returns when what is free has been taken."""
         self._take, self._give_up = take, give_up
-        wait_s = await self._round()
+        try:
+            wait_s = await self._round()
+        except LeaseLost as error:
+            log.warning("%s: not everything is taken at the start: %s", self._group, error)
+            wait_s = SOON_S
         self._task = asyncio.create_task(self._run(wait_s), name=f"hub.share.{self._group}")
 
     async def stop(self) -> None:
@@ -152,9 +157,37 @@ class Share:
         new = set(self.held) - self._taken
         if new:
             log.info("%s: this process takes %s", self._group, ", ".join(sorted(new)))
-            await self._take(new)
+            try:
+                await self._renewing(self._take(new))
+            except Unavailable:
+                with contextlib.suppress(Unavailable):  # half of it may be taken
+                    await self._renewing(self._give_up(new))
+                raise
             self._taken |= new
             self.moves += len(new)
+
+    async def _renewing(self, move: Awaitable[None]) -> None:
+        """Wait for a move that may take longer than a lease lasts, a state's devices above all, and renew meanwhile."""
+        moving = asyncio.ensure_future(move)
+        try:
+            while not moving.done():
+                await asyncio.wait({moving}, timeout=RENEW_S)
+                if not moving.done():
+                    await self._renew()
+        finally:
+            if not moving.done():
+                moving.cancel()
+            await asyncio.gather(moving, return_exceptions=True)
+        moving.result()
+
+    async def _renew(self) -> None:
+        """What is lost meanwhile is found by the next round."""
+        try:
+            await self._store.write(
+                partial(statements.renew, holder=self.holder, group=self._group, held=dict(self.held))
+            )
+        except Unavailable as error:
+            log.warning("the leases of %s cannot be renewed now: %s", self._group, error)
 
     async def _lose(self, standing: Standing) -> None:
         """Others have them already: forget them, and let no write through meanwhile."""
@@ -163,7 +196,7 @@ class Share:
         try:
             self.held = dict(standing.held)
             lost, self._taken = self._taken & standing.lost, self._taken - standing.lost
-            await self._give_up(lost)
+            await self._renewing(self._give_up(lost))
         except Unavailable as error:
             log.info("what was not written of %s belongs to another worker now: %s", self._group, error)
         finally:
@@ -176,7 +209,7 @@ class Share:
         taken, self._taken = names & self._taken, self._taken - names
         try:
             if taken:
-                await self._give_up(taken)
+                await self._renewing(self._give_up(taken))
         except Unavailable as error:
             log.warning("of %s not everything could be written: %s", ", ".join(sorted(taken)), error)
         await self._store.write(partial(statements.release, holder=self.holder, names=names))

@@ -60,13 +60,7 @@ def unheld(conn: Connection, names: Collection[str], own_now: datetime) -> set[s
 def keep(unit: Unit, group: str, holder: str, names: Collection[str], held: Held) -> Standing:
     """Say that this worker lives, renew what it holds, and tell how all of ``names`` stand."""
     now = database_now(unit)
-    upsert(
-        unit.conn,
-        leases,
-        {"name": _worker(group, holder), "holder": holder, "epoch": 0, "until": now + LEASE},
-        keys=("name",),
-    )
-    kept = _renew(unit.conn, holder, held, now + LEASE)
+    kept = renew(unit, group, holder, held)
     rows = unit.conn.execute(
         sa.select(leases).where(
             leases.c.name.in_(names) | leases.c.name.startswith(_worker(group, ""), autoescape=True)
@@ -91,6 +85,14 @@ def keep(unit: Unit, group: str, holder: str, names: Collection[str], held: Held
         free=frozenset(names) - taken - frozenset(kept),
         next_end_s=min(((end - now).total_seconds() for end in ends), default=None),
     )
+
+
+def renew(unit: Unit, group: str, holder: str, held: Held) -> Held:
+    """Say that this worker lives and go on holding what it holds; what of it is still its own."""
+    until = database_now(unit) + LEASE
+    alive = {"name": _worker(group, holder), "holder": holder, "epoch": 0, "until": until}
+    upsert(unit.conn, leases, alive, keys=("name",))
+    return _renew(unit.conn, holder, held, until)
 
 
 def claim(unit: Unit, holder: str, names: Sequence[str]) -> Held:
