@@ -24,7 +24,7 @@ from bench.swarm.device import NEVER, Device
 from bench.swarm.identities import Identity
 from bench.swarm.ledger import Ledger
 
-MOST_CONNECTING = 100
+MOST_CONNECTING = 50
 """Handshakes at once in one thread: beyond it each would only wait longer for this process.
 A box that holds a press waits for no other's."""
 LONGEST_POLL_S = 0.1

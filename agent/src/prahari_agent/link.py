@@ -42,7 +42,7 @@ FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 60.0
 The hub of a large fleet names a window that is longer than the first waits. A box that holds a press does not wait for it."""
 SHORT_DELAY_S, WINDOWS = 5.0, 2.0
 """A hub says over how long its fleet should come back: no wait is longer than twice that, or than the short one, whichever is more."""
-LONGEST_URGENT_S = 2.0
+LONGEST_URGENT_S = 1.0
 URGENT = "urgent"
 """The MQTT user name with which a box that holds a press connects: the hub keeps some places for such."""
 BIRTH_REPEAT_S = 3.0

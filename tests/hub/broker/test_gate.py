@@ -119,3 +119,32 @@ async def test_every_process_hears_that_devices_come_in_numbers(site) -> None:
     for number in range(3):
         await asyncio.to_thread(site.fleet.device, f"pune-cam-0{number}", site.issue(f"pune-cam-0{number}"))
     await asyncio.wait_for(heard.wait(), 10)
+
+
+async def test_a_press_is_asked_before_those_who_stand_in_line_unread(site, monkeypatch) -> None:
+    answered: list[str] = []
+    decide = site.broker.callout._decide
+    hold = asyncio.Event()
+
+    async def slow(asked) -> None:
+        if not asked.urgent:
+            await hold.wait()
+        answered.append(asked.request["client_info"]["mqtt_id"])
+        await decide(asked)
+
+    monkeypatch.setattr(site.broker.callout, "_decide", slow)
+    camera = await asyncio.to_thread(site.fleet.device, "pune-cam-01", site.issue("pune-cam-01"))
+    pressed = await asyncio.to_thread(
+        site.fleet.device, "pune-ecb-01", site.issue("pune-ecb-01"), user=callout.URGENT
+    )
+    assert await asyncio.to_thread(pressed.connected.wait, 10)
+    hold.set()
+    assert await asyncio.to_thread(camera.connected.wait, 10)
+    assert answered == ["pune-ecb-01", "pune-cam-01"]
+
+
+async def test_who_asked_too_long_ago_is_not_answered_any_more(site) -> None:
+    late = iter([0.0, 0.0, 60.0])
+    site.broker.callout._mono = lambda: next(late, 120.0)
+    device = await asyncio.to_thread(site.fleet.device, "pune-cam-01", site.issue("pune-cam-01"))
+    assert not await asyncio.to_thread(device.connected.wait, 1)

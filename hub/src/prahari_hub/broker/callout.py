@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,6 +39,9 @@ SAY_EVERY_S = 10.0
 ASKED_S = 0.1
 BLIND_LOOKS, BLIND_LOOK_S = 50, 0.02
 DEFAULT_RATE = 300.0
+SLICE_S = 0.005
+STALE_S = 25.0
+"""Who asked so long ago has given up by now, or does before an answer could reach it: it asks again."""
 log = logging.getLogger(__name__)
 
 
@@ -79,6 +82,19 @@ class Connection:
     client: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question of the broker, and when it came on the monotonic clock."""
+
+    message: Msg
+    request: dict[str, Any]
+    at_s: float
+
+    @property
+    def urgent(self) -> bool:
+        return (self.request.get("connect_opts") or {}).get("user") == URGENT
+
+
 class Refuse(Exception):
     pass
 
@@ -117,12 +133,16 @@ class Callout:
         self._signer = Signer(keys.issuer)
         self._admission = admission
         self._waiting: set[asyncio.Task[None]] = set()
+        self._unread: deque[_Asked] = deque()
+        self._ready = asyncio.Event()
+        self._working: asyncio.Task[None] | None = None
         self._asked: set[Connection] | None = None
         self._later = 0
         self._said_s = float("-inf")
 
     async def serve(self, bus: Bus) -> None:
         """Begin to answer; a queue group lets several hubs share the work."""
+        self._working = asyncio.create_task(self._work(), name="broker.callout")
         await bus.client.subscribe(SUBJECT, queue="callout", cb=self._on_request)
         await bus.client.flush()
 
@@ -144,17 +164,48 @@ class Callout:
 
     def stop(self) -> None:
         """Forget those who wait; the broker gives them up by itself."""
+        if self._working:
+            self._working.cancel()
         for task in self._waiting:
             task.cancel()
 
     async def _on_request(self, message: Msg) -> None:
+        """Take a question in; who holds a press is answered at once, whoever else stands in line here."""
         try:
             claims = claims_of(message.data.decode())
             if claims.get("aud") != AUDIENCE:
                 raise ValueError("not an authorization request")
-            request = claims["nats"]
+            asked = _Asked(message, claims["nats"], self._mono())
             if self._asked is not None:
-                self._asked.add(_connection(request))
+                self._asked.add(_connection(asked.request))
+        except (ValueError, KeyError, TypeError) as error:
+            metrics.WORKER_FAILURES.labels("callout").inc()
+            log.error("a question that is none came where the broker asks who may come in: %s", error)
+            return
+        if asked.urgent:
+            await self._decide(asked)
+        else:
+            self._unread.append(asked)
+            self._ready.set()
+
+    async def _work(self) -> None:
+        """Answer in the order of arrival, in slices, so that births and presses get their turns on the loop."""
+        while True:
+            await self._ready.wait()
+            begun_s = self._mono()
+            while self._unread and self._mono() - begun_s < SLICE_S:
+                await self._decide(self._unread.popleft())
+            if not self._unread:
+                self._ready.clear()
+            await asyncio.sleep(0)
+
+    async def _decide(self, asked: _Asked) -> None:
+        message, request = asked.message, asked.request
+        try:
+            now_s = self._mono()
+            if now_s - asked.at_s > STALE_S:
+                metrics.ADMISSIONS.labels("late").inc()
+                return
             try:
                 peer = self._check(request)
             except Refuse as refused:
@@ -163,19 +214,15 @@ class Callout:
             if self.shut(peer.device):
                 self._soon(self._stay_out(message, request))
                 return
-            user = (request.get("connect_opts") or {}).get("user")
-            now_s = self._mono()
-            wait_s = self._gate.wait_s(peer.device, now_s, urgent=user == URGENT)
+            wait_s = self._gate.wait_s(peer.device, now_s, urgent=asked.urgent)
             if self._gate.crowded(now_s, wait_s):
                 self.crowd()
             if wait_s == 0.0 and self.sees():
                 await message.respond(self._admit(request, peer).encode())
+            elif wait_s is None:
+                self._soon(self._come_later(message, request, peer))
             else:
-                self._soon(
-                    self._come_later(message, request, peer)
-                    if wait_s is None
-                    else self._in_turn(message, request, wait_s)
-                )
+                self._soon(self._in_turn(message, request, wait_s))
         except Exception:
             metrics.WORKER_FAILURES.labels("callout").inc()
             log.exception("an authorization request could not be answered; the device is not let in")
