@@ -7,7 +7,7 @@ import re
 import httpx
 import pytest
 from prahari_hub.http.actor import Role
-from prahari_hub.web.app import api_router, openapi
+from prahari_hub.web.app import document
 
 ADMIN = frozenset({Role.ADMIN})
 OPERATOR = ADMIN | {Role.OPERATOR}
@@ -60,6 +60,7 @@ WRITES = {
     "POST /evidence/requests/{request_id}/refuse": ADMIN,
     "POST /evidence/requests/{request_id}/withdraw": OPERATOR,
     "PUT /evidence/requests/{request_id}/keeping": ADMIN,
+    "POST /evidence/requests/{request_id}/copies": OPERATOR,
     "POST /evidence/requests/{request_id}/links": OPERATOR,
     "DELETE /evidence/requests/{request_id}/links/{link}": OPERATOR,
 }
@@ -74,6 +75,8 @@ READS = {
     "GET /evidence/requests": OPERATOR | AUDITOR,
     "GET /evidence/requests/{request_id}": OPERATOR | AUDITOR,
     "GET /evidence/requests/{request_id}/custody": OPERATOR | AUDITOR,
+    "GET /evidence/requests/{request_id}/copies": OPERATOR | AUDITOR,
+    "GET /evidence/requests/{request_id}/copies/{copy_id}": OPERATOR,
     "GET /evidence/requests/{request_id}/keeping": OPERATOR | AUDITOR,
     "GET /evidence/requests/{request_id}/package": OPERATOR,
     "GET /evidence/requests/{request_id}/films/{device}/{camera}": OPERATOR,
@@ -82,7 +85,7 @@ READS = {
 
 ROUTES = [
     f"{method.upper()} {path.removeprefix('/api/v1')}"
-    for path, methods in openapi(api_router())["paths"].items()
+    for path, methods in document()["paths"].items()
     for method in methods
 ]
 

@@ -18,6 +18,7 @@ class CommandName(StrEnum):
     HOLD = "recording.hold"
     RELEASE = "recording.release"
     SEND = "recording.send"
+    REDACT = "recording.redact"
 
 
 class Idempotency(StrEnum):

@@ -10,6 +10,7 @@ from prahari_wire.camera import CameraFault, LineCount, RuleEvent, Track
 from prahari_wire.command import CommandReport
 from prahari_wire.display import DisplayFault, OverrideState, Shown
 from prahari_wire.recording import Coverage, Sent
+from prahari_wire.redaction import Redacted
 from prahari_wire.system import AgentFault, JournalSetAside, Shed
 from prahari_wire.twin import TwinReport
 
@@ -38,6 +39,7 @@ SET_ASIDE = "outbox.set_aside"
 AGENT_FAULT = "agent.fault"
 COVERAGE = "recording.coverage"
 SENT = "recording.sent"
+REDACTED = "recording.redacted"
 
 KINDS: dict[str, Kind] = {
     PRESS: Kind(Press, 0),
@@ -56,6 +58,7 @@ KINDS: dict[str, Kind] = {
     SHOWN: Kind(Shown, 3),
     COVERAGE: Kind(Coverage, 3),
     SENT: Kind(Sent, 3),
+    REDACTED: Kind(Redacted, 3),
     LINE_COUNT: Kind(LineCount, 4),
 }
 

@@ -22,6 +22,7 @@ from prahari_wire.system import AgentFault
 from prahari_wire.twin import PeripheralConfig
 
 from prahari_agent.camera.channel import Channel, Message
+from prahari_agent.camera.copies import Copies
 from prahari_agent.camera.live import LiveView
 from prahari_agent.camera.openings import Openings
 from prahari_agent.camera.recorder.keeper import Keeper
@@ -61,6 +62,7 @@ class Camera:
         self._answers: dict[int, tuple[str | None, bytes]] = {}
         self._answered = threading.Condition()
         self._keeper: Keeper | None = None
+        self._copies: Copies | None = None
         self._live = LiveView(peripheral_id, self._picture, surroundings.show, self._terms)
         self._started = False
         self._supervisor = Supervisor(
@@ -121,6 +123,8 @@ class Camera:
 
     def stop(self) -> None:
         self._live.stop()
+        if self._copies is not None:
+            self._copies.stop()
         self._supervisor.stop()
         if self._keeper is not None:
             self._keeper.stop()
@@ -134,6 +138,10 @@ class Camera:
         shelf = Shelf(
             self._footage(), device=self._around.device, camera=self._id, retention_days=wanted.retention_days,
             max_bytes=wanted.max_mb * 2**20,
+        )  # fmt: skip
+        self._copies = Copies(
+            self._id, shelf, self._around, model=lambda: self._config.model if self._config else None,
+            terms=self._terms,
         )  # fmt: skip
         self._keeper = Keeper(
             self._id, shelf, self._around, terms=self._terms,
@@ -160,7 +168,9 @@ class Camera:
         return PeripheralHealth(id=self._id, state=state, faults=faults, note=note)
 
     def commands(self) -> Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]:
-        kept = self._keeper.commands() if self._keeper is not None else {}
+        kept = {**self._keeper.commands()} if self._keeper is not None else {}
+        if self._copies is not None:
+            kept[CommandName.REDACT] = self._copies.begin
         return {
             CommandName.SNAPSHOT: self._snapshot,
             CommandName.LEARN_VIEW: self._learn,

@@ -27,6 +27,16 @@ _MARK = (0, 191, 255)
 def snapshot_jpeg(bgr: Pixels, hide: Iterable[Box], *, whole: bool = False, mark: Box | None = None) -> bytes:
     """A JPEG of at most MAX_BYTES in which ``hide`` (and with ``whole`` the whole picture) is pixelated, and ``mark`` outlined."""
     picture = bgr.copy()
+    hide_in(picture, hide, whole=whole)
+    rows, columns = picture.shape[:2]
+    if mark is not None:
+        left, top, right, bottom = _pixels(mark, rows, columns)
+        cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), _MARK, 2)
+    return _encoded(picture)
+
+
+def hide_in(picture: Pixels, hide: Iterable[Box], *, whole: bool = False) -> None:
+    """Pixelate ``hide``, and with ``whole`` all of the picture, in place."""
     rows, columns = picture.shape[:2]
     if whole:
         _pixelate(picture, Box(0, 0, 1, 1), WHOLE_CELLS, max(2, WHOLE_CELLS * rows // columns))
@@ -35,10 +45,6 @@ def snapshot_jpeg(bgr: Pixels, hide: Iterable[Box], *, whole: bool = False, mark
         width, height = (wide.right - wide.left) * columns, (wide.bottom - wide.top) * rows
         cell = max(1.0, min(width, height) / CELLS)
         _pixelate(picture, wide, max(1, int(width / cell)), max(1, int(height / cell)))
-    if mark is not None:
-        left, top, right, bottom = _pixels(mark, rows, columns)
-        cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), _MARK, 2)
-    return _encoded(picture)
 
 
 def _encoded(picture: Pixels) -> bytes:

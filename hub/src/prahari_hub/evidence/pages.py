@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, ValidationError
 from sqlalchemy import Connection
 
 from prahari_hub.errors import HubError, Invalid
-from prahari_hub.evidence import figures, queries, release, requests, retention, sheets
+from prahari_hub.evidence import figures, queries, redaction, release, requests, retention, sheets
 from prahari_hub.evidence.api import VIEWERS, as_file, as_film
 from prahari_hub.evidence.api_keeping import setting_of
 from prahari_hub.evidence.coverage import Camera, at_ms, ms
@@ -341,6 +341,8 @@ async def _request(
         whole = queries.whole(conn, request_id, now)
         return {
             "whole": whole,
+            "copies": redaction.listed(conn, request_id),
+            "copy_start": whole.summary.starts_at.astimezone(zone_of(request)).strftime("%Y-%m-%dT%H:%M:%S"),
             "keeping": retention.keeping(conn, request_id, setting_of(request)),
             "owners": owners.owners_of(conn, [(one.device, one.camera) for one in whole.cameras]),
             "asked": whole.summary,

@@ -100,6 +100,20 @@ class Blobs:
             except (OSError, BaseError) as error:
                 raise Unavailable(f"the file {sha256} could not be deleted: {error}") from error
 
+    def hand_over(self, sha256: str, other: Blobs) -> None:
+        """Move a file to another store; one that is there already is no error. Blocks: for the writer's thread."""
+        path = _path(sha256)
+        try:
+            content = bytes(obstore.get(self._store, path).bytes())
+        except (NotFoundError, FileNotFoundError):
+            obstore.head(other._store, path)
+            return
+        if isinstance(other._store, LocalStore) and other._store.prefix is not None:
+            write_durably(Path(other._store.prefix) / path, content)
+        else:
+            obstore.put(other._store, path, content)
+        obstore.delete(self._store, path)
+
     async def size(self, sha256: str) -> int | None:
         """Of the stored file; None if there is none."""
         try:

@@ -21,6 +21,7 @@ from prahari_wire.display import PreviewArgs
 from prahari_wire.ids import ulid
 from prahari_wire.live import LiveArgs
 from prahari_wire.recording import HoldArgs, ReleaseArgs, SendArgs
+from prahari_wire.redaction import RedactArgs
 from prahari_wire.topics import Down
 from sqlalchemy import Connection, Row
 
@@ -53,6 +54,7 @@ ARGUMENTS: dict[CommandName, type[Message]] = {
     CommandName.HOLD: HoldArgs,
     CommandName.RELEASE: ReleaseArgs,
     CommandName.SEND: SendArgs,
+    CommandName.REDACT: RedactArgs,
 }
 SAFE = frozenset(
     {CommandName.LAMP, CommandName.PREVIEW, CommandName.HOLD, CommandName.RELEASE, CommandName.SEND}
@@ -63,7 +65,9 @@ ONCE = frozenset({CommandName.RESTART})
 ASK_FOR_FOOTAGE = "Ask for footage by a footage request: another person approves it."
 ELSEWHERE: Mapping[CommandName, str] = MappingProxyType(
     {CommandName.LIVE: "Begin a live view on the camera's page: it wants a reason."}
-    | dict.fromkeys((CommandName.HOLD, CommandName.RELEASE, CommandName.SEND), ASK_FOR_FOOTAGE)
+    | dict.fromkeys(
+        (CommandName.HOLD, CommandName.RELEASE, CommandName.SEND, CommandName.REDACT), ASK_FOR_FOOTAGE
+    )
 )
 """Commands that are not given by hand, and where what they do is asked for."""
 

@@ -11,6 +11,7 @@ from prahari_wire.base import Message
 from prahari_wire.camera import RuleEvent, Track
 from prahari_wire.command import CommandReport
 from prahari_wire.display import Shown
+from prahari_wire.redaction import Redacted
 from sqlalchemy import Connection
 
 from prahari_hub.fleet.facts import Fact
@@ -29,6 +30,8 @@ def named_files(body: Message) -> Iterator[tuple[str, int | None]]:
     """(sha256, size if it was said) of each file that a fact announces."""
     if isinstance(body, Track | RuleEvent) and body.snapshot:
         yield body.snapshot.sha256, body.snapshot.size
+    elif isinstance(body, Redacted) and body.film:
+        yield body.film.sha256, body.film.size
     elif isinstance(body, Shown):
         yield body.frame_sha256, None
     elif isinstance(body, CommandReport):

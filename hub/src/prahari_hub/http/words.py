@@ -166,6 +166,13 @@ WORDS: dict[str, dict[str, str]] = {
         "duplicate": N_("asked for already"),
         "withdrawn": N_("withdrawn"),
     },
+    "copy": {
+        "asked": N_("the box draws it"),
+        "coming": N_("on its way"),
+        "ready": N_("ready"),
+        "failed": N_("failed"),
+        "deleted": N_("deleted"),
+    },
     "consent": {
         "events": N_("events only"),
         "footage": N_("footage on request"),
@@ -263,6 +270,7 @@ WORDS: dict[str, dict[str, str]] = {
         "recording.hold": N_("Keep footage"),
         "recording.release": N_("Release kept footage"),
         "recording.send": N_("Send footage"),
+        "recording.redact": N_("Draw a copy with persons hidden"),
     },
     "class": {
         "0": N_("Safe content"),
@@ -328,6 +336,10 @@ SENTENCES = (
     N_("Ask for footage by a footage request: another person approves it."),
     N_("Begin a live view on the camera's page: it wants a reason."),
     N_("Say why the date changes."),
+    N_("Say what the copy is for."),
+    N_("The copy lies within the time of the request."),
+    N_("A copy takes at most two minutes: ask for several."),
+    N_("The film of this copy is not here: look at its state."),
     N_("Footage is kept to a date that lies ahead."),
     N_("Give the last day as a date."),
     N_("The footage of this request has been deleted: its time was over."),

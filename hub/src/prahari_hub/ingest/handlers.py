@@ -8,7 +8,7 @@ from typing import NamedTuple
 from prahari_wire import events
 from sqlalchemy import Connection
 
-from prahari_hub.evidence import coverage, receiving
+from prahari_hub.evidence import coverage, receiving, redaction
 from prahari_hub.fleet import commands, faults, twins, uploads
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.signage import displays, overrides
@@ -46,6 +46,7 @@ def table(incident: Handler) -> Handlers:
         events.SHOWN: (uploads.announce, displays.shown),
         events.COVERAGE: (coverage.noted,),
         events.SENT: (receiving.ended,),
+        events.REDACTED: (uploads.announce, redaction.told),
     }
 
 

@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from prahari_hub.access import chain
-from prahari_hub.evidence import progress
+from prahari_hub.evidence import progress, redaction
 from prahari_hub.evidence.parts import TRANSFERS, Parts
 from prahari_hub.evidence.progress import Pace, Seal, not_sealing
 from prahari_hub.fleet import commands, history, journal, live_views, quota, uploads
 from prahari_hub.fleet.availability import closing
+from prahari_hub.fleet.blobs import open_blobs, open_footage
 from prahari_hub.incidents import holds, quiet
 from prahari_hub.incidents.rootcause import Flapping
 from prahari_hub.operations import parts, sizes
@@ -60,6 +61,7 @@ def jobs(settings: Settings, seal: Seal = not_sealing) -> list[Job]:
         Job("overrides.expire", 0.5, _once(overrides.expire), ends=True),
         Job("overrides.renew", 1.0, _once(overrides.renew)),
         Job("evidence.advance", 2.0, _once(advance), frozenset({"requests", "commands"})),
+        Job("evidence.copies", 5.0, _once(partial(redaction.advance, pictures=open_blobs(settings), footage=open_footage(settings)))),
         Job("audit.seal", 1.0, _once(chain.seal)),
         Job("refusals.forget", HOUR_S, _once(lambda unit: journal.forget_refusals(unit, before=unit.now - KEEP_REFUSALS)), ends=True),
         Job("partitions.make", HOUR_S, _once(partitions.make_ahead)),

@@ -5,21 +5,21 @@ A slice's ``api.router`` has paths below /api/v1, its ``pages.router`` whole pat
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import BaseRoute
 
 from prahari_hub.access import api as access_api
 from prahari_hub.access import pages as access_pages
 from prahari_hub.access.authenticator import StoreAuthenticator
 from prahari_hub.evidence import api as evidence_api
-from prahari_hub.evidence import api_keeping
+from prahari_hub.evidence import api_copies, api_keeping, pages_copies, release_pages
 from prahari_hub.evidence import pages as evidence_pages
-from prahari_hub.evidence import release_pages
 from prahari_hub.fleet import api as fleet_api
 from prahari_hub.fleet import pages as fleet_pages
 from prahari_hub.fleet import pages_live, pages_owner, pages_places, pages_rules
@@ -57,6 +57,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     incidents_api.router,
     evidence_api.router,
     api_keeping.router,
+    api_copies.router,
     signage_api.router,
     operations_api.router,
 )
@@ -73,6 +74,7 @@ PAGE_ROUTERS: tuple[APIRouter, ...] = (
     map_pages.router,
     incidents_pages.router,
     evidence_pages.router,
+    pages_copies.router,
     release_pages.router,
     signage_pages.router,
     operations_pages.router,
@@ -122,12 +124,7 @@ def console_app(parts: Parts) -> FastAPI:
     if feed := parts.state.get("feed"):
         feed.listen(app.state.board.on_changes)
     problems.install(app)
-    app.include_router(health.router)
-    api = api_router()
-    app.include_router(api)
-    app.add_api_route("/api/v1/openapi.json", _document(api), include_in_schema=False)
-    for router in PAGE_ROUTERS:
-        app.include_router(router, include_in_schema=False, dependencies=[Depends(note_position)])
+    app.router.routes.extend(_routes())
     if STATIC.is_dir():
         app.mount("/static", HashedFiles(STATIC), name="static")
     app.add_middleware(
@@ -137,6 +134,18 @@ def console_app(parts: Parts) -> FastAPI:
         secure=settings.cookie_secure,
     )
     return app
+
+
+@cache
+def _routes() -> list[BaseRoute]:
+    """Shared by every console of this process: an application that includes routers looks at each of their signatures anew."""
+    router = APIRouter()
+    router.include_router(health.router)
+    router.include_router(api_router())
+    router.add_api_route("/api/v1/openapi.json", document, include_in_schema=False)
+    for each in PAGE_ROUTERS:
+        router.include_router(each, include_in_schema=False, dependencies=[Depends(note_position)])
+    return router.routes
 
 
 def api_router() -> APIRouter:
@@ -168,12 +177,7 @@ def openapi(api: APIRouter) -> dict[str, Any]:
     return document
 
 
-def _document(api: APIRouter) -> Callable[[], dict[str, Any]]:
-    document: dict[str, Any] = {}
-
-    def endpoint() -> dict[str, Any]:
-        if not document:
-            document.update(openapi(api))
-        return document
-
-    return endpoint
+@cache
+def document() -> dict[str, Any]:
+    """``openapi`` of the API, made when somebody first asks."""
+    return openapi(api_router())
