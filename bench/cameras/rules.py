@@ -59,7 +59,7 @@ RULES: list[config.AnyRule] = [
     config.LoiteringDetector(id="loitering", name="L", region=AREA["right-path"], after_s=9),
     config.Crossed(id="crossed", name="C", line=LINE["stop"], classes=LABELS),
     config.WrongDirection(
-        id="wrong way", name="W", region=LANE, classes=["car", "two-wheeler"],
+        id="wrong-way", name="W", region=LANE, classes=["car", "two-wheeler"],
         allowed=[View().share(2.5, 40), View().share(2.5, 14)],
     ),
     config.StationaryObject(id="parked", name="S", region=AREA["right-kerb"], classes=["car"], after_s=20),
@@ -184,7 +184,7 @@ def who(body: RuleEvent, truth: Truth) -> int | None:
 
 def judge(truths: Sequence[Truth], told: Sequence[Told], tallies: dict[str, Tally]) -> None:
     """Who surely had to be told, well seen and for long enough, and who may have been."""
-    stood = {"parked": {4}, "abandoned": {6}, "wrong way": {1, 2}}
+    stood = {"parked": {4}, "abandoned": {6}, "wrong-way": {1, 2}}
     surely = {
         "inside": inside(truths, "crossing", LABELS, 2.1),
         "cattle": inside(truths, "road", ["animal"], 3.6),

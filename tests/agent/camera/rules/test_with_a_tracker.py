@@ -22,6 +22,8 @@ from prahari_agent.street.view import View
 from prahari_wire import rules as config
 from prahari_wire.camera import RuleEvent, RulePhase
 
+from tests.form import LONG
+
 BEGIN = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 FPS = 5.0
 LENGTH_S = 180.0
@@ -78,7 +80,8 @@ def play(truths: Sequence[Truth], rules: Sequence[config.AnyRule], seed: int) ->
 def who(body: RuleEvent, truth: Truth) -> int | None:
     assert body.box is not None
     box = Box(body.box.left, body.box.top, body.box.right, body.box.bottom)
-    near = max(truth.seen, key=lambda one: iou(box, Box(*one.box)), default=None)
+    own = [one for one in truth.seen if one.label == body.label]
+    near = max(own, key=lambda one: iou(box, Box(*one.box)), default=None)
     return near.id if near and iou(box, Box(*near.box)) > 0.3 else None
 
 
@@ -133,7 +136,7 @@ RULES: list[config.AnyRule] = [
 
 def test_rules_hold_their_precision_and_recall_behind_a_tracker_that_errs() -> None:
     hits: dict[str, list[int]] = {rule.id: [0, 0, 0, 0] for rule in RULES}
-    for seed in (21, 22, 23):
+    for seed in (21, 22, 23) if LONG else (21,):
         truths = truths_of(seed)
         told = play(truths, RULES, seed)
         surely = {
@@ -156,7 +159,7 @@ def test_rules_hold_their_precision_and_recall_behind_a_tracker_that_errs() -> N
             counts[3] += len(surely[rule])
     for rule, (right, all_told, met, all_met) in hits.items():
         print(rule, f"precision {right}/{all_told}, recall {met}/{all_met}")
-        assert right >= 0.9 * all_told, (rule, right, all_told)
+        assert right >= 0.95 * all_told, (rule, right, all_told)
         assert met >= 0.95 * all_met, (rule, met, all_met)
     assert all(counts[3] >= 3 for counts in hits.values())
 

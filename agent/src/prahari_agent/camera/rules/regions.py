@@ -16,6 +16,8 @@ LEAVE_S = 1.0
 """Outside for so long is out: feet that tremble on the edge do not begin anew."""
 STROLL_S = 5.0
 """A loiterer may leave the region for this long."""
+MOSTLY = 0.6
+"""Share of the looks at it since it came that must have found it inside: who walks along the edge is now in, now out."""
 UPDATE_S = 10.0
 MOST_ASIDE = 1.2
 """Who goes further aside than this many times as far as against the arrow turns off, and does not go against it."""
@@ -25,41 +27,49 @@ MOST_ASIDE = 1.2
 class _Stay:
     since_s: float
     last_s: float
+    looks: int = 0
+    inside: int = 0
     told: bool = False
 
 
 class Dwell:
-    """ObjectsInside and LoiteringDetector: in the region for long enough; over when it has left, or is gone."""
+    """ObjectsInside and LoiteringDetector: in the region for long enough; over when it has left, or is gone. ``mostly``: share of the looks
+    that must have found it inside.
+    """
 
-    def __init__(self, region: Sequence[Point], dwell_s: float, leave_s: float) -> None:
-        self._region, self._dwell_s, self._leave_s = region, dwell_s, leave_s
+    def __init__(self, region: Sequence[Point], dwell_s: float, leave_s: float, mostly: float) -> None:
+        self._region, self._dwell_s, self._leave_s, self._mostly = region, dwell_s, leave_s, mostly
         self._stays: dict[str, _Stay] = {}
 
     @classmethod
     def inside(cls, rule: ObjectsInside) -> Dwell:
-        return cls(rule.region, rule.dwell_s, LEAVE_S)
+        return cls(rule.region, rule.dwell_s, LEAVE_S, MOSTLY)
 
     @classmethod
     def loitering(cls, rule: LoiteringDetector) -> Dwell:
-        return cls(rule.region, rule.after_s, STROLL_S)
+        return cls(rule.region, rule.after_s, STROLL_S, 0.0)
 
     def look(self, objects: Sequence[Object], now: Moment) -> list[Change]:
         changes = []
         for one in objects:
             stay = self._stays.get(one.id)
-            if contains(self._region, one.foot):
+            inside = contains(self._region, one.foot)
+            if inside:
                 if stay is None and one.fresh:
                     stay = self._stays[one.id] = _Stay(now.time_s, now.time_s)
                 if stay is not None:
                     stay.last_s = now.time_s
+            if stay and one.fresh:
+                stay.looks, stay.inside = stay.looks + 1, stay.inside + inside
             if stay and one.fresh and not stay.told and self._met(stay, now.time_s):
                 stay.told = True
                 changes.append(Change(Turn.STARTED, one.id, stay.since_s, one))
         return changes + self._over({one.id: one for one in objects}, now.time_s)
 
     def _met(self, stay: _Stay, time_s: float) -> bool:
-        """It is inside now, and was for long enough."""
-        return stay.last_s == time_s and time_s - stay.since_s >= self._dwell_s
+        """It is inside now, and was for long enough, mostly."""
+        lasted = stay.last_s == time_s and time_s - stay.since_s >= self._dwell_s
+        return lasted and stay.inside >= self._mostly * stay.looks
 
     def _over(self, there: dict[str, Object], time_s: float) -> list[Change]:
         ended = [
