@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from prahari_wire.evidence import ChainHead, Pin
 from sqlalchemy import Connection
 
-from prahari_hub.evidence.spans import Reader, number
+from prahari_hub.evidence.spans import number, numbers
 from prahari_hub.evidence.tables import coverage_cameras, coverage_days
 
 EPOCH = date(1970, 1, 1)
@@ -52,16 +52,22 @@ def unpack(day: str, packed: bytes | None) -> list[Pin]:
         return []
     if packed[:1] != bytes([VERSION]):
         raise ValueError(f"pins of a day begin with {packed[:1]!r}: they were written by a newer hub")
-    read, found, position, told_s = Reader(packed), [], 0, 0
-    while read.at < len(packed):
-        position += read.number()
-        told_s += read.number()
-        half = packed[read.at : read.at + HALF]
-        read.at += HALF
-        found.append(
-            Pin(day=day, position=position, hash=half.hex(), told_at=datetime.fromtimestamp(told_s, UTC))
-        )
+    found, at, position, told_s = [], 1, 0, 0
+    while at < len(packed):
+        more, at = _number(packed, at)
+        later_s, at = _number(packed, at)
+        position, told_s = position + more, told_s + later_s
+        half, at = packed[at : at + HALF].hex(), at + HALF
+        found.append(Pin(day=day, position=position, hash=half, told_at=datetime.fromtimestamp(told_s, UTC)))
     return found
+
+
+def _number(packed: bytes, at: int) -> tuple[int, int]:
+    """A number of ``spans.number``, and where it ends."""
+    end = at
+    while packed[end] >= 0x80:
+        end += 1
+    return numbers(packed[at : end + 1], 0)[0], end + 1
 
 
 def pins_of(conn: Connection, device: str, camera: str, days: Iterable[str]) -> dict[str, list[Pin]]:

@@ -84,16 +84,41 @@ def unpack(day: int, packed: bytes) -> Day:
     """ValueError where a newer hub wrote it."""
     if packed[:1] != bytes([VERSION]):
         raise ValueError(f"a day of coverage begins with {packed[:1]!r}: it was written by a newer hub")
-    read = Reader(packed)
-    growing = read.number()
-    spans = list(read.spans(day * DAY_MS))
-    gaps = list(read.spans(day * DAY_MS))
-    causes = packed[read.at :]
+    values = numbers(packed, 1)
+    origin, count = day * DAY_MS, values[1]
+    end = 2 + 2 * count
+    spans = _spans(origin, values[2:end])
+    behind = end + 1 + 2 * values[end]
+    gaps = _spans(origin, values[end + 1 : behind])
+    causes = values[behind:]
     return Day(
         spans,
         [Gap(*gap, CAUSES[cause]) for gap, cause in zip(gaps, causes, strict=True)],
-        growing - 1 + day * DAY_MS if growing else None,
+        values[0] - 1 + origin if values[0] else None,
     )
+
+
+def numbers(packed: bytes, at: int) -> list[int]:
+    """What ``number`` wrote from byte ``at`` on; a byte below 128 is a number by itself."""
+    found, value, shift = [], 0, 0
+    for byte in packed[at:]:
+        if byte < 0x80:
+            found.append(value | byte << shift)
+            value = shift = 0
+        else:
+            value |= (byte & 0x7F) << shift
+            shift += 7
+    return found
+
+
+def _spans(at: int, steps: Sequence[int]) -> list[Span]:
+    """Where ``_steps`` came from."""
+    found = []
+    for ahead, length in zip(steps[::2], steps[1::2], strict=True):
+        start = at + ahead
+        at = start + length
+        found.append((start, at))
+    return found
 
 
 def _steps(origin: int, spans: Iterable[Span]) -> Iterator[int]:
@@ -114,27 +139,3 @@ def number(value: int) -> bytes:
         value >>= 7
     found.append(value)
     return bytes(found)
-
-
-class Reader:
-    """Reads what ``number`` wrote, behind a byte of version."""
-
-    def __init__(self, packed: bytes) -> None:
-        self._packed, self.at = packed, 1
-
-    def number(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self._packed[self.at]
-            self.at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-
-    def spans(self, origin: int) -> Iterator[Span]:
-        at = origin
-        for _ in range(self.number()):
-            start = at + self.number()
-            at = start + self.number()
-            yield start, at
