@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from prahari_agent.camera.recorder.keeper import TELL_S, Keeper
-from prahari_agent.camera.recorder.shelf import Shelf
+from prahari_agent.camera.recorder.shelf import KEPT, Shelf
 from prahari_agent.camera.terms import Terms
 from prahari_agent.clock import Clock
 from prahari_agent.enrolment import prepare
@@ -277,3 +277,25 @@ def test_withdrawn_consent_deletes_what_nobody_holds_and_keeps_what_is_held(rig:
     rig.run("recording.release", hold=hold)
     rig.keeper.step(200)
     assert not list(rig.folder.glob("*/[0-9]*.mp4"))
+
+
+@pytest.mark.parametrize(
+    "left", [b"", b'{"holds": {}, "to', b"[]", None], ids=["empty", "torn", "other", "none"]
+)
+def test_a_box_that_lost_what_it_had_told_tells_it_anew_above_every_version_that_the_hub_has(
+    rig: Rig, taped: Tape, left: bytes | None
+):
+    """The hub ignores a version that it has had: without this the day would stay at the hub as it was when the disk tore the file."""
+    rig.keeper.step(0)
+    kept = rig.folder / KEPT
+    if left is None:
+        kept.unlink()
+    else:
+        kept.write_bytes(left)
+    again = rig.restarted()
+    again.step(0)
+    again.step(TELL_S + 1)
+    first, anew, later = [body.version for body in rig.told]
+    assert (first, anew, later - anew) == (1, int(rig.now.timestamp()) + 1, 1)
+    rig.restarted().step(0)
+    assert rig.told[-1].version in (later, later + 1)

@@ -222,7 +222,8 @@ class Recorder:
                 work = self._note_silence
             try:
                 self._guarded(work)
-                if self._queue.empty():  # a source that is tried often keeps the queue from ever being waited for
+                # A source that is tried again and again keeps the queue from ever being waited for.
+                if self._queue.empty():
                     self._guarded(self._note_silence)
             except _Stop:
                 break

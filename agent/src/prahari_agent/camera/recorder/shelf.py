@@ -110,6 +110,7 @@ class Shelf:
         self._lock = RLock()
         self._days: dict[str, _Day] = {}
         self._bytes = 0
+        self.forgotten = False
         kept = self._read_kept()
         self._holds = {name: Interval(*span) for name, span in kept.get("holds", {}).items()}
         self._told: dict[str, tuple[int, str]] = {
@@ -361,11 +362,17 @@ class Shelf:
         try:
             kept = json.loads((self._folder / KEPT).read_bytes())
         except FileNotFoundError:
+            self.forgotten = bool(days_in(self._folder))
             return {}
         except (OSError, ValueError) as error:
-            log.error("the list of holds cannot be read: what was kept may be overwritten", error=str(error))
-            return {}
-        return kept if isinstance(kept, dict) else {}
+            return self._forget(str(error))
+        return kept if isinstance(kept, dict) else self._forget("it is no JSON object")
+
+    def _forget(self, why: str) -> dict[str, Any]:
+        """``forgotten``: what was told of each day is not known any more, so that it is told under versions that nobody has seen."""
+        log.error("the list of holds cannot be read: what was kept may be overwritten", error=why)
+        self.forgotten = True
+        return {}
 
     def _write_kept(self) -> None:
         kept = {"holds": {name: list(span) for name, span in self._holds.items()}, "told": self._told}
