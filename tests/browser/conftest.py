@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import json
 import math
 import shutil
 import threading
@@ -20,6 +21,7 @@ import uvicorn
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 from prahari_hub.access import users
+from prahari_hub.access.sessions import cookie_name, open_session
 from prahari_hub.access.tables import sessions
 from prahari_hub.fleet import commands, history, registry, twins, uploads
 from prahari_hub.fleet.blobs import open_blobs, open_footage
@@ -44,15 +46,24 @@ from prahari_wire.ids import ulid
 from prahari_wire.twin import Desired, TwinOutcome, TwinReport
 
 T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "a lamp in every street"
+PATIENCE_S = 60.0
 expect.set_options(timeout=15_000)  # a slow machine is no reason to fail
 FLAGS = [
     "--no-sandbox",
-    "--enable-unsafe-swiftshader",
-    "--use-angle=swiftshader",
     "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--disable-extensions",
     "--no-first-run",
+    "--renderer-process-limit=1",
+    "--disable-features=IsolateOrigins,site-per-process",
 ]
+WITHOUT_WEBGL = ["--disable-gpu", "--disable-software-rasterizer", "--disable-3d-apis"]
+WITH_WEBGL = ["--enable-unsafe-swiftshader", "--use-angle=swiftshader"]
+"""Drawn by the processor: a page with the map costs seconds of a core. A file whose tests look at the drawn map is marked ``webgl``."""
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
 class Console:
@@ -87,7 +98,7 @@ class Console:
 
         self.thread = threading.Thread(target=asyncio.run, args=(serve(),), name="console")
         self.thread.start()
-        self.loop = ready.result(10)
+        self.loop = ready.result(PATIENCE_S)
         while not self.server.started:
             threading.Event().wait(0.02)
 
@@ -97,13 +108,13 @@ class Console:
         self.thread.join(15)
 
     def do(self, work: Callable[[Unit], T]) -> T:
-        return asyncio.run_coroutine_threadsafe(self.store.write(work), self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(self.store.write(work), self.loop).result(PATIENCE_S)
 
     def keep(self, sha256: str, content: bytes) -> None:
         async def chunks() -> Any:
             yield content
 
-        asyncio.run_coroutine_threadsafe(self.blobs.put(sha256, chunks()), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(self.blobs.put(sha256, chunks()), self.loop).result(PATIENCE_S)
 
 
 @contextmanager
@@ -151,10 +162,11 @@ def _people(unit: Unit) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(request: pytest.FixtureRequest, find_program: Callable[[str], str | None]) -> Iterator[Browser]:
     """One a module: while it is open an event loop runs in this thread, and no asynchronous test could."""
+    webgl = WITH_WEBGL if request.node.get_closest_marker("webgl") else WITHOUT_WEBGL
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        found = playwright.chromium.launch(executable_path=find_program("chromium"), args=[*FLAGS, *webgl])
         try:
             yield found
         finally:
@@ -165,7 +177,11 @@ def browser() -> Iterator[Browser]:
 def open_page(browser: Browser, console: Console, *, locale: str = "en-IN", **options: Any) -> Iterator[Page]:
     """A page that fails the test for a request to another origin, a broken rule of the CSP or an error in our code."""
     context = browser.new_context(
-        base_url=console.url, locale=locale, viewport={"width": 1440, "height": 900}, **options
+        base_url=console.url,
+        locale=locale,
+        viewport={"width": 1440, "height": 900},
+        reduced_motion="reduce",
+        **options,
     )
     page = context.new_page()
     wrong: list[str] = []
@@ -187,19 +203,30 @@ def open_page(browser: Browser, console: Console, *, locale: str = "en-IN", **op
         context.close()
 
 
-def log_in(page: Page, name: str = "admin") -> None:
-    page.goto("/login")
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page.locator("#link")).to_have_attribute("data-state", "live", timeout=15_000)
+def sign_in(page: Page, console: Console, name: str) -> None:
+    """A session of that account, as a log-in opens it; no page is opened yet. (tests/browser/test_login.py uses the form.)"""
+    signed_in = console.do(lambda unit: open_session(unit, name))
+    page.context.add_cookies(
+        [{"name": cookie_name(secure=False), "value": signed_in.secret, "url": console.url}]
+    )
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds against WCAG 2.2 AA."""
+    page.evaluate((ROOT / "hub/ui/node_modules/axe-core/axe.min.js").read_text())
+    found: dict[str, Any] = page.evaluate(f"axe.run(document, {{runOnly: {json.dumps(RULES)}}})")
+    return [
+        f"{one['id']}: {node['target']} {node['failureSummary']}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
 
 
 @pytest.fixture
 def page(browser: Browser, console: Console) -> Iterator[Page]:
-    """Signed in as the admin."""
+    """Signed in as the admin; nothing is opened yet."""
     with open_page(browser, console) as found:
-        log_in(found)
+        sign_in(found, console, "admin")
         yield found
 
 
@@ -354,7 +381,7 @@ def visit(browser: Browser, console: Console) -> Iterator[Callable[..., Page]]:
         def go(name: str | None = None, *, at: Console = console, **options: Any) -> Page:
             found = stack.enter_context(open_page(browser, at, **options))
             if name:
-                log_in(found, name)
+                sign_in(found, at, name)
             return found
 
         yield go

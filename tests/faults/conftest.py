@@ -99,11 +99,7 @@ class Places:
 def places(tmp_path_factory: pytest.TempPathFactory, find_port_offset: Callable[[], int]) -> Iterator[Places]:
     folder = tmp_path_factory.mktemp("template")
     town = Town(folder, 0, {})
-    town.do("prahari-hub", "init")
-    town.token_file.touch(mode=0o600)
-    town.token_file.write_text(
-        town.do("prahari-hub", "token", "create", "tests", "--role", "admin", "--days", "1")
-    )
+    town.init()
     town.api.close()
     made = Places(folder, find_port_offset)
     yield made

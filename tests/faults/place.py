@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import signal
 import sqlite3
 import time
@@ -147,8 +146,7 @@ class Place(Town):
 
     def build_from(self, template: Path, *, start: bool) -> None:
         """As ``build``, from a home and a token that were made once."""
-        shutil.copytree(template / "hub", self.folder / "hub")
-        shutil.copy2(template / "token", self.token_file)
+        self.copy(template)
         self.api.headers["Authorization"] = f"Bearer {self.token_file.read_text().strip()}"
         if not start:
             return

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import zipfile
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -17,6 +18,8 @@ from urllib.error import URLError
 import pytest
 import yaml
 from prahari_hub.settings import Settings
+
+from tests.form import LONG
 
 IMAGES = pytest.mark.parametrize("program", ["agent", "hub"])
 
@@ -82,6 +85,32 @@ def holds(target: Path, program: str, has: list[str], has_not: list[str], built:
     assert list(package.glob(built)), f"the wheel lacks {built}"
 
 
+WHOLE = pytest.mark.skipif(
+    not LONG, reason="the long form alone: each fetches and installs some hundred packages"
+)
+
+
+@pytest.mark.parametrize(
+    ("program", "built"), [("agent", "display/fonts/*.ttf"), ("hub", "web/static/dist/**/*.js")]
+)
+def test_a_wheel_holds_every_module_of_its_program_and_what_was_built_for_it(
+    root: Path, tmp_path: Path, program: str, built: str
+):
+    """The short form of the two tests of whole images: what they install last."""
+    command = [sys.executable, "requirements/uv.py", "build", "--quiet", "--wheel", "--no-build-isolation"]
+    subprocess.run(
+        [*command, "--python", sys.executable, "--out-dir", tmp_path, program], cwd=root, check=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if name.startswith(f"prahari_{program}/")}
+    package = root / program / "src" / f"prahari_{program}"
+    wanted = {path for glob in ("**/*.py", built) for path in package.glob(glob)}
+    assert {str(path.relative_to(package.parent)) for path in wanted} <= held
+    assert list(package.glob(built)), f"nothing is built as {built}: run make setup"
+
+
+@WHOLE
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_agents_image_holds_the_agent_alone(root: Path, tmp_path: Path):
@@ -255,6 +284,7 @@ def test_a_hub_serves_on_postgresql(root: Path, tmp_path: Path, port_offset: int
     assert not (tmp_path / "home" / "hub.db").exists()
 
 
+@WHOLE
 @pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.timeout(400)

@@ -36,7 +36,7 @@ def eventually(found: Callable[[], T], what: str, *, within_s: float = PATIENCE_
             return value
         if time.monotonic() > deadline:
             pytest.fail(f"waited {within_s:.0f} s for {what}")
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 class Box:
@@ -111,12 +111,24 @@ class Town:
         self.hub: Program | None = None
         self.api = httpx.Client(base_url=f"{self.console}/api/v1", timeout=15)
 
-    def build(self) -> None:
+    def init(self) -> None:
+        """The hub's home and an admin's token."""
         self.do("prahari-hub", "init")
         self.token_file.touch(mode=0o600)
         self.token_file.write_text(
             self.do("prahari-hub", "token", "create", "tests", "--role", "admin", "--days", "1")
         )
+
+    def copy(self, template: Path) -> None:
+        """As ``init``, from the folder of a town where that was done once."""
+        shutil.copytree(template / "hub", self.folder / "hub")
+        shutil.copy2(template / "token", self.token_file)
+
+    def build(self, template: Path | None = None) -> None:
+        if template is None:
+            self.init()
+        else:
+            self.copy(template)
         self.api.headers["Authorization"] = f"Bearer {self.token_file.read_text().strip()}"
         self.start_hub()
         self.post("/zones", {"id": "kasba", "name": "Kasba Peth"})
@@ -217,7 +229,7 @@ class Town:
         assert self.hub
         if self.hub.ended is not None:
             pytest.fail(f"the hub ended: {self.hub.tail()}")
-        return httpx.get(f"{self.console}/readyz", timeout=2).status_code == 200
+        return self.api.get(f"{self.console}/readyz", timeout=2).status_code == 200
 
 
 @pytest.fixture(name="eventually")
@@ -231,9 +243,9 @@ class Towns:
     def __init__(self) -> None:
         self._towns: list[Town] = []
 
-    def build(self, offset: int, **settings: str) -> Town:
+    def build(self, offset: int, template: Path | None = None, **settings: str) -> Town:
         self._towns.append(Town(Path(tempfile.mkdtemp(prefix="prahari-")), offset, settings))
-        self._towns[-1].build()
+        self._towns[-1].build(template)
         return self._towns[-1]
 
     def close(self, *, show_logs: bool) -> None:
@@ -244,30 +256,44 @@ class Towns:
             shutil.rmtree(town.folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def empty_town(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a town that was initialised and never started: a copy of it costs no start of two programs."""
+    folder = tmp_path_factory.mktemp("town")
+    town = Town(folder, 0, {})
+    town.init()
+    town.api.close()
+    return folder
+
+
 @pytest.fixture(scope="module")
-def town(request: pytest.FixtureRequest, find_port_offset: Callable[[], int]) -> Iterator[Town]:
+def town(
+    request: pytest.FixtureRequest, empty_town: Path, find_port_offset: Callable[[], int]
+) -> Iterator[Town]:
     """One town for all tests of a file that leave its hub alone: each uses devices of its own."""
-    yield from _lend(request, find_port_offset())
+    yield from _lend(request, find_port_offset(), empty_town)
 
 
 @pytest.fixture
-def own_town(request: pytest.FixtureRequest, port_offset: int) -> Iterator[Town]:
+def own_town(request: pytest.FixtureRequest, empty_town: Path, port_offset: int) -> Iterator[Town]:
     """A town whose hub a test may kill; settings of the hub come by indirect parametrisation."""
-    yield from _lend(request, port_offset, **getattr(request, "param", {}))
+    yield from _lend(request, port_offset, empty_town, **getattr(request, "param", {}))
 
 
 @pytest.fixture
 def town_on_postgres(request: pytest.FixtureRequest, postgres: Any, port_offset: int) -> Iterator[Town]:
     """A town whose hub keeps everything in PostgreSQL."""
     database = postgres.create()
-    yield from _lend(request, port_offset, PRAHARI_DATABASE_URL=database)
+    yield from _lend(request, port_offset, None, PRAHARI_DATABASE_URL=database)
     postgres.drop(database)
 
 
-def _lend(request: pytest.FixtureRequest, offset: int, **settings: str) -> Iterator[Town]:
+def _lend(
+    request: pytest.FixtureRequest, offset: int, template: Path | None, **settings: str
+) -> Iterator[Town]:
     failed_before = request.session.testsfailed
     towns = Towns()
     try:
-        yield towns.build(offset, **settings)
+        yield towns.build(offset, template, **settings)
     finally:
         towns.close(show_logs=request.session.testsfailed > failed_before)

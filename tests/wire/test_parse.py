@@ -27,6 +27,8 @@ from prahari_wire.health import HealthMessage
 from prahari_wire.ids import ulid
 from prahari_wire.presence import BirthMessage
 
+from tests.form import examples
+
 ENVELOPE: dict[str, Any] = {
     "v": 1,
     "id": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
@@ -184,14 +186,14 @@ def _is_message_or_refused(row: Channel, payload: bytes) -> None:
 
 
 @pytest.mark.parametrize("channel", CHANNELS, ids=str)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(payload=st.binary(max_size=300))
 def test_any_bytes_are_a_message_or_refused(channel: Any, payload: bytes):
     _is_message_or_refused(CHANNELS[channel], payload)
 
 
 @pytest.mark.parametrize("channel", CHANNELS, ids=str)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(data=st.data())
 def test_any_json_in_any_known_field_is_a_message_or_refused(channel: Any, data: st.DataObject):
     row = CHANNELS[channel]
@@ -203,7 +205,7 @@ def test_any_json_in_any_known_field_is_a_message_or_refused(channel: Any, data:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(data=st.data())
 def test_any_event_body_is_typed_or_refused(kind: str, data: st.DataObject):
     names = st.sampled_from([*KINDS[kind].body.model_fields, "x"])
@@ -220,7 +222,7 @@ def test_an_unknown_event_kind_is_refused_with_its_name():
     assert caught.value.reason is Reason.UNKNOWN_KIND
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(value=JSON_VALUES)
 def test_validate_gives_a_model_or_refused(value: object):
     try:

@@ -17,6 +17,8 @@ from prahari_agent.display.renderer import blank, check_text, render
 from prahari_agent.errors import Rejected
 from prahari_wire.display import Align, Content, TextContent
 
+from tests.form import examples
+
 WIDTH, HEIGHT = 192, 96
 AMBER = (0xFF, 0xB0, 0x00)
 
@@ -115,7 +117,7 @@ def test_what_cannot_be_read_is_refused_with_what_would_fit(content: dict[str, A
         picture(TextContent(**content))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(st.sampled_from(["आगे", "Fog", "५०", "km/h", "दुर्घटना", "-", "₹5", "\n"]), min_size=1, max_size=25)
 )

@@ -16,6 +16,8 @@ from prahari_agent.display.shaping import is_rtl, least_px, paragraphs, shape
 from prahari_agent.errors import Rejected
 from prahari_wire.display import TextContent
 
+from tests.form import examples
+
 DRAW = """
 import json
 from PIL import features
@@ -178,7 +180,7 @@ MIXED = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text(st.sampled_from([*MIXED, "\u200d", " ", "\n"]), min_size=1, max_size=20))
 def test_any_mixture_of_scripts_is_laid_out_or_refused(text: str) -> None:
     try:

@@ -16,6 +16,8 @@ from prahari_hub.fleet.history import codec, tiers
 from prahari_hub.fleet.history.block import MAX_CHECKS, Block, condensed, merged
 from prahari_hub.fleet.tables import health_blocks, health_buckets, health_days, health_hours, health_months
 
+from tests.form import examples
+
 DEVICE = "pune-cam-01"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VALUES = st.floats(-9e14, 9e14, allow_nan=False)
@@ -54,7 +56,7 @@ def blocks(draw: Any) -> Block:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(blocks())
 def test_a_block_comes_back_as_it_was_but_for_digits(block: Block) -> None:
     found = codec.unpack(codec.pack(block))

@@ -22,6 +22,8 @@ from prahari_hub.fleet.map.clusters import (
 from prahari_hub.fleet.map.queries import Standing
 from prahari_hub.fleet.stand import Stand
 
+from tests.form import examples
+
 PUNE = Box(73.7, 18.4, 74.0, 18.65)
 
 
@@ -42,7 +44,7 @@ def test_mercator_and_back_is_the_same_place(lat: float, lon: float) -> None:
     assert float(longitude(mercator_x(lon))) == pytest.approx(lon, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     st.lists(
         st.tuples(st.floats(18.41, 18.64), st.floats(73.71, 73.99), st.sampled_from(list(Stand))), max_size=60

@@ -15,6 +15,8 @@ from prahari_hub.fleet.tables import devices, events, journals, refusal_counts, 
 from prahari_hub.fleet.watermark import MOST_RANGES, Watermark
 from prahari_wire.topics import Up, mapped_subject, partition
 
+from tests.form import examples
+
 COUNT = sa.select(sa.func.count()).select_from(events)
 
 
@@ -272,7 +274,9 @@ async def test_a_last_will_of_another_partition_is_left_to_its_own_process(hub: 
     assert hub.ingest.refusals.counts.total() == 0
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 async def test_nothing_that_a_device_can_say_breaks_ingest_or_is_half_written(
     hub: Any, box: Any, data: st.DataObject

@@ -12,6 +12,8 @@ from prahari_hub.ingest import heartbeat
 from prahari_wire.base import MAX_MESSAGE, Reason, Refused, parse
 from prahari_wire.health import HealthMessage
 
+from tests.form import examples
+
 BOOT = "6f1c9d1e-0000-4000-8000-00000000000a"
 GOOD: dict[str, Any] = {
     "v": 1,
@@ -136,14 +138,14 @@ def by_hub(payload: bytes) -> tuple[Any, ...] | Reason:
     )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(spoilt())
 @example(json.dumps(GOOD).encode())
 def test_what_the_wire_accepts_the_hub_accepts_with_the_same_values_and_nothing_else(payload: bytes) -> None:
     assert by_hub(payload) == by_wire(payload)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_a_heartbeat_cut_or_with_foreign_bytes_is_judged_as_the_wire_does(data: st.DataObject) -> None:
     good = json.dumps(GOOD).encode()

@@ -17,6 +17,8 @@ from prahari_hub.ingest.memory import Memory
 from prahari_hub.ingest.spelling import Spellings
 from prahari_wire.topics import Up, mapped_subject
 
+from tests.form import examples
+
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 BOOTS = [f"6f1c9d1e-0000-4000-8000-{number:012x}" for number in range(8)]
 DEVICES = [f"dev-{number}" for number in range(8)]
@@ -139,7 +141,7 @@ class Fleet:
         return found
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.lists(
         st.tuples(folds(), st.sampled_from(["", "", "doubt", "flood", "silence", "absence", "blindness"])),

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from prahari_agent.camera.recorder.runs import Carry, Piece, Run, merged, of_day, runs_of, stretch
 from prahari_wire.recording import DAY_MS, MOST_RUNS, GapCause
 
+from tests.form import examples
+
 S = 1000
 BEGIN1, BEGIN2 = {"begin": 0, "boot": "one"}, {"begin": 0, "boot": "two"}
 
@@ -109,7 +111,7 @@ def test_a_day_of_too_many_gaps_is_told_with_its_longest():
 times = st.integers(0, 200)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(
         st.one_of(
