@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nats.aio.client import Client
-from prahari_hub.broker.batches import PINNED, BatchParser, Sink
+from prahari_hub.broker.batches import COMPANY_S, PINNED, BatchParser, Sink
 
 
 class Rest(Client):
@@ -108,3 +108,15 @@ async def test_a_tap_that_fails_costs_its_messages_and_not_the_connection(site: 
     await bus.client.flush()
     assert bus.sees
     await bus.untap(tap)
+
+
+async def test_where_reads_follow_each_other_closely_the_next_messages_gather() -> None:
+    parser = BatchParser(Rest())
+    taken: list[Any] = []
+    parser.sinks[b"7"] = Sink(taken.extend)
+    loop = asyncio.get_running_loop()
+    await parser.parse(b"MSG a.b 7 2\r\nhi\r\n")
+    begun_s = loop.time()
+    await parser.parse(b"MSG a.b 7 2\r\nho\r\n")
+    assert loop.time() - begun_s >= COMPANY_S * 0.9
+    assert [payload for _, payload in taken] == [b"hi", b"ho"]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from prahari_hub.fleet.cells import cell_of, cells_of, cells_of_all
 from prahari_hub.fleet.intake import Known
 from prahari_hub.fleet.presence import Limits, Presence
 from prahari_hub.fleet.tables import blind_spells, devices, transitions
+from prahari_hub.ingest import flush
 from prahari_hub.ingest.columns import CHECKS, CODE, NO_STATE
 from prahari_hub.ingest.memory import Memory
 from prahari_wire.topics import Up, mapped_subject, partition
@@ -162,6 +164,29 @@ async def test_the_hubs_blindness_is_a_spell_and_no_transition_of_any_device(hub
     assert spells == [(partition(box.device), since, hub.time.wall)]
     assert hub.scalar(sa.select(devices.c.presence).where(devices.c.id == box.device)) == Presence.ONLINE
     assert hub.scalar(sa.select(sa.func.count()).select_from(transitions)) == 1
+
+
+async def test_a_large_fleet_is_written_as_unknown_only_where_it_is_not_heard_again(
+    hub: Any, box: Any, new_box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flush, "SMALL_FLEET", 0)
+    silent = new_box("pune-cam-01")
+    said = sa.select(devices.c.presence, devices.c.presence_since).order_by(devices.c.id)
+    for each in (box, silent):
+        await hub.say(each, Up.BIRTH, each.birth())
+    await hub.tick(1)
+    before = hub.rows(said.where(devices.c.id == box.device))
+    again = type(hub)(hub.store, hub.time, hub.ingest.memory.limits)
+    await again.ingest.on_sight(True)
+    await again.ingest.take(range(16))
+    await again.tick(5)
+    assert [presence for presence, _ in hub.rows(said)].count("online") == 2
+    await again.say(box, Up.HEALTH, box.heartbeat())
+    await again.tick(30)
+    await again.say(box, Up.HEALTH, box.heartbeat())
+    await again.tick(20)
+    assert hub.rows(said.where(devices.c.id == box.device)) == before
+    assert hub.scalar(sa.select(devices.c.presence).where(devices.c.id == silent.device)) == "unknown"
 
 
 async def test_a_partition_goes_from_one_worker_to_another_with_all_that_is_known(hub: Any, box: Any) -> None:

@@ -216,3 +216,31 @@ async def test_units_of_ingest_run_beside_each_other_and_none_beside_a_unit_that
         hold.set()
         await asyncio.gather(*writing)
         assert await alone == ["a", "b"]
+
+
+async def test_work_that_finds_nothing_waits_for_nobodys_turn(store: Store) -> None:
+    holding, ending = threading.Event(), threading.Event()
+
+    def hold(_unit: Unit) -> None:
+        holding.set()
+        ending.wait(20)
+
+    with another(store) as other:
+        keeping = asyncio.create_task(other.write(hold))
+        await asyncio.to_thread(holding.wait, 20)
+        try:
+            looking = store.write_if_any(lambda unit: unit.conn.scalar(sa.text("SELECT 7")))
+            assert await asyncio.wait_for(looking, 10) == 7
+        finally:
+            ending.set()
+            await keeping
+
+
+async def test_work_that_writes_or_tells_something_is_a_unit_like_any_other(store: Store) -> None:
+    told: list[Any] = []
+    store.on_changes = told.extend
+
+    await store.write_if_any(add_zone("pune"))
+    assert names(store) == ["pune"]
+    await store.write_if_any(lambda unit: unit.tell("looked", id=1))
+    assert [change.topic for change in told] == ["looked"]

@@ -7,6 +7,7 @@ one by one and unchanged.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable
@@ -22,6 +23,11 @@ PINNED = "2.16.0"
 """The release of nats-py whose insides (``_ps``, ``_subs``, ``stats``) this file was written against; a test compares."""
 
 LONGEST_LINE = 64 * 1024
+COMPANY_S = 0.005
+"""So long what comes next gathers in the socket, where reads with messages of taps follow each other within that time: a read costs as
+much as some messages, and may bring two."""
+FULL = 16 * 1024
+"""Bytes of a read that need no company."""
 log = logging.getLogger(__name__)
 
 _message = re.compile(rb"(H)?MSG +(\S+) +(\S+) +(?:\S+ +)??(?(1)([0-9]+) +|)([0-9]+) *\r\n").match
@@ -54,9 +60,20 @@ class BatchParser(Parser):
         super().__init__(nc)
         self.sinks: dict[bytes, Sink] = {}
         self._filled: list[Sink] = []
+        self._read_s = float("-inf")
 
     async def parse(self, data: bytes = b"") -> None:
-        """Give each tap its messages, nats-py the rest; an incomplete item waits for the next read."""
+        """Give each tap its messages, nats-py the rest; an incomplete item waits for the next read. The next read waits for this."""
+        size, tapped = len(data), self.nc.stats["in_msgs"]
+        await self._parse(data)
+        if not self.sinks or size >= FULL or self.nc.stats["in_msgs"] == tapped:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._read_s < COMPANY_S:
+            await asyncio.sleep(COMPANY_S)
+        self._read_s = loop.time()
+
+    async def _parse(self, data: bytes) -> None:
         if self.buf:
             data = bytes(self.buf) + data
             self.buf.clear()

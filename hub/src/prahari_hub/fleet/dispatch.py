@@ -66,7 +66,7 @@ class Dispatcher:
     async def _take(self, source: Source) -> list[Outgoing]:
         """What is due of one source, in a transaction of its own: one that fails holds up no other."""
         try:
-            return await self._store.write(source)
+            return await self._store.write_if_any(source)
         except Unavailable:
             raise
         except Exception:

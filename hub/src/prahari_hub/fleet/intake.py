@@ -230,12 +230,11 @@ _NOT_RETIRED = devices.c.service != "retired"
 
 def put_presence(unit: Unit, presence: str, ids: Sequence[str]) -> None:
     """The hub went blind, or finds these devices as they were: no transition of theirs, many rows at once."""
-    for start in range(0, len(ids), IN_CLAUSE):
-        part = ids[start : start + IN_CLAUSE]
-        here = devices.c.id.in_(part) & (devices.c.service != "retired")
-        unit.conn.execute(devices.update().where(here).values(presence=presence, presence_since=unit.now))
-        for device in part:
-            unit.tell("devices", id=device, presence=presence, presence_since=unit.now.isoformat())
+    rows = [{"id": device, "presence": presence, "presence_since": unit.now} for device in ids]
+    update_many(unit.conn, devices, rows, keys=("id",), where=_NOT_RETIRED)
+    since = unit.now.isoformat()
+    for device in ids:
+        unit.tell("devices", id=device, presence=presence, presence_since=since)
 
 
 def open_spells(unit: Unit, spells: Mapping[int, datetime]) -> None:

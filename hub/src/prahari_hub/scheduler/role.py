@@ -14,6 +14,8 @@ from prahari_hub.scheduler.jobs import Job
 from prahari_hub.scheduler.trust import Trust
 from prahari_hub.store import Change, Store, Unit
 
+LOOK_FIRST = frozenset({"transitions", "overrides.expire", "overrides.renew", "audit.seal", "history.days"})
+"""Jobs of every second that mostly find nothing, and do nothing but what their transaction does: others need not wait for their turn."""
 log = logging.getLogger(__name__)
 
 
@@ -62,7 +64,8 @@ class Scheduler:
             if prepare is not None:
                 now = self._store.clock()
                 await self._store.read(lambda conn: prepare(conn, now))
-            if await self._store.write(partial(self._transact, job)) is True:
+            write = self._store.write_if_any if job.name in LOOK_FIRST else self._store.write
+            if await write(partial(self._transact, job)) is True:
                 self._due_s[job.name] = self._mono()
         except Unavailable as error:
             log.warning("%s waits: %s", job.name, error)

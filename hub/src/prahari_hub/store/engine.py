@@ -144,6 +144,14 @@ class Store:
         self._finish(unit)
         return result
 
+    async def write_if_any(self, work: Callable[[Unit], T]) -> T:
+        """``write`` for work that mostly finds nothing to do. On PostgreSQL it looks first, in a transaction that may not write, so that
+        nobody waits for its turn; where there is something to write, ``work`` runs a second time."""
+        if self.engine.dialect.name != "postgresql":
+            return await self.write(work)
+        found = await asyncio.get_running_loop().run_in_executor(self._readers, self._look, work)
+        return await self.write(work) if found is None else found[0]
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_sync, work)
 
@@ -160,6 +168,18 @@ class Store:
                 return work(conn)
         except (OperationalError, PoolTimeout) as error:
             raise Unavailable(f"the database does not answer now: {_said(error)}") from error
+
+    def _look(self, work: Callable[[Unit], T]) -> tuple[T] | None:
+        """The result of work that neither writes nor tells anything; None for any other."""
+        try:
+            with self._reading() as conn:
+                unit = Unit(conn, self.clock())
+                result = work(unit)
+        except (OperationalError, PoolTimeout) as error:
+            if postgres.may_not_write(error):
+                return None
+            raise Unavailable(f"the database does not answer now: {_said(error)}") from error
+        return None if unit.changes or unit.callbacks else (result,)
 
     def _reading(self) -> Connection:
         conn = self.engine.connect()

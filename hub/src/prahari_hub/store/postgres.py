@@ -14,7 +14,8 @@ IDLE_MS = 15_000
 """A process that stands still so long within a transaction loses it: others wait for what it has locked."""
 AGAIN = frozenset({"40001", "40P01"})
 """SQLSTATEs of a transaction that lost against another one, undone as a whole: serialization failure, deadlock."""
-NOT_NOW = ("08", "53", "57", "25006")
+READ_ONLY = "25006"
+NOT_NOW = ("08", "53", "57", READ_ONLY)
 """SQLSTATEs, or their classes, of a server that does not do it now: connection, resources, shutdown, a standby that only reads."""
 
 WRITING = 0x50726169  # any number that nobody else uses in this database
@@ -78,6 +79,11 @@ def _raise(context: ExceptionContext) -> NoReturn:
 def may_be_repeated(error: OperationalError) -> bool:
     """Whether the whole transaction was undone only because another one came first."""
     return _sqlstate(error.orig) in AGAIN
+
+
+def may_not_write(error: BaseException) -> bool:
+    """Whether it was a write in a transaction, or on a server, that only reads."""
+    return _sqlstate(getattr(error, "orig", None)) == READ_ONLY
 
 
 def _sqlstate(error: BaseException | None) -> str:
