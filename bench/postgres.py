@@ -31,8 +31,8 @@ from bench.state import (
     EVENTS_PER_S,
     HEARTBEAT_S,
     SHORT_DEVICES,
+    all_there,
     highest,
-    presence,
     quiet,
     with_events,
 )
@@ -146,14 +146,10 @@ def measure(place: Apart, results: Results, devices: int, seconds: float, scale:
     place.start_all()
     player = place.play("warm", "multiplex", lanes, numbers=(0, devices), heartbeat_s=float(HEARTBEAT_S))
     begun_s = time.monotonic()
-    until(
-        lambda: presence(place).get("online", 0) >= devices,
-        "every device to be online",
-        within_s=400,
-        every_s=5.0,
-    )
+    until(lambda: all_there(place, devices), "every device to be online", within_s=400, every_s=5.0)
     results.row(
-        f"{ON}every device online", f"{time.monotonic() - begun_s:.0f} s after the start of the workers"
+        f"{ON}every device online and its health written, for the first time",
+        f"{time.monotonic() - begun_s:.0f} s after the start of the workers",
     )
     player.end()
     place.swarms.remove(player)
