@@ -6,7 +6,7 @@ commands; a peripheral reaches the rest of the agent through Surroundings alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from prahari_wire.recording import TransferManifest
 from prahari_wire.twin import PeripheralConfig
 
 from prahari_agent.hardware.port import Board
+from prahari_agent.settings import PRIVATE_NETWORKS
 
 
 class Emit(Protocol):
@@ -65,7 +66,7 @@ class Transfers(Protocol):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the core lends to a peripheral.
+    """What the core lends to a peripheral. ``networks``: those that cameras may be in.
 
     ``home``: a folder of the peripheral's own. ``upload(data, content_type)``: keep bytes on disk until the hub has them,
     gives their SHA-256. ``fetch(sha256, size)``: a local path of a content-addressed file, from the cache or the hub; raises
@@ -84,6 +85,7 @@ class Surroundings:
     secret: Callable[[str], tuple[str, str] | None]
     transfers: Transfers | None = None
     show: Show | None = None
+    networks: Sequence[str] = PRIVATE_NETWORKS
 
 
 class Arguments(dict[str, Any]):

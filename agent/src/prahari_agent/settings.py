@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
 from prahari_wire.base import field_errors
 from prahari_wire.seed import SEED_FILE
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,6 +23,11 @@ from prahari_agent.errors import SetupError
 SETTINGS_FILE = "agent.toml"
 SECRETS_FILE = "secrets.toml"
 BOOT_FOLDERS = (Path("/boot/firmware"), Path("/boot"))
+
+
+PRIVATE_NETWORKS = (
+    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "fc00::/7", "::1/128",
+)  # fmt: skip
 
 
 class Settings(BaseSettings):
@@ -50,9 +56,20 @@ class Settings(BaseSettings):
     outbox_max_events: int = Field(200_000, ge=100, le=10_000_000, description="most events in the outbox")
     spool_max_mb: float = Field(256, gt=0, le=100_000, description="most that waits for upload")
     cache_max_mb: float = Field(512, gt=0, le=100_000, description="most that is kept of what was fetched")
+    camera_networks: list[str] = Field(
+        list(PRIVATE_NETWORKS),
+        description="networks that the addresses of cameras may lie in; private ones if left out",
+    )
     display_vo: Annotated[str, Field(pattern=r"^[a-z0-9_,-]+$")] | None = Field(
         None, description="mpv's video output for displays, e.g. drm or x11; its own choice if left out"
     )
+
+    @field_validator("camera_networks")
+    @classmethod
+    def _are_networks(cls, given: list[str]) -> list[str]:
+        for network in given:
+            ip_network(network, strict=False)
+        return given
 
     @classmethod
     def settings_customise_sources(

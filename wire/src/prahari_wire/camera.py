@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -13,11 +14,17 @@ from prahari_wire.owner import Owner
 from prahari_wire.recording import RecordingConfig
 from prahari_wire.rules import Direction, Mask, Polygon, Rules, Unit
 
+_PASSWORD = re.compile(r"(?i)(?:^|[/?&;_])(?:pass|passwd|password|pwd)=(?!\{password\}(?:[/?&;_]|$))")
+
 
 def _without_password(source: str) -> str:
     parts = urlsplit(source)
     if parts.username or parts.password:
         raise ValueError("the address must not carry a user or password: put them in the box's secrets.toml")
+    if parts.scheme and _PASSWORD.search(f"{parts.path}?{parts.query}"):
+        raise ValueError(
+            "the address must not carry a password: write {password} in its place and put it in the box's secrets.toml"
+        )
     return source
 
 

@@ -25,6 +25,7 @@ from prahari_agent.camera.channel import Channel, Message
 from prahari_agent.camera.copies import Copies
 from prahari_agent.camera.live import LiveView
 from prahari_agent.camera.openings import Openings
+from prahari_agent.camera.reach import Reach
 from prahari_agent.camera.recorder.keeper import Keeper
 from prahari_agent.camera.recorder.shelf import Shelf
 from prahari_agent.camera.supervisor import Allowed, Crash, Supervisor
@@ -97,6 +98,9 @@ class Camera:
             raise ConfigRefused(
                 ("source", f"a path, rtsp://, http(s):// or /dev/video* was expected, not {scheme}://")
             )
+        reach = Reach(self._around.networks, private=config.owner is not None)
+        if (problem := reach.problem(config.source)) is not None:
+            raise ConfigRefused(("source", problem))
         ids = [region.id for region in config.regions]
         if len(set(ids)) < len(ids):
             raise ConfigRefused(("regions", "each region needs an id of its own"))
@@ -195,6 +199,7 @@ class Camera:
             "analysis": allowed.model,
             "decoding": allowed.decoder,
             **self._clock_now(),
+            "networks": list(self._around.networks),
             "device": self._around.device,
             "camera": self._id,
             "footage": str(self._footage()),

@@ -24,6 +24,7 @@ from prahari_agent.camera.channel import IN_DECODER, IN_MODEL, MARKS, Channel, M
 from prahari_agent.camera.detector import Detector
 from prahari_agent.camera.manifest import ModelRefused, load_model
 from prahari_agent.camera.pipeline import Outgoing, Pipeline
+from prahari_agent.camera.reach import Reach
 from prahari_agent.camera.recorder.recorder import Recorder, recorder_for
 from prahari_agent.camera.source import Address, Clock, Frame, Kind, Source
 from prahari_agent.camera.steadiness import Steadiness
@@ -126,6 +127,7 @@ class CameraProcess:
         self._address = Address.of(
             self._config.source, tuple(start["credentials"]) if start["credentials"] else None
         )
+        self._reach = Reach(start["networks"], private=self._config.owner is not None)
         self._problem: str | None = None
         self._ended = False
         self._last: Frame | None = None
@@ -230,6 +232,7 @@ class CameraProcess:
             tap=self._recorder,
             decode=self._decodes,
             mark=self._mark_decoding,
+            reach=self._reach,
             idle=self._is_idle,
         )
         while not self._stopping.is_set():

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from prahari_wire.base import Clock as Quality
 
 from prahari_agent.camera.decoding import Decoding
+from prahari_agent.camera.reach import Reach
 from prahari_agent.errors import SourceError
 
 Pixels = NDArray[np.uint8]
@@ -148,6 +149,9 @@ class Address:
             else ""
         )
         shown = urlunsplit((parts.scheme, host, parts.path, "", ""))
+        if credentials and "{password}" in source:
+            name, password = (quote(one, safe="") for one in credentials)
+            return cls(Kind.STREAM, shown, source.replace("{user}", name).replace("{password}", password))
         return cls(Kind.STREAM, shown, urlunsplit(parts._replace(netloc=user + host)))
 
 
@@ -196,7 +200,7 @@ class Source:
 
     ``realtime`` and ``loop`` concern files alone. ``wait`` sleeps and gives True when it is time to stop. Without ``decode`` there are no
     frames and the ``tap`` alone gets packets. ``mark`` is called before and after the decoder runs, which may crash the process.
-    ``idle``: whether nothing happens in the picture, so that key frames alone may do (drowse.py).
+    ``idle``: whether nothing happens in the picture, so that key frames alone may do (drowse.py). ``reach``: where its address may lead.
     """
 
     def __init__(
@@ -213,8 +217,9 @@ class Source:
         decode: bool = True,
         mark: Callable[[bool], None] = lambda _decoding: None,
         idle: Callable[[], bool] = lambda: False,
+        reach: Reach | None = None,
     ) -> None:
-        self.address = address
+        self.address, self._reach = address, reach
         self._tap, self._decodes, self._mark, self._idle = tap, decode, mark, idle
         self._rested = False
         self._timeout_s = timeout_s
@@ -302,12 +307,12 @@ class Source:
 
     def _open(self) -> InputContainer:
         began_s = time.monotonic()
-        options = {}
-        if self.address.opened.startswith("rtsp"):
-            options = {"rtsp_transport": "tcp"}
+        opened, options = self._reach.pin(self.address.opened) if self._reach else (self.address.opened, {})
+        if opened.startswith("rtsp"):
+            options["rtsp_transport"] = "tcp"
         try:
             return av.open(
-                self.address.opened,
+                opened,
                 format="v4l2" if self.address.kind is Kind.DEVICE else None,
                 options=options,
                 timeout=(self._timeout_s, self._timeout_s),
