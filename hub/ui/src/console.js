@@ -9,7 +9,7 @@ import { notice } from "./notice.js";
 import { t } from "./strings.js";
 
 window.htmx = htmx;
-window.prahari = { ready: false };
+window.prahari = { ...window.prahari, ready: false };
 
 function clock() {
   const shown = document.getElementById("clock");

@@ -1,5 +1,5 @@
 // What the map's window shows, as the hub groups it: a browser never gets a whole state's devices.
-import { BOLD, FONT, colours } from "./map-style.js";
+import { BOLD, FONT, NOTHING, colours } from "./map-style.js";
 import { t } from "./strings.js";
 
 const ORDER = ["offline", "fail", "warn", "suspect", "unknown", "maintenance", "normal"];
@@ -7,7 +7,6 @@ const BAD = new Set(["offline", "fail"]);
 const WARN = new Set(["warn", "suspect"]);
 const EVERY_MS = 1000;
 const AGAIN_MS = 5000;
-const NOTHING = { type: "FeatureCollection", features: [] };
 
 export class Devices {
   constructor(list, count) {
@@ -17,6 +16,7 @@ export class Devices {
     this.known = new Map();
     this.abnormal = false;
     this.map = null;
+    this.drawn = NOTHING;
     this.extent = null;
     this.asked = null;
   }
@@ -29,11 +29,12 @@ export class Devices {
     if (asked.signal.aborted) return;
     if (!found) return this.later(asked);
     const { seen, bad, groups, devices, worst, bounds } = found;
-    this.extent = bounds && [[degrees(bounds[0]), degrees(bounds[1])], [degrees(bounds[2]), degrees(bounds[3])]];
+    this.extent = corners(bounds);
     const singles = rows(devices);
     const first = rows(worst);
     this.known = new Map([...singles, ...first].map((row) => [row.id, row]));
-    this.map?.getSource("devices")?.setData({ type: "FeatureCollection", features: [...clusters(groups), ...singles.map(feature)] });
+    this.drawn = { type: "FeatureCollection", features: [...clusters(groups), ...singles.map(feature)] };
+    this.map?.getSource("devices")?.setData(this.drawn);
     if (!this.box.contains(document.activeElement)) this.box.replaceChildren(...first.map((row) => this.item(row)));
     this.count.textContent = t("{n} devices in view, {bad} faulty or offline", { n: seen, bad });
   }
@@ -63,10 +64,16 @@ export class Devices {
     return this.extent;
   }
 
-  show(map) {
+  /** From now on what this map's window shows; asked for at once, while the map is still being made. */
+  follows(map) {
     this.map = map;
+    map.on("moveend", () => this.load());
+    return this.load();
+  }
+
+  show(map) {
     const c = colours();
-    map.addSource("devices", { type: "geojson", data: NOTHING });
+    map.addSource("devices", { type: "geojson", data: this.drawn });
     const tenths = (name) => ["min", 10, ["ceil", ["/", ["*", 10, ["get", name]], ["get", "point_count"]]]];
     const rest = ["max", 0, ["min", tenths("warn"), ["-", 10, tenths("bad")]]];
     map.addLayer({
@@ -88,8 +95,6 @@ export class Devices {
       layout: { "text-field": ["get", "name"], "text-font": FONT, "text-size": 12, "text-offset": [0, 1.1], "text-anchor": "top", "text-optional": true },
       paint: { "text-color": c.ink, "text-halo-color": c.raised, "text-halo-width": 1.6 },
     });
-    map.on("moveend", () => this.load());
-    this.load();
   }
 
   item(row) {
@@ -144,6 +149,11 @@ async function view(map, abnormal, signal) {
 async function ask(query, signal) {
   const answer = await fetch(`/api/v1/map/view?${new URLSearchParams(query)}`, { headers: { accept: "application/json" }, signal }).catch(() => null);
   return answer?.ok ? answer.json().catch(() => null) : null;
+}
+
+/** South-west and north-east of what the hub says that the devices cover. */
+export function corners(bounds) {
+  return bounds && [[degrees(bounds[0]), degrees(bounds[1])], [degrees(bounds[2]), degrees(bounds[3])]];
 }
 
 function degrees(value) {

@@ -6,7 +6,7 @@ const RATIO = 2;
 function canvas(size) {
   const made = document.createElement("canvas");
   made.width = made.height = size * RATIO;
-  const pen = made.getContext("2d");
+  const pen = made.getContext("2d", { willReadFrequently: true });
   pen.scale(RATIO, RATIO);
   return [made, pen];
 }

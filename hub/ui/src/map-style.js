@@ -16,35 +16,49 @@ export function colours() {
   return found;
 }
 
+export const NOTHING = { type: "FeatureCollection", features: [] };
+
 const tones = (dark) => dark
   ? { sea: "#12161a", land: "#1d2328", border: "#39434c", grid: "#2b343c", text: "#93a0ab", halo: "#1d2328" }
   : { sea: "#dfe3e6", land: "#f2f3f3", border: "#c2c9cf", grid: "#d3d8dc", text: "#5b6771", halo: "#f2f3f3" };
 
 export { FONT, BOLD, tones };
 
-export function baseStyle(india, cities, lang) {
+/** An empty sheet: what lies under the devices comes by `furnish`, so that nothing is fetched, parsed or compiled before what matters is drawn. */
+export function baseStyle() {
+  return { version: 8, sources: {}, layers: [{ id: "sea", type: "background", paint: { "background-color": tones(colours().dark).sea } }] };
+}
+
+/** India, its grid and its cities, below the layer `before` or on top. `box` says where they are; the worker fetches India itself. */
+export function furnish(map, box, before) {
   const tone = tones(colours().dark);
-  return {
-    version: 8,
-    sources: {
-      india: { type: "geojson", data: india, attribution: "India: <a href=\"https://github.com/VictorCazanave/svg-maps\">@svg-maps/india</a>, CC BY 4.0 (not certified by the Survey of India)" },
-      cities: { type: "geojson", data: places(cities, lang) },
-      grid: { type: "geojson", data: { type: "FeatureCollection", features: [] } },
+  const india = new URL(box.dataset.india, location.href).href;
+  map.addSource("india", { type: "geojson", data: india, attribution: "India: <a href=\"https://github.com/VictorCazanave/svg-maps\">@svg-maps/india</a>, CC BY 4.0 (not certified by the Survey of India)" });
+  for (const name of ["cities", "grid"]) map.addSource(name, { type: "geojson", data: NOTHING });
+  const layers = [
+    { id: "land", type: "fill", source: "india", paint: { "fill-color": tone.land } },
+    { id: "states", type: "line", source: "india", paint: { "line-color": tone.border, "line-width": ["interpolate", ["linear"], ["zoom"], 3, 0.5, 8, 1.2] } },
+    { id: "grid", type: "line", source: "grid", paint: { "line-color": tone.grid, "line-width": 1 } },
+    { id: "grid-labels", type: "symbol", source: "grid", minzoom: 7, layout: { "symbol-placement": "line", "symbol-spacing": 700, "text-field": ["get", "label"], "text-font": FONT, "text-size": 10 }, paint: { "text-color": tone.text, "text-halo-color": tone.land, "text-halo-width": 1 } },
+    {
+      id: "cities", type: "symbol", source: "cities", maxzoom: 10,
+      filter: ["<=", ["get", "rank"], ["step", ["zoom"], 1, 4, 2, 5, 3, 6, 4]],
+      layout: { "text-field": ["get", "name"], "text-font": FONT, "text-size": ["interpolate", ["linear"], ["zoom"], 3, 11, 9, 15], "text-padding": 6 },
+      paint: { "text-color": tone.text, "text-halo-color": tone.halo, "text-halo-width": 1.4 },
     },
-    layers: [
-      { id: "sea", type: "background", paint: { "background-color": tone.sea } },
-      { id: "land", type: "fill", source: "india", paint: { "fill-color": tone.land } },
-      { id: "states", type: "line", source: "india", paint: { "line-color": tone.border, "line-width": ["interpolate", ["linear"], ["zoom"], 3, 0.5, 8, 1.2] } },
-      { id: "grid", type: "line", source: "grid", paint: { "line-color": tone.grid, "line-width": 1 } },
-      { id: "grid-labels", type: "symbol", source: "grid", minzoom: 7, layout: { "symbol-placement": "line", "symbol-spacing": 700, "text-field": ["get", "label"], "text-font": FONT, "text-size": 10 }, paint: { "text-color": tone.text, "text-halo-color": tone.land, "text-halo-width": 1 } },
-      {
-        id: "cities", type: "symbol", source: "cities", maxzoom: 10,
-        filter: ["<=", ["get", "rank"], ["step", ["zoom"], 1, 4, 2, 5, 3, 6, 4]],
-        layout: { "text-field": ["get", "name"], "text-font": FONT, "text-size": ["interpolate", ["linear"], ["zoom"], 3, 11, 9, 15], "text-padding": 6 },
-        paint: { "text-color": tone.text, "text-halo-color": tone.halo, "text-halo-width": 1.4 },
-      },
-    ],
-  };
+  ];
+  for (const layer of layers) map.addLayer(layer, before);
+  name(map, box.dataset.cities).catch((error) => console.warn("map:", error.message));
+}
+
+async function name(map, cities) {
+  const answer = await fetch(cities);
+  map.getSource("cities").setData(places(await answer.json(), document.documentElement.lang));
+}
+
+/** The faces that a map's letters are drawn with; drawn before they are there, letters would stay in another face. */
+export function faces() {
+  return Promise.all([document.fonts.load('600 16px "Prahari Devanagari"', "क"), document.fonts.load('16px "Prahari Devanagari"', "क"), document.fonts.load('16px "Prahari Sans"')]);
 }
 
 function places(cities, lang) {

@@ -1,38 +1,40 @@
 // The map: where the devices stand, the worst first in the list beside it. Also works as a list alone where there is no WebGL.
 import * as maplibre from "maplibre-gl";
-import { Devices } from "./map-devices.js";
-import { baseStyle, graticule } from "./map-style.js";
+import { Devices, corners } from "./map-devices.js";
+import { baseStyle, faces, furnish, graticule } from "./map-style.js";
 import { addLayers } from "./map-layers.js";
 import { marks } from "./map-marks.js";
 import { t } from "./strings.js";
 
 const INDIA = [[68, 6.5], [97.5, 37.2]];
+const LATEST_MS = 2000;
 const POLE_UNITS = 3; // 1e-5 degrees: about three metres
 const box = document.getElementById("map");
 const devices = new Devices(document.getElementById("in-view"), document.getElementById("in-view-count"));
 
+maplibre.setWorkerUrl(box.dataset.worker);
+maplibre.prewarm();
+
 async function start() {
-  await devices.load();
+  // Where the hub has said what the devices cover, the map is made at once, and its window asked for meanwhile.
+  devices.extent = corners(JSON.parse(box.dataset.bounds || "null"));
+  if (!devices.extent) await devices.load();
   devices.follow();
   document.getElementById("only-abnormal").addEventListener("change", (event) => devices.filter(event.target.checked));
-  let map;
   try {
-    map = await draw();
+    await draw();
   } catch (error) {
     fail(error);
-    return;
+    if (!devices.map) devices.load();
   }
-  window.prahari.map = map;
 }
 
 async function draw() {
-  maplibre.setWorkerUrl(box.dataset.worker);
-  await Promise.all([document.fonts.load('600 16px "Prahari Devanagari"', "क"), document.fonts.load('16px "Prahari Devanagari"', "क"), document.fonts.load('16px "Prahari Sans"')]);
-  const [india, cities] = await Promise.all([box.dataset.india, box.dataset.cities].map((url) => fetch(url).then((answer) => answer.json())));
+  const letters = faces();
   const around = devices.bounds() ?? INDIA;
   const map = new maplibre.Map({
     container: box,
-    style: baseStyle(india, cities, document.documentElement.lang),
+    style: baseStyle(),
     bounds: around,
     fitBoundsOptions: { padding: 70, maxZoom: 14 },
     hash: "at",
@@ -44,18 +46,16 @@ async function draw() {
     fadeDuration: 0,
     locale: { "NavigationControl.ZoomIn": t("Zoom in"), "NavigationControl.ZoomOut": t("Zoom out"), "Map.Title": t("Map") },
   });
+  devices.follows(map);
   map.touchZoomRotate.disableRotation();
   map.on("error", ({ error }) => console.warn("map:", error?.message));
   map.addControl(new maplibre.NavigationControl({ showCompass: false }), "top-left");
   map.addControl(new maplibre.ScaleControl({ maxWidth: 140 }), "bottom-left");
   map.addControl(new maplibre.AttributionControl({ compact: false }), "bottom-right");
-  await new Promise((resolve) => map.once("load", resolve));
+  await Promise.all([letters, new Promise((resolve) => map.once("style.load", resolve))]);
   marks(map);
   devices.show(map);
-  addLayers(map, document.getElementById("layers")).catch((error) => console.warn("map layer:", error.message));
-  const grid = () => map.getSource("grid").setData(graticule(map));
-  map.on("moveend", grid);
-  grid();
+  window.prahari = Object.assign(window.prahari ?? {}, { map });
   map.on("click", "clusters", ({ features: [cluster] }) => expand(map, cluster));
   map.on("click", "devices", ({ features }) => choose(map, features));
   for (const layer of ["clusters", "devices"]) {
@@ -64,7 +64,13 @@ async function draw() {
   }
   document.getElementById("fit-devices")?.addEventListener("click", () => map.fitBounds(devices.bounds() ?? INDIA, { padding: 70, maxZoom: 15 }));
   document.getElementById("fit-india")?.addEventListener("click", () => map.fitBounds(INDIA, { padding: 20 }));
-  return map;
+  // When the devices are drawn, what lies under them; where they change all the time, after a while.
+  await new Promise((resolve) => { map.once("idle", resolve); setTimeout(resolve, LATEST_MS); });
+  furnish(map, box, "clusters");
+  addLayers(map, document.getElementById("layers")).catch((error) => console.warn("map layer:", error.message));
+  const grid = () => map.getSource("grid").setData(graticule(map));
+  map.on("moveend", grid);
+  grid();
 }
 
 /** Zoom to what a group covers; at one pole, a list to choose from. */

@@ -1,7 +1,7 @@
 // Where footage is asked for: a click sets the point, the circle is what is asked for, dots are sites and the cameras that were found.
 import * as maplibre from "maplibre-gl";
 import { addLayers } from "./map-layers.js";
-import { baseStyle, colours } from "./map-style.js";
+import { baseStyle, colours, faces, furnish } from "./map-style.js";
 import { t } from "./strings.js";
 
 const INDIA = [[68, 6.5], [97.5, 37.2]];
@@ -12,11 +12,10 @@ const field = (name) => document.getElementById(name);
 
 async function draw() {
   maplibre.setWorkerUrl(box.dataset.worker);
-  await Promise.all([document.fonts.load('16px "Prahari Devanagari"', "क"), document.fonts.load('16px "Prahari Sans"')]);
-  const [india, cities] = await Promise.all([box.dataset.india, box.dataset.cities].map((url) => fetch(url).then((answer) => answer.json())));
+  const letters = faces();
   const map = new maplibre.Map({
     container: box,
-    style: baseStyle(india, cities, document.documentElement.lang),
+    style: baseStyle(),
     bounds: bounds(),
     fitBoundsOptions: { padding: 40, maxZoom: 16 },
     maxZoom: 19,
@@ -31,7 +30,8 @@ async function draw() {
   map.addControl(new maplibre.NavigationControl({ showCompass: false }), "top-left");
   map.addControl(new maplibre.ScaleControl({ maxWidth: 140 }), "bottom-left");
   map.addControl(new maplibre.AttributionControl({ compact: true }), "bottom-right");
-  await new Promise((resolve) => map.once("load", resolve));
+  await Promise.all([letters, new Promise((resolve) => map.once("load", resolve))]);
+  furnish(map, box);
   layers(map);
   addLayers(map, box).catch((error) => console.warn("map layer:", error.message));
   map.getCanvas().style.cursor = "crosshair";

@@ -122,3 +122,11 @@ def test_large_uploads_are_spooled_in_the_hubs_home(tmp_path: Path, monkeypatch:
     spool_in(tmp_path)
     with tempfile.NamedTemporaryFile() as file:
         assert Path(file.name).parent == tmp_path / "spool"
+
+
+def test_the_page_says_what_the_devices_cover_so_that_the_map_begins_there_at_once(console: Any) -> None:
+    with console.client(Role.OPERATOR) as client:
+        bounds = client.get("/api/v1/map/view").json()["bounds"]
+        page = client.get("/map", headers={"Accept": "text/html"})
+    assert page.status_code == 200
+    assert f'data-bounds="{json.dumps(bounds)}"' in page.text
