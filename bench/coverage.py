@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,12 +162,9 @@ class Searches:
             place = draw()
             start = NOW - timedelta(days=self.dice.uniform(2, DAYS - 1))
             end = start + timedelta(hours=hours)
+            search = partial(requests.search, place=place, starts_at=start, ends_at=end, now=NOW)
             began_s = time.perf_counter()
-            cameras = self.store.read_sync(
-                lambda conn, place=place, start=start, end=end: requests.search(
-                    conn, place, start, end, now=NOW
-                )
-            )
+            cameras = self.store.read_sync(search)
             found.append((time.perf_counter() - began_s) * 1000)
             counts.append(len(cameras))
         self.note(what, found[1:], f"{round(statistics.median(counts))} cameras")
@@ -177,12 +175,9 @@ class Searches:
         for _ in range(TIMES + 1):
             chosen = [(f"d-{number:06d}", "front") for number in self.dice.sample(range(self.cameras), 200)]
             span = (TODAY - DAYS) * DAY_MS, TODAY * DAY_MS
+            look = partial(coverage.known, cameras=chosen, start_ms=span[0], end_ms=span[1], now_ms=span[1])
             began_s = time.perf_counter()
-            self.store.read_sync(
-                lambda conn, chosen=chosen, span=span: coverage.known(
-                    conn, chosen, *span, now_ms=TODAY * DAY_MS
-                )
-            )
+            self.store.read_sync(look)
             found.append((time.perf_counter() - began_s) * 1000)
         self.note("200 cameras all over the state, all 30 days", found[1:], "200 cameras")
 
@@ -227,7 +222,7 @@ def main() -> None:
                 ("one site, 24 h", searches.site, 24),
                 ("200 named cameras all over the state, 24 h", searches.named, 24),
             ):
-                results.take(what, lambda what=what, draw=draw, hours=hours: searches.take(what, draw, hours))
+                results.take(what, partial(searches.take, what, draw, hours))
             results.take("a month", searches.month)
             searches.store.close()
     finally:

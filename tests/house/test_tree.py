@@ -165,9 +165,9 @@ def test_ci_has_every_program_that_a_test_needs():
         for path, text in TEXTS.items()
         if "house" not in path.parts
         for arguments in marker.findall(text)
-        for need in re.findall(r"\"([\w-]+)\"", arguments)
+        for need in re.findall(r"\"([\w.-]+)\"", arguments)
     }
-    installed = set(re.findall(r"([\w-]+)=[a-z]", TEXTS[ROOT / ".ci/run"]))
+    installed = set(re.findall(r"([\w.-]+)=[a-z]", TEXTS[ROOT / ".ci/run"]))
     assert {"chronyd", "nft"} <= needed
     assert needed - {"media"} <= installed
 
