@@ -31,6 +31,7 @@ def memory(*ids: str) -> Memory:
     return made
 
 
+@settings(deadline=None)
 @given(st.lists(IDS, max_size=20, unique=True))
 def test_cells_of_many_are_the_cells_of_each(ids: list[str]) -> None:
     assert cells_of_all(ids).tolist() == [cell_of(device) for device in ids]

@@ -149,7 +149,9 @@ class Ingest:
             new = set(partitions) - self.owned
             if not new:
                 return
-            now_s, now = self._mono(), self._store.clock()
+            now = self._store.clock()
+            for number in new:  # UNKNOWN from here on, but not for blindness where the broker is seen
+                self.memory.sighted_s[number] = self._mono() if self._sees else None
             wanted = intake.ALL if new == ALL_PARTITIONS else new
             known = await self._store.read(lambda conn: intake.known_devices(conn, partitions=wanted))
             for start in range(0, len(known), LOADED_AT_ONCE):
@@ -163,7 +165,7 @@ class Ingest:
                 for number in sorted(new):
                     self._taps[number] = await self._bus.tap(inbound_subject(number), self._sink)
             if self._sees:
-                self.memory.sees(True, now_s, new)
+                self.memory.sees(True, self._mono(), new)
             await self.flusher.write_first()
 
     async def give_up(self, partitions: Iterable[int]) -> None:
