@@ -29,7 +29,6 @@ PORTS = (8883, 4222, 8080, 8443)
 REQUIRED = frozenset(filter(None, os.environ.get("PRAHARI_REQUIRE", "").split(",")))
 NAMED_POSTGRES = os.environ.get("PRAHARI_TEST_POSTGRES")
 PACKAGES = {
-    "chromium": "chromium-headless-shell",
     "Xvfb": "xvfb",
     "initdb": "postgresql",
     "nft": "nftables",
@@ -50,12 +49,7 @@ def media_folder() -> Path:
 
 
 def find_program(name: str) -> str | None:
-    """Its path; programs of the system's sbin and of PostgreSQL count although a user's PATH may lack them.
-
-    For Chromium its headless shell is preferred: the same pages cost it a quarter of the processor's time.
-    """
-    if name == "chromium" and (shell := find_program("chromium-headless-shell")):
-        return shell
+    """Its path; programs of the system's sbin and of PostgreSQL count although a user's PATH may lack them."""
     servers = map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
     return shutil.which(
         name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *servers])

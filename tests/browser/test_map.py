@@ -37,7 +37,7 @@ STATE = """(() => { const map = window.prahari?.map; return map
 """What to say of a map on which something is missing. It is drawn without a graphics card: on a busy machine that takes a while."""
 
 
-def ask(page: Page, expression: str, wanted: Callable[[Any], bool], timeout_s: float = 20) -> Any:
+def ask(page: Page, expression: str, wanted: Callable[[Any], bool], timeout_s: float = 120) -> Any:
     """The value of ``expression`` once it is as wanted. (The console's CSP refuses Playwright's own wait_for_function.)"""
     until = time.monotonic() + timeout_s
     while True:
