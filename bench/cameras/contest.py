@@ -24,7 +24,7 @@ NAMES = {
     "keys": "key frames only",
     "infer": "inference only",
 }
-GRACE_S = 60.0
+GRACE_S = 150.0
 Found = dict[str, Any]
 
 
