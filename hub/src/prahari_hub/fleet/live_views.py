@@ -31,7 +31,7 @@ GONE = 410
 
 
 def begin(unit: Unit, actor: Actor, camera: owners.Camera, *, reason: str, seconds: int) -> str:
-    """The id of the new view. Invalid without a reason, Forbidden by the owner's terms, Conflict while the device is away."""
+    """The id of the new view. Invalid without a reason, Forbidden by the owner's terms, Conflict while the device is offline."""
     device, name = camera
     if len(reason.strip()) < LEAST_REASON:
         raise Invalid("Say why you watch: the reason stands in the audit log.", ("reason", "at least 8 characters"))  # fmt: skip
@@ -41,7 +41,7 @@ def begin(unit: Unit, actor: Actor, camera: owners.Camera, *, reason: str, secon
     if (why := denied(owner, Use.LIVE, unit.now)) is not None:
         sentence = SENTENCES[why]
         raise Forbidden(f"{sentence[0].upper()}{sentence[1:]}.")
-    if unit.conn.scalar(sa.select(devices.c.presence).where(devices.c.id == device)) != Presence.ONLINE:
+    if unit.conn.scalar(sa.select(devices.c.presence).where(devices.c.id == device)) == Presence.OFFLINE:
         raise Conflict("The device is not online: there is nothing to watch.")
     earlier = (live_views.c.device_id == device) & (live_views.c.camera == name)
     for row in unit.conn.execute(sa.select(live_views).where(earlier, _open())).all():
