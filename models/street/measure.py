@@ -6,6 +6,7 @@ Needs the agent alone, nothing of what training needs.
 from __future__ import annotations
 
 import argparse
+import platform
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ CONDITIONS = {"day": ("day", 0.0), "dusk": ("dusk", 0.0), "night": ("night", 0.0
 IOU = 0.5
 LEAST_ROWS = 0.04
 """Objects lower than this share of the picture are neither asked for nor wrong: 14 rows of 360."""
+_MARKS = ("<!-- measured -->", "<!-- end -->")
 SCORES = (0.2, 0.3, 0.4, 0.5, 0.6)
 _USUAL_S = 60.0
 
@@ -55,24 +57,48 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, default=recipe.HERE / f"{recipe.NAME}.toml")
     parser.add_argument("--scenarios", type=int, default=8, help="of each kind of light")
     parser.add_argument("--frames", type=int, default=12, help="of each scenario")
-    parser.add_argument(
-        "--usual", action="store_true", help="the agent's own scenes instead of the training's"
-    )
+    parser.add_argument("--write", action="store_true", help="put the figures into README.md")
     asked = parser.parse_args()
     detector = Detector(load_model(asked.manifest))
-    table: Table = defaultdict(Score)
     took_ms: list[float] = []
-    for condition, (light, rain) in CONDITIONS.items():
-        for number in range(asked.scenarios):
-            seed = recipe.HELD_OUT_SEED + number
-            shown = (
-                _usual(seed, light, rain, asked.frames)
-                if asked.usual
-                else scenes.frames(seed, light, rain, asked.frames)
-            )
-            for picture, truth in shown:
-                _look(detector, picture, truth, condition, table, took_ms)
-    _tell(detector, table, took_ms)
+    told = []
+    for title, frames in (
+        ("Streets drawn as for the training", scenes.frames),
+        ("The agent's own traffic", _usual),
+    ):
+        table: Table = defaultdict(Score)
+        for condition, (light, rain) in CONDITIONS.items():
+            for seed in range(recipe.HELD_OUT_SEED, recipe.HELD_OUT_SEED + asked.scenarios):
+                for picture, truth in frames(seed, light, rain, asked.frames):
+                    _look(detector, picture, truth, condition, table, took_ms)
+        told += [
+            f"**{title}** ({len(CONDITIONS) * asked.scenarios * asked.frames} frames):",
+            "",
+            *_lines(detector, table),
+            "",
+        ]
+    told += [
+        f"CPU of an inference with its reading, one thread: median {np.median(took_ms):.1f} ms, 95th percentile "
+        f"{np.percentile(took_ms, 95):.1f} ms ({_processor()}, {len(took_ms)} frames)."
+    ]
+    print("\n".join(told))
+    if asked.write:
+        _write(recipe.HERE / "README.md", told)
+
+
+def _write(page: Path, told: list[str]) -> None:
+    """Between the page's two marks."""
+    before, rest = page.read_text().split(_MARKS[0])
+    page.write_text("\n".join([before + _MARKS[0], *told, _MARKS[1] + rest.split(_MARKS[1])[1]]))
+
+
+def _processor() -> str:
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return names[0] if names else platform.machine()
 
 
 def _usual(seed: int, light: str, rain: float, count: int) -> Iterator[tuple[Picture, Truth]]:
@@ -113,28 +139,19 @@ def _compared(truth: Truth, label: str, found: list[Detection]) -> Score:
     return Score(len(clear), hits, false)
 
 
-def _tell(detector: Detector, table: Table, took_ms: list[float]) -> None:
-    print("precision / recall at IoU 0.5, by the manifest's thresholds\n")
-    print("| | " + " | ".join(CONDITIONS) + " | objects |\n|---|" + "---|" * (len(CONDITIONS) + 1))
+def _lines(detector: Detector, table: Table) -> list[str]:
+    """Precision / recall of each class by light, and over all lights by score."""
+    told = [f"| | {' | '.join(CONDITIONS)} | all | objects |", "|---" * (len(CONDITIONS) + 3) + "|"]
     for label in recipe.CLASSES:
         least = min(SCORES, key=lambda score: abs(score - detector.manifest.threshold(label)))
         cells = [table[condition, label, least] for condition in CONDITIONS]
-        print(
-            f"| {label} | "
-            + " | ".join(cell.shares() for cell in cells)
-            + f" | {sum(cell.asked for cell in cells)} |"
-        )
-    print("\nall lights, by score")
+        total = _summed(table, label, least)
+        told.append(f"| {label} | {' | '.join(one.shares() for one in [*cells, total])} | {total.asked} |")
+    told += ["", f"| from a score of | {' | '.join(map(str, SCORES))} |", "|---" * (len(SCORES) + 1) + "|"]
     for label in recipe.CLASSES:
         sums = [_summed(table, label, least) for least in SCORES]
-        print(
-            f"{label}: "
-            + ", ".join(f"{least}: {one.shares()}" for least, one in zip(SCORES, sums, strict=True))
-        )
-    print(
-        f"\n{len(took_ms)} frames, CPU of an inference with its reading, one thread: median {np.median(took_ms):.2f} ms, "
-        f"95th percentile {np.percentile(took_ms, 95):.2f} ms"
-    )
+        told.append(f"| {label} | {' | '.join(one.shares() for one in sums)} |")
+    return told
 
 
 def _summed(table: Table, label: str, least: float) -> Score:

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args
 
@@ -182,12 +183,15 @@ def _other_readings(model: Model) -> Iterator[tuple[Model, str]]:
     """The same model as other manifests would read it, and what they say that this one does not."""
     manifest = model.manifest
     fields = type(manifest.output).model_fields
-    for name in ("box", "unit", "scores"):
-        for value in _choices(fields[name].annotation) if name in fields else ():
+    for name in ("box", "unit", "scores", "order"):
+        for value in _choices(name, fields[name].annotation) if name in fields else ():
             if value != getattr(manifest.output, name):
                 output = manifest.output.model_copy(update={name: value})
                 changed = manifest.model_copy(update={"output": output})
-                yield model.model_copy(update={"manifest": changed}), f'{name} = "{value}" under [output]'
+                yield (
+                    model.model_copy(update={"manifest": changed}),
+                    f"{name} = {json.dumps(value)} under [output]",
+                )
     for mean, scale in RANGES if manifest.input.dtype == "float32" else ():
         if (mean, scale) != (manifest.input.mean, manifest.input.scale):
             pixels = manifest.input.model_copy(update={"mean": mean, "scale": scale})
@@ -198,10 +202,18 @@ def _other_readings(model: Model) -> Iterator[tuple[Model, str]]:
             )
 
 
-def _choices(annotation: Any) -> list[str]:
-    """The values of a Literal, or of a union of them."""
+def _choices(name: str, annotation: Any) -> list[Any]:
+    """The values that a field of a manifest's output may have."""
+    if name == "order":
+        parts = _literals(annotation)
+        return [list(order) for order in permutations(parts)]
+    return _literals(annotation)
+
+
+def _literals(annotation: Any) -> list[str]:
+    """The values of the Literals within an annotation, in order."""
     return [
-        value for one in get_args(annotation) for value in ([one] if isinstance(one, str) else _choices(one))
+        value for one in get_args(annotation) for value in ([one] if isinstance(one, str) else _literals(one))
     ]
 
 
@@ -214,29 +226,20 @@ def _check_labels(model: Model, frames: Sequence[Golden]) -> None:
             if (best := _best(found, box)) and best.score >= _least(model):
                 named[label, int(best.label)] += 1
     right = sum(count for (label, number), count in named.items() if _name(model, number) == label)
-    total = sum(named.values())
-    if not total or right > total / 2:
+    if 2 * right >= named.total():
         return
+    raise ModelRefused(_misnamed(model, named))
+
+
+def _misnamed(model: Model, named: Counter[tuple[str, int]]) -> str:
+    """``named``: how often objects of a label were found as a class."""
     (label, number), _ = named.most_common(1)[0]
-    shifts = Counter(
-        {
-            by: sum(n for (one, at), n in named.items() if _name(model, at + by) == one)
-            for by in (-2, -1, 1, 2)
-        }
-    )
-    (by, explained), *_ = shifts.most_common(1)
-    calls = f"the model {model.manifest.name} calls {_many(label)} {_name(model, number) or 'nothing'!r}"
-    if explained > total / 2:
-        raise ModelRefused(
-            f"{calls}: its labels are shifted by {abs(by)}, write offset = {model.manifest.labels.offset + by} under [labels]."
-        )
-    raise ModelRefused(
-        f"{calls}: its label file is of another model or in another order, copy the right one."
-    )
-
-
-def _many(label: str) -> str:
-    return f"what is {label!r}"
+    calls = f"the model {model.manifest.name} calls what is {label!r} {_name(model, number) or 'nothing'!r}"
+    for by in (-1, 1, -2, 2):
+        if 2 * sum(n for (one, at), n in named.items() if _name(model, at + by) == one) > named.total():
+            offset = model.manifest.labels.offset + by
+            return f"{calls}: its labels are shifted by {abs(by)}, write offset = {offset} under [labels] or correct the label file."
+    return f"{calls}: its label file is of another model or in another order, copy the right one."
 
 
 def _name(model: Model, number: int) -> str:
