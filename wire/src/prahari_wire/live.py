@@ -1,7 +1,7 @@
 """The live view: a camera's pictures at one a second, persons hidden as in every snapshot, for two minutes at most, never kept.
 
-    command  camera.live                  LiveArgs
-    PUT /device/v1/live/{view}            a JPEG: 204 shown, 404 not asked of this device, 410 nobody looks any more, 422 no picture
+command  camera.live                  LiveArgs
+PUT /device/v1/live/{view}            a JPEG: 204 shown, 404 not asked of this device, 410 nobody looks any more, 422 no picture
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A copy of footage in which persons are hidden, drawn by the box, which has the model and the footage.
 
-    command   recording.redact         RedactArgs; the box begins, and says by the event how it ended
-    up/event  recording.redacted       Redacted; its film is uploaded like a picture
+command   recording.redact         RedactArgs; the box begins, and says by the event how it ended
+up/event  recording.redacted       Redacted; its film is uploaded like a picture
 """
 
 from __future__ import annotations

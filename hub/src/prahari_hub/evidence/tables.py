@@ -137,7 +137,7 @@ sealed_items = Table(
     Column("texts", Json, nullable=False),  # small files of the package by path, the seal among them
     Column("size", BigInteger, nullable=False),
     Column("segments", Integer, nullable=False),
-    Column("keep_until", UtcDateTime),  # a date that a person named; by the setting keep_sealed_days if there is none
+    Column("keep_until", UtcDateTime),  # a date that a person named, before the setting keep_sealed_days
     Column("deleted_at", UtcDateTime),  # its footage is gone, its manifest stays
 )
 

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 
 from prahari_hub.access import chain
 from prahari_hub.evidence import progress, redaction
+from prahari_hub.evidence.fetching import Pace
 from prahari_hub.evidence.parts import TRANSFERS, Parts
-from prahari_hub.evidence.progress import Pace, Seal, not_sealing
+from prahari_hub.evidence.progress import Seal, not_sealing
 from prahari_hub.fleet import commands, history, journal, live_views, quota, uploads
 from prahari_hub.fleet.availability import closing
 from prahari_hub.fleet.blobs import open_blobs, open_footage
