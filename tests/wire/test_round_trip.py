@@ -165,6 +165,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "growing": False, "closed": True, "size": 5, "head": HEAD,
     },
     "event.recording.sent": {"transfer": ID, "outcome": "partial", "segments": 3, "size": 900, "detail": "one segment is damaged"},
+    "event.recording.redacted": {
+        "copy_id": ID, "film": {"sha256": HASH, "size": 900}, "segments": [HASH], "frames": 50, "whole": 1, "hidden": 31, "model": "street",
+    },
     "command.recording.hold": {**INTERVAL, "hold": ID},
     "command.recording.release": {"peripheral": "cam1", "hold": ID},
     "command.recording.send": {**INTERVAL, "transfer": ID, "rate_kbit_s": 500},

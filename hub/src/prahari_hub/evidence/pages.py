@@ -236,9 +236,6 @@ async def figures_page(
     )  # fmt: skip
 
 
-router.include_router(sheets.router)
-
-
 @router.get("/{request_id}")
 async def request_page(request: Request, actor: Viewer, request_id: RequestId) -> HTMLResponse:
     return await _request(request, actor, request_id)

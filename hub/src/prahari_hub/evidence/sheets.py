@@ -23,7 +23,7 @@ from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.state import store_of
 from prahari_hub.store import Unit
 
-router = APIRouter()
+router = APIRouter(prefix="/evidence")
 Viewer = Annotated[Actor, Depends(require(*VIEWERS))]
 Reader = Annotated[Actor, Depends(require(*READERS))]
 Choice = Annotated[str, Query(max_length=120)]

@@ -18,7 +18,7 @@ from prahari_hub.access import api as access_api
 from prahari_hub.access import pages as access_pages
 from prahari_hub.access.authenticator import StoreAuthenticator
 from prahari_hub.evidence import api as evidence_api
-from prahari_hub.evidence import api_copies, api_keeping, pages_copies, release_pages
+from prahari_hub.evidence import api_copies, api_keeping, pages_copies, release_pages, sheets
 from prahari_hub.evidence import pages as evidence_pages
 from prahari_hub.fleet import api as fleet_api
 from prahari_hub.fleet import pages as fleet_pages
@@ -73,6 +73,7 @@ PAGE_ROUTERS: tuple[APIRouter, ...] = (
     availability_pages.router,
     map_pages.router,
     incidents_pages.router,
+    sheets.router,
     evidence_pages.router,
     pages_copies.router,
     release_pages.router,
