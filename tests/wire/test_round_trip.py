@@ -169,6 +169,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "copy_id": ID, "film": {"sha256": HASH, "size": 900}, "segments": [HASH], "frames": 50, "whole": 1, "hidden": 31, "model": "street",
     },
     "command.recording.hold": {**INTERVAL, "hold": ID},
+    "command.recording.redact": {**INTERVAL, "copy_id": ID, "end": "2026-11-21T10:01:30Z"},
+    "command.camera.live": {"peripheral": "cam1", "view": ID, "seconds": 120},
     "command.recording.release": {"peripheral": "cam1", "hold": ID},
     "command.recording.send": {**INTERVAL, "transfer": ID, "rate_kbit_s": 500},
     "document.transfer": {"transfer": ID, "camera": "cam1", "days": [SENT_DAY], "certificate": "-----BEGIN"},

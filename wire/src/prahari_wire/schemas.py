@@ -20,7 +20,9 @@ from prahari_wire.camera import CameraConfig
 from prahari_wire.channels import CHANNELS
 from prahari_wire.display import DisplayConfig, PreviewArgs
 from prahari_wire.events import KINDS
+from prahari_wire.live import LiveArgs
 from prahari_wire.recording import HoldArgs, ReleaseArgs, SendArgs, TransferManifest
+from prahari_wire.redaction import RedactArgs
 from prahari_wire.seed import Seed
 from prahari_wire.topics import DEVICE_ID, Down, Up
 from prahari_wire.twin import Desired
@@ -31,8 +33,10 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 ARGUMENTS: dict[str, type[BaseModel]] = {
     "callbox.lamp": LampArgs,
+    "camera.live": LiveArgs,
     "display.preview": PreviewArgs,
     "recording.hold": HoldArgs,
+    "recording.redact": RedactArgs,
     "recording.release": ReleaseArgs,
     "recording.send": SendArgs,
 }
