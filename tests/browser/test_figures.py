@@ -48,7 +48,7 @@ def test_figures_lead_from_the_fleet_to_the_device_that_was_down(month: str, pag
     expect(total).to_contain_text("%")
     expect(total).not_to_have_text("100.000 %")
     expect(page.locator("rect.share-down").first).to_be_attached()
-    page.get_by_label("By", exact=True).select_option("vendor")
+    page.get_by_label("Grouped by", exact=True).select_option("vendor")
     page.get_by_role("button", name="Show").click()
     expect(page.get_by_role("rowheader", name="Acme")).to_be_visible()
     with page.expect_download() as download:
