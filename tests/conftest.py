@@ -67,7 +67,7 @@ def missing(need: str) -> str | None:
             if folder.is_dir()
             else f"no folder {folder.name}: PRAHARI_MEDIA must name the test media's folder"
         )
-    if find_program(need) or any(Path("/usr/lib").glob(kind.format(need)) for kind in PARTS):
+    if find_program(need) or any(next(Path("/usr/lib").glob(kind.format(need)), None) for kind in PARTS):
         return None
     return f"{need} is not installed (Debian: apt install {PACKAGES.get(need, need)})"
 
