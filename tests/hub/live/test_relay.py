@@ -130,9 +130,11 @@ async def test_a_free_lease_is_told_to_the_others(house: House) -> None:
     woken: list[int] = []
     first.relay.on_nudge(lambda: woken.append(1))
     second.relay.on_nudge(lambda: woken.append(2))
-    await first.relay.nudge()
-    await until(lambda: woken)
-    assert woken == [2]
+    async with asyncio.timeout(10.0):
+        while not woken:  # the broker may take the second's subscription after the first's word
+            await first.relay.nudge()
+            await asyncio.sleep(0.05)
+    assert set(woken) == {2}
 
 
 async def test_nudging_without_a_broker_is_refused_at_once(house: House) -> None:
