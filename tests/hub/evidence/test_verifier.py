@@ -111,7 +111,7 @@ CHANGES = [
     pytest.param(reordered, "front, {day}: segment 34 is missing or stands elsewhere: 35 stands in its place", id="re-ordered"),
     pytest.param(swapped, "front, {day}: the bytes of segment 34 are not those that were recorded", id="swapped"),
     pytest.param(whole_chain_again, "does not lead to the signed head", id="data-of-a-segment"),
-    pytest.param(other_case, "the manifest was changed after it was sealed", id="another-case"),
+    pytest.param(other_case, "the seal is not the hub's: what it seals was changed afterwards", id="another-case"),
     pytest.param(put_in, "the file was put into the package after it was sealed", id="put-in"),
     pytest.param(no_seal, "the package bears no seal of a hub", id="no-seal"),
 ]  # fmt: skip

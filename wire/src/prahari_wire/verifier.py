@@ -1,4 +1,4 @@
-"""The stand-alone verifier: ``prahari-evidence FILE`` proves a sealed package, or names the first thing that does not hold.
+"""The stand-alone verifier: ``prahari-evidence FILE`` proves a sealed package or a copy of one, or names what does not hold.
 
 It needs no hub and no network: this package, and the program ``openssl`` (3 or newer) for signatures. What it trusts is said by
 ``--trust``, a file that the city publishes (``prahari-hub evidence trust``); without, it says which keys to compare by hand.
@@ -15,12 +15,16 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from prahari_wire import copies
+from prahari_wire.base import parse
+from prahari_wire.copies import CopyStatement, is_copy, read_statement
 from prahari_wire.evidence import ChainHead, Pin
-from prahari_wire.sealed import CA, SealManifest, flaws, read_manifest
+from prahari_wire.sealed import CA, MANIFEST, SEAL, Flaw, Judge, Seal, SealManifest, flaws, read_manifest
 
 ED25519 = bytes.fromhex("302a300506032b6570032100")
 """DER of a SubjectPublicKeyInfo up to the 32 bytes of an Ed25519 key (RFC 8410)."""
@@ -59,14 +63,12 @@ class Openssl:
         if hashlib.sha256(raw).hexdigest()[:16] != key:
             return "the seal names another key than it carries"
         if self._trust.keys is not None and self._trust.keys.get(key) != raw:
-            return f"the key {key} that sealed the package is none of the city's"
+            return f"the key {key} that sealed it is none of the city's"
         public_file = self._put("hub.der", ED25519 + raw)
         checks = ["pkeyutl", "-verify", "-rawin", "-pubin", "-keyform", "DER", "-inkey", str(public_file)]
         checks += ["-in", str(self._put("data", data)), "-sigfile", str(self._put("sig", signature))]
         return (
-            None
-            if self._run(*checks)
-            else "the seal is not the hub's: the manifest was changed after it was sealed"
+            None if self._run(*checks) else "the seal is not the hub's: what it seals was changed afterwards"
         )
 
     def device(self, certificate: bytes, data: bytes, sig: str) -> bool:
@@ -134,7 +136,7 @@ def reader(package: zipfile.ZipFile) -> Callable[[str], bytes | None]:
             return package.read(name)
         except KeyError:
             return None
-        except (zipfile.BadZipFile, OSError, ValueError):
+        except (zipfile.BadZipFile, zlib.error, OSError, ValueError, RuntimeError):
             return b""
 
     return read
@@ -191,53 +193,121 @@ def moment(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def verify(file: Path, trust: Path | None = None) -> tuple[int, list[str]]:
-    """(exit code, lines): 0 for a whole package, 1 with the first flaw named, 2 where there is nothing to verify."""
+def copy_told(statement: CopyStatement) -> list[str]:
+    """What a copy says of itself, for people."""
+    drawn, of = statement.drawn, statement.of
+    model = f"by what the model {drawn.model} saw" if drawn.model else "without a model"
+    return [
+        f"Copy {statement.copy_id} with persons hidden: {statement.device}, {statement.camera}, "
+        f"{moment(statement.start_ms)} to {moment(statement.end_ms)} UTC",
+        f"Of {len(of.segments)} segments of the sealed package {of.item}, whose manifest has the SHA-256 {of.manifest_sha256}",
+        f"Asked for by {statement.asked_by} at {moment(statement.asked_at_ms)} UTC: {statement.reason}",
+        f"Drawn by the box {model}: {drawn.frames} frames, {drawn.hidden} boxes hidden, {drawn.whole} frames hidden as a whole",
+    ]
+
+
+def judged(package: zipfile.ZipFile, judge: Judge) -> tuple[list[Flaw], list[str]]:
+    """(what does not hold, what it says of itself) of a sealed package, or of a copy with persons hidden."""
+    read, names = reader(package), names_of(package)
+    found = list(_twice(package))
+    if is_copy(names):
+        statement = read_statement(read)
+        found += copies.flaws(read, names, judge)
+        return found, copy_told(statement) if isinstance(statement, CopyStatement) else []
+    manifest = read_manifest(read)
+    found += flaws(read, names, judge)
+    return found, [*told(manifest), *pinned(manifest)] if isinstance(manifest, SealManifest) else []
+
+
+def _twice(package: zipfile.ZipFile) -> Iterator[Flaw]:
+    """Of two files of one name programs show the one or the other."""
+    names = package.namelist()
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Flaw(name, "two files of this name are in the ZIP file")
+
+
+def verify(file: Path, trust: Path | None = None, of: Path | None = None) -> tuple[int, list[str]]:
+    """(exit code, lines): 0 for a whole package or copy, 1 with the first flaw named, 2 where there is nothing to verify.
+
+    ``of``: the sealed package that the copy ``file`` has to be of; it has to be whole as well.
+    """
     try:
         believed = Trust.of(trust)
     except (OSError, ValueError) as error:
         return NO_FILE, [f"The file of trusted keys cannot be used: {error}."]
+    code, lines = _verified(file, believed)
+    if code or of is None:
+        return code, lines
+    code, others = _verified(of, believed)
+    return (code, [f"Of {of.name}:", *others]) if code else _related(file, of, lines)
+
+
+def _verified(file: Path, believed: Trust) -> tuple[int, list[str]]:
     try:
         with zipfile.ZipFile(file) as package, tempfile.TemporaryDirectory() as folder:
-            read = reader(package)
-            found = list(flaws(read, names_of(package), Openssl(believed, Path(folder))))
-            manifest = read_manifest(read)
-            authorities = read(CA) or b""
+            found, said = judged(package, Openssl(believed, Path(folder)))
+            if not found:
+                return 0, [*said, *_compare(believed, package), whole(package)]
     except zipfile.BadZipFile:
         return NOT_WHOLE, [f"BROKEN: {file.name} is not a ZIP file, or its end was cut off."]
     except FileNotFoundError as error:
         return NO_FILE, [f"{error.filename} is not there: name a sealed package, and install openssl."]
-    if found:
-        lines = [f"BROKEN: {found[0].where}: {found[0].sentence}."]
-        lines += [f"  also {flaw.where}: {flaw.sentence}" for flaw in found[1:6]]
-        return NOT_WHOLE, [*lines, *([f"  and {len(found) - 6} more"] if len(found) > 6 else [])]
-    assert isinstance(manifest, SealManifest)
-    return 0, [
-        *told(manifest),
-        *pinned(manifest),
-        *_compare(believed, authorities),
-        "WHOLE: every byte is as it was recorded and sealed.",
-    ]
+    lines = [f"BROKEN: {found[0].where}: {found[0].sentence}."]
+    lines += [f"  also {flaw.where}: {flaw.sentence}" for flaw in found[1:6]]
+    return NOT_WHOLE, [*lines, *([f"  and {len(found) - 6} more"] if len(found) > 6 else [])]
 
 
-def _compare(trust: Trust, authorities: bytes) -> list[str]:
+def _related(file: Path, of: Path, lines: list[str]) -> tuple[int, list[str]]:
+    """Of two that are whole by themselves."""
+    with zipfile.ZipFile(file) as first, zipfile.ZipFile(of) as second:
+        statement, manifest = read_statement(reader(first)), read_manifest(reader(second))
+        if not isinstance(statement, CopyStatement) or not isinstance(manifest, SealManifest):
+            return NO_FILE, [
+                "--of is for a copy with persons hidden: name the copy first, then its sealed package."
+            ]
+        flaw = copies.beside(statement, second.read(MANIFEST), manifest)
+    if flaw is not None:
+        return NOT_WHOLE, [f"BROKEN: {flaw.where}: {flaw.sentence}."]
+    return 0, [*lines, f"{of.name} is whole, and the originals of this copy are in it."]
+
+
+def whole(package: zipfile.ZipFile) -> str:
+    """The last line for one in which nothing is broken."""
+    if is_copy(names_of(package)):
+        return (
+            "WHOLE: the film and what is said of it are as the hub signed them. What the originals show is proved by their own "
+            "sealed package."
+        )
+    return "WHOLE: every byte is as it was recorded and sealed."
+
+
+def _compare(trust: Trust, package: zipfile.ZipFile) -> list[str]:
+    """What a person compares by hand where no keys were given."""
     if trust.root is not None:
-        return ["The city's root and key are those of the file that was given."]
-    print_of = hashlib.sha256(authorities).hexdigest()[:32]
+        return ["The keys that it was judged by are those of the file that was given."]
+    if is_copy(names_of(package)):
+        what, key = "copy", f"the hub's key {_print_of(raw_of(parse(Seal, package.read(SEAL)).public))}"
+    else:
+        what, key = "package", f"authorities {_print_of(reader(package)(CA) or b'')}"
     return [
-        "No trusted keys were given (--trust): whoever made the whole package could have made its keys as well.",
-        f"Compare with the city: authorities {print_of}",
+        f"No trusted keys were given (--trust): whoever made the whole {what} could have made its keys as well.",
+        f"Compare with the city: {key}",
     ]
+
+
+def _print_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="prahari-evidence", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("file", type=Path, help="a sealed package (.zip)")
+    parser.add_argument("file", type=Path, help="a sealed package, or a copy with persons hidden (.zip)")
     parser.add_argument(
         "--trust", type=Path, help="the city's root and keys: what prahari-hub evidence trust writes"
     )
+    parser.add_argument("--of", type=Path, help="the sealed package that the copy has to be of")
     given = parser.parse_args(arguments)
-    code, lines = verify(given.file, given.trust)
+    code, lines = verify(given.file, given.trust, given.of)
     sys.stdout.write("\n".join(lines) + "\n")
     return code
 

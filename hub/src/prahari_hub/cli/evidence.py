@@ -18,15 +18,13 @@ app = typer.Typer(no_args_is_help=True, help="Sealed footage.")
 
 @app.command("verify")
 def verify_package(
-    file: Annotated[Path, typer.Argument(help="A sealed package (.zip).")],
+    file: Annotated[Path, typer.Argument(help="A sealed package, or a copy with persons hidden (.zip).")],
     home: Home = None,
 ) -> None:
-    """Prove a sealed package, or name the first thing that does not hold; exit code 1 then."""
+    """Prove a sealed package or a copy of one, or name the first thing that does not hold; exit code 1 then."""
     import zipfile
 
-    from prahari_wire.sealed import SealManifest, flaws, read_manifest
-    from prahari_wire.verifier import names_of, reader
-    from prahari_wire.verifier import told as said_of
+    from prahari_wire.verifier import judged, whole
 
     from prahari_hub.errors import NotFound
     from prahari_hub.evidence.judge import Keys
@@ -35,20 +33,18 @@ def verify_package(
         keys = Keys(*_believed(home))
         try:
             with zipfile.ZipFile(file) as package:
-                read = reader(package)
-                found = next(flaws(read, names_of(package), keys), None)
-                manifest = read_manifest(read)
+                flaws, said = judged(package, keys)
+                verdict = whole(package)
         except FileNotFoundError:
             raise NotFound(f"there is no file {file}") from None
         except zipfile.BadZipFile:
             print(f"BROKEN: {file.name} is not a ZIP file, or its end was cut off.")
             raise typer.Exit(1) from None
-    if found is not None:
-        print(f"BROKEN: {found.where}: {found.sentence}.")
+    if flaws:
+        print(f"BROKEN: {flaws[0].where}: {flaws[0].sentence}.")
         raise typer.Exit(1)
-    assert isinstance(manifest, SealManifest)
-    print("\n".join(said_of(manifest)))
-    print("WHOLE: every byte is as it was recorded, and this hub sealed it.")
+    print("\n".join(said))
+    print(verdict)
 
 
 @app.command("trust")

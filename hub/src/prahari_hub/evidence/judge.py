@@ -27,10 +27,10 @@ class Keys:
         try:
             raw, signature = _raw(public), _raw(sig)
             if self._keys.get(key) != raw or hashlib.sha256(raw).hexdigest()[:16] != key:
-                return f"the key {key} that sealed the package is none of this hub's"
+                return f"the key {key} that sealed it is none of this hub's"
             Ed25519PublicKey.from_public_bytes(raw).verify(signature, data)
         except (InvalidSignature, binascii.Error, ValueError):
-            return "the seal is not the hub's: the manifest was changed after it was sealed"
+            return "the seal is not the hub's: what it seals was changed afterwards"
         return None
 
     def device(self, certificate: bytes, data: bytes, sig: str) -> bool:

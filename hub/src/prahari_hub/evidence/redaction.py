@@ -10,7 +10,6 @@ hashes, who asked and why, and how it was drawn.
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import zipfile
 from dataclasses import dataclass
@@ -20,8 +19,18 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from prahari_wire.base import canonical
 from prahari_wire.command import CommandName, CommandState
+from prahari_wire.copies import (
+    FILM,
+    STATEMENT,
+    CopiedFilm,
+    CopyStatement,
+    Drawn,
+    Originals,
+    signed_bytes,
+)
 from prahari_wire.ids import ulid
 from prahari_wire.redaction import LONGEST_COPY_S, Redacted
+from prahari_wire.sealed import README, SEAL, Seal
 from sqlalchemy import Connection, Row
 
 from prahari_hub.access.audit import record
@@ -40,11 +49,17 @@ from prahari_hub.store import Unit
 LIFE_S = 86_400.0
 """A box that is offline draws the copy when it is back within a day."""
 PATIENCE = timedelta(hours=26)
-KIND = "prahari redacted copy v1"
+HOW = (
+    "persons that the model saw are pixelated, with what is around them and 0.6 s before and after; frames in which nothing could tell "
+    "persons are pixelated as a whole; no sound"
+)
 EPOCH = (1980, 1, 1, 0, 0, 0)
-FILM, STATEMENT, SEAL, README = "film.mp4", "copy.json", "seal.json", "README.txt"
 SAYS = """In film.mp4 persons are hidden where a model saw any. It is a copy for looking at: look through it before you hand it on.
-copy.json says of which originals it is a copy, by their hashes; seal.json is the hub's signature over it.
+copy.json says of which originals it is a copy, by their hashes; seal.json is the hub's signature over it. To verify them:
+
+    prahari-evidence {name}.zip --trust city.json                            the film is the one that the hub signed for
+    prahari-evidence {name}.zip --trust city.json --of PACKAGE.zip           and it is of that sealed package
+
 What proves anything is the sealed package of the originals.
 """
 
@@ -131,31 +146,29 @@ def told(unit: Unit, fact: Fact) -> None:
         return
     _change(
         unit, row, state="coming", sha256=body.film.sha256, size=body.film.size,
-        texts={STATEMENT: canonical(_statement(unit.conn, row, body)).decode()},
+        texts={STATEMENT: canonical(_statement(unit.conn, row, body).model_dump(mode="json")).decode()},
     )  # fmt: skip
 
 
-def _statement(conn: Connection, row: Row[Any], body: Redacted) -> dict[str, Any]:
+def _statement(conn: Connection, row: Row[Any], body: Redacted) -> CopyStatement:
     """What is said of a copy for ever."""
     item = sealing.item_of(conn, row.request_id)
     assert body.film is not None
-    return {
-        "kind": KIND,
-        "copy": row.id,
-        "of": {"item": item.id, "manifest_sha256": item.manifest_sha256, "segments": body.segments},
-        "request": row.request_id,
-        "device": row.device_id,
-        "camera": row.camera,
-        "start_ms": ms(row.starts_at),
-        "end_ms": ms(row.ends_at),
-        "asked_by": row.asked_by,
-        "asked_at_ms": ms(row.asked_at),
-        "reason": row.reason,
-        "drawn": body.model_dump(mode="json", include={"model", "frames", "whole", "hidden"}),
-        "how": "persons that the model saw are pixelated, with what is around them and 0.6 s before and after; frames in which "
-        "nothing could tell persons are pixelated as a whole; no sound",
-        "film": {"path": FILM, "sha256": body.film.sha256, "size": body.film.size},
-    }
+    return CopyStatement(
+        copy_id=row.id,
+        of=Originals(item=item.id, manifest_sha256=item.manifest_sha256, segments=body.segments),
+        request=row.request_id,
+        device=row.device_id,
+        camera=row.camera,
+        start_ms=ms(row.starts_at),
+        end_ms=ms(row.ends_at),
+        asked_by=row.asked_by,
+        asked_at_ms=ms(row.asked_at),
+        reason=row.reason,
+        drawn=Drawn(model=body.model, frames=body.frames, whole=body.whole, hidden=body.hidden),
+        how=HOW,
+        film=CopiedFilm(sha256=body.film.sha256, size=body.film.size),
+    )
 
 
 def advance(unit: Unit, pictures: Blobs, footage: Blobs) -> None:
@@ -229,22 +242,17 @@ def package(row: Row[Any], film: bytes, signer: Signer) -> bytes:
     """The copy as a ZIP file, with its statement and the hub's signature over it."""
     statement = str(row.texts[STATEMENT]).encode()
     public = base64.urlsafe_b64encode(signer.public_keys[signer.current]).decode().rstrip("=")
-    seal = {"key": signer.current, "public": public, "sig": signer.sign_bytes(signed_bytes(statement))}
+    seal = Seal(key=signer.current, public=public, sig=signer.sign_bytes(signed_bytes(statement)))
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         for name, content in (
             (STATEMENT, statement),
-            (SEAL, canonical(seal)),
-            (README, SAYS.encode()),
+            (SEAL, canonical(seal.model_dump(mode="json"))),
+            (README, SAYS.format(name=row.id).encode()),
             (FILM, film),
         ):
             archive.writestr(zipfile.ZipInfo(name, EPOCH), content)
     return sink.getvalue()
-
-
-def signed_bytes(statement: bytes) -> bytes:
-    """What the hub signs of a copy."""
-    return canonical({"kind": KIND, "statement": hashlib.sha256(statement).hexdigest()})
 
 
 def interval(start_ms: int, seconds: float) -> tuple[datetime, datetime]:
