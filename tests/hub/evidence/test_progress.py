@@ -103,6 +103,28 @@ async def test_a_camera_that_recorded_nothing_makes_the_request_impossible(city:
     assert (row.outcome, row.reason) == ("impossible", "not_recording")
 
 
+@pytest.mark.parametrize(
+    ("ahead", "gaps", "ended"),
+    [
+        pytest.param(timedelta(days=2), [], ("impossible", "not_recording"), id="days-before"),
+        pytest.param(timedelta(minutes=4), [], ("partial", "not_recording"), id="minutes-before"),
+        pytest.param(timedelta(minutes=1), [(41_460_000, 41_640_000, "power")], ("partial", "power"), id="less-than-the-gap"),
+        pytest.param(timedelta(0), [], ("partial", "overwritten"), id="not-before"),
+    ],
+)  # fmt: skip
+async def test_time_before_the_first_footage_of_a_camera_was_not_recorded_and_is_not_called_overwritten(
+    city: City, ahead: timedelta, gaps: list[tuple[int, int, str]], ended: tuple[str, str]
+) -> None:
+    """It has the first minute; what follows it lacks for a reason that it told, or for none."""
+    box = await city.box("pune-cam-01", "front")
+    box.cameras["front"].record(START, 60)
+    box.cameras["front"].tell(gaps=gaps)
+    request = city.submit(START - ahead, 5)
+    await city.carry_out(request)
+    row = city.request(request)
+    assert (row.outcome, row.reason) == ended
+
+
 async def test_a_request_up_to_this_moment_waits_until_the_box_has_closed_the_last_segment(
     city: City,
 ) -> None:

@@ -133,6 +133,24 @@ def _of_days(days: Iterable[tuple[int, bytes]], start_ms: int, end_ms: int, now_
     return Known(within, missing, growing if growing is not None and growing < end_ms else None)
 
 
+def first_ms(conn: Connection, camera: Camera) -> int | None:
+    """Since when the camera has told of itself: its first footage, or the first gap that it explains; None where it never told."""
+    query = (
+        sa.select(coverage_days.c.day, coverage_days.c.packed)
+        .join(coverage_cameras, coverage_cameras.c.id == coverage_days.c.camera_id)
+        .where(coverage_cameras.c.device_id == camera[0], coverage_cameras.c.camera == camera[1])
+        .order_by(coverage_days.c.day)
+        .limit(1)
+    )
+    first = conn.execute(query).first()
+    if first is None:
+        return None
+    content = unpack(first.day, first.packed)
+    starts = [span[0] for span in content.spans[:1]] + [gap.start_ms for gap in content.gaps[:1]]
+    starts += [] if content.growing_from is None else [content.growing_from]
+    return min(starts, default=first.day * DAY_MS)
+
+
 def _numbers(conn: Connection, cameras: Collection[Camera]) -> dict[int, Camera]:
     found: dict[int, Camera] = {}
     wanted = set(cameras)

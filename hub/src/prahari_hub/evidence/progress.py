@@ -42,7 +42,7 @@ from prahari_hub.evidence.fetching import (
 from prahari_hub.evidence.private import refused_by_box, ruled_out_at
 from prahari_hub.evidence.reasons import CameraState, Miss, Outcome, State, TransferState, main_miss
 from prahari_hub.evidence.requests import HUB, cameras_of, end, get
-from prahari_hub.evidence.spans import SEAM_MS, Span, clipped, merged, total_ms, without
+from prahari_hub.evidence.spans import SEAM_MS, Gap, Span, clipped, merged, total_ms, without
 from prahari_hub.evidence.tables import footage_requests, request_cameras, transfers
 from prahari_hub.fleet import commands as fleet_commands
 from prahari_hub.fleet.presence import Presence
@@ -182,10 +182,14 @@ def _gathered(unit: Unit, row: Row[Any], asked: Span) -> None:
 
 
 def _why_missing(unit: Unit, row: Row[Any], asked: Span) -> Miss:
-    """By what the device told of its gaps; footage that it had and has no more was overwritten."""
+    """By what the device told of its gaps; before its first word it did not record, and footage that it has no more was overwritten."""
     camera = row.device_id, row.camera
+    first = coverage.first_ms(unit.conn, camera)
+    if first is None:
+        return Miss.NOT_RECORDING
     known = coverage.known(unit.conn, [camera], *asked, now_ms=ms(unit.now))[camera]
-    return main_miss(known.gaps, Miss.OVERWRITTEN if known.told else Miss.NOT_RECORDING)
+    before = [Gap(asked[0], min(first, asked[1]), "off")] if asked[0] + SEAM_MS < first else []
+    return main_miss([*before, *known.gaps], Miss.OVERWRITTEN)
 
 
 def _asked(row: Row[Any]) -> Span:
