@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
+from prahari_hub.fleet import vitals
+from prahari_hub.fleet.cells import cell_of
+from prahari_hub.fleet.vitals import Cell
+from prahari_hub.store import Unit
 
 from tests.browser.conftest import violations
 
@@ -134,3 +139,24 @@ def test_the_drawn_map_has_no_wcag_violation(city: Any, page: Page, language: st
     page.goto("/map")
     drawn(page, "devices", lambda all: len(all) == 4)
     assert violations(page) == []
+
+
+def test_dark_places_are_drawn_and_listed_once_they_are_switched_on(city: Any, page: Page) -> None:
+    def night(unit: Unit) -> None:
+        beside = {"pune-cam-01": {"peripheral:cam1": 7.0}, "pune-cam-02": {"peripheral:cam1": 19.0}}
+        for device, said in beside.items():
+            one, two = struct.pack("=d", unit.now.timestamp()), bytes(2)
+            cell = Cell([device], one, one, one, bytes(8), b"\0", [], b"", [[]], two, [b"[]"], two, {}, {device: said})  # fmt: skip
+            vitals.write(unit, [(cell_of(device), cell)])
+
+    city.do(night)
+    page.goto("/map")
+    page.get_by_role("checkbox", name="Dark places").check()
+    items = page.locator("#dark li")
+    expect(items).to_have_count(2)
+    expect(items.first).to_contain_text("hardly any light, 7")
+    found = drawn(page, "dark-cameras", lambda all: len(all) == 2)
+    assert {one["light"] for one in found} == {"none", "little"}
+    assert violations(page) == []
+    page.get_by_role("checkbox", name="Dark places").uncheck()
+    drawn(page, "dark-cameras", lambda all: all == [])

@@ -184,6 +184,8 @@ def _from_health(check: dict[str, Any]) -> Finding:
     value = "" if check["value"] is None else f"{check['value']:g} "
     state = check["state"]
     text = f"{value}{check['text'] or ''}".strip() or state
+    if value and check["name"].startswith("peripheral:"):
+        text = f"{check['text'] or state}; by night its picture is {value}of 255 bright"
     return Finding(check["name"], state == "ok", text, warning=state != "fail")
 
 

@@ -130,6 +130,14 @@ class Roster:
         ages = [getattr(served.peripheral, "footage_age_s", None) for served in self._all()]
         return max((age_s for age_s in ages if age_s is not None), default=None)
 
+    def night_light(self) -> dict[str, float]:
+        """Brightness by night, 0 to 255, of each camera that knows it."""
+        found = {
+            peripheral_id: getattr(served.peripheral, "night_light", None)
+            for peripheral_id, served in dict(self._served).items()
+        }
+        return {peripheral_id: level for peripheral_id, level in found.items() if level is not None}
+
     def types(self) -> list[str]:
         return sorted(self._build)
 

@@ -11,6 +11,8 @@ let hours = 24;
 const DAY_S = 86400;
 let charts = [];
 
+const byNight = (name) => (name.startsWith("peripheral:") ? t("Brightness by night: {camera}", { camera: name.slice("peripheral:".length) }) : name);
+
 const colour = (name) => {
   const probe = Object.assign(document.createElement("i"), { className: "probe" });
   probe.style.color = `var(--${name})`;
@@ -36,7 +38,7 @@ async function draw() {
 
 function one(name, xs, { min, mean, max }) {
   const unit = UNITS[name] ?? "";
-  const title = `${NAMES[name] ?? name}${unit ? ` (${unit})` : ""}`;
+  const title = `${NAMES[name] ?? byNight(name)}${unit ? ` (${unit})` : ""}`;
   const figure = document.createElement("figure");
   figure.className = "chart";
   figure.append(Object.assign(document.createElement("figcaption"), { textContent: title }));

@@ -1,5 +1,6 @@
 // The map: where the devices stand, the worst first in the list beside it. Also works as a list alone where there is no WebGL.
 import * as maplibre from "maplibre-gl";
+import { Dark } from "./map-dark.js";
 import { Devices, corners } from "./map-devices.js";
 import { baseStyle, faces, furnish, graticule } from "./map-style.js";
 import { addLayers } from "./map-layers.js";
@@ -11,6 +12,7 @@ const LATEST_MS = 2000;
 const POLE_UNITS = 3; // 1e-5 degrees: about three metres
 const box = document.getElementById("map");
 const devices = new Devices(document.getElementById("in-view"), document.getElementById("in-view-count"));
+const dark = new Dark(document.getElementById("dark"));
 
 maplibre.setWorkerUrl(box.dataset.worker);
 maplibre.prewarm();
@@ -55,10 +57,12 @@ async function draw() {
   await Promise.all([letters, new Promise((resolve) => map.once("style.load", resolve))]);
   marks(map);
   devices.show(map);
+  dark.show(map);
   window.prahari = Object.assign(window.prahari ?? {}, { map });
   map.on("click", "clusters", ({ features: [cluster] }) => expand(map, cluster));
   map.on("click", "devices", ({ features }) => choose(map, features));
-  for (const layer of ["clusters", "devices"]) {
+  map.on("click", "dark-cameras", ({ features: [camera] }) => location.assign(`/devices/${camera.properties.id}`));
+  for (const layer of ["clusters", "devices", "dark-cameras"]) {
     map.on("mouseenter", layer, () => { map.getCanvas().style.cursor = "pointer"; });
     map.on("mouseleave", layer, () => { map.getCanvas().style.cursor = ""; });
   }

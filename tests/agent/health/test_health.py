@@ -30,6 +30,7 @@ class Rig:
         self.identity: tuple[float | None, str | None] = (60.0, None)
         self.uploads: tuple[int, str | None] = (0, None)
         self.footage_age_s: float | None = 8.0
+        self.night_light: dict[str, float] = {}
         self.peripherals: list[PeripheralHealth] = []
         self.sent: list[Health] = []
         self.beat = threading.Event()
@@ -38,7 +39,7 @@ class Rig:
         return Probes(
             home=self.home, board=self.board, clock=self.clock, link=lambda: self.link, outbox=lambda: self.outbox,
             identity=lambda: self.identity, uploads=lambda: self.uploads,
-            footage=lambda: self.footage_age_s,
+            footage=lambda: self.footage_age_s, night_light=lambda: self.night_light,
         )  # fmt: skip
 
     def monitor(self) -> Monitor:
@@ -70,6 +71,13 @@ def test_every_check_of_the_table_speaks_on_a_board_that_tells_everything(rig: R
     assert by_name["link"].value == 12.0
     assert (by_name["peripheral:cam1"].state, by_name["peripheral:cam1"].text) == (State.FAIL, "SignalLoss")
     assert health.uptime_s == 90
+
+
+def test_a_cameras_brightness_by_night_is_the_value_of_its_check(rig: Rig) -> None:
+    rig.peripherals = [PeripheralHealth(id=name, state=State.OK) for name in ("cam1", "cam2")]
+    rig.night_light = {"cam1": 14.0}
+    values = {check.name: check.value for check in rig.monitor().examine().checks}
+    assert (values["peripheral:cam1"], values["peripheral:cam2"]) == (14.0, None)
 
 
 def change(rig: Rig, name: str, value: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from prahari_hub.fleet import vitals
 from prahari_hub.fleet.cells import cell_of, cells_of, cells_of_all
 from prahari_hub.fleet.intake import Known
+from prahari_hub.fleet.map.dark import Night, nights
 from prahari_hub.fleet.presence import Limits, Presence
 from prahari_hub.fleet.tables import blind_spells, devices, transitions
 from prahari_hub.ingest import flush
@@ -22,6 +23,7 @@ from prahari_hub.ingest.memory import Memory
 from prahari_wire.topics import Up, mapped_subject, partition
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+LIGHTS = [("cam1", 14.0), ("cam2", 80.0)]
 IDS = st.from_regex(r"[a-z0-9][a-z0-9-]{2,31}", fullmatch=True)
 
 
@@ -250,3 +252,18 @@ async def test_a_full_lane_drops_heartbeats_and_no_event_and_nobodys_silence_cou
     assert hub.ingest.beats.dropped == 200
     assert len(hub.ingest.queue) == 100
     assert hub.ingest.memory.columns.state[hub.ingest.memory.columns.row(other.device)] == CODE["online"]
+
+
+async def test_the_map_reads_the_light_of_a_cameras_night_from_its_heartbeat(hub: Any, box: Any) -> None:
+    await hub.say(box, Up.BIRTH, box.birth())
+    hub.time.pass_s(7)
+    lights = [{"name": f"peripheral:{name}", "state": "ok", "value": level} for name, level in LIGHTS]
+    silent = {"name": "peripheral:box1", "state": "ok"}
+    await hub.say(
+        box, Up.HEALTH, box.heartbeat({"name": "cpu", "state": "ok", "value": 7.0}, silent, *lights)
+    )
+    await hub.flush()
+    heard = hub.store.read_sync(lambda conn: list(nights(conn, hub.time.now() - timedelta(hours=1))))
+    assert sorted(heard) == [Night(box.device, name, level) for name, level in LIGHTS]
+    later = hub.time.now() + timedelta(hours=1)
+    assert hub.store.read_sync(lambda conn: list(nights(conn, later))) == []

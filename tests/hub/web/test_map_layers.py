@@ -130,3 +130,16 @@ def test_the_page_says_what_the_devices_cover_so_that_the_map_begins_there_at_on
         page = client.get("/map", headers={"Accept": "text/html"})
     assert page.status_code == 200
     assert f'data-bounds="{json.dumps(bounds)}"' in page.text
+
+
+def test_dark_places_are_empty_where_no_camera_has_told_of_a_night(console: Any) -> None:
+    with console.client(Role.AUDITOR) as client:
+        here = client.get("/api/v1/map/dark", params={"box": "73.8,18.5,73.9,18.6", "zoom": 12})
+        wrong = client.get("/api/v1/map/dark", params={"box": "73.8"})
+        page = client.get("/map", headers={"Accept": "text/html"})
+    found = here.json()
+    assert (here.status_code, found["told"], found["seen"], found["darkest"]["id"]) == (200, 0, 0, [])
+    assert wrong.status_code == 422
+    assert "Dark places" in page.text
+    with console.client() as stranger:
+        assert stranger.get("/api/v1/map/dark").status_code == 401

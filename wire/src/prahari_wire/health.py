@@ -23,7 +23,7 @@ class State(StrEnum):
 class Check(Message):
     """One probe. Well-known names: cpu (%), memory (%), disk (% used), temperature (degrees C), power, clock (offset in ms),
     link (round trip in ms), outbox (events held), footage (seconds since the newest footage of the camera that is furthest behind),
-    and ``peripheral:<id>``."""
+    and ``peripheral:<id>`` (of a camera: how bright its view is by night, 0 to 255, a median over this night or the last one)."""
 
     name: ShortText
     state: State

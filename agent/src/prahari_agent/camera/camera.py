@@ -88,6 +88,12 @@ class Camera:
         return self._keeper.age_s()
 
     @property
+    def night_light(self) -> float | None:
+        """Brightness of the picture by night, 0 to 255; None where it is not known, or the camera is off by its owner's terms."""
+        facts = self._facts
+        return facts["night_light"] if facts is not None and self._terms.on() else None
+
+    @property
     def _records(self) -> bool:
         return self._config is not None and self._terms.recording(self._config.recording).enabled
 

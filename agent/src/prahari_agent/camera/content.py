@@ -7,7 +7,7 @@ long, so that head-lights, lightning, a lorry that passes and a lens that hunts 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 from prahari_wire.camera import CameraFault, ContentFault
 
 from prahari_agent.camera.baseline import Baseline, Comparison
+from prahari_agent.camera.nightlight import NightLight
 from prahari_agent.camera.signals import Edges, Luma, Signals, blocks, measure
 
 GOOD_FRAMES = 3
@@ -50,6 +51,10 @@ _DARK, _BRIGHT = ContentFault.IMAGE_TOO_DARK, ContentFault.IMAGE_TOO_BRIGHT
 _BLURRY, _SCENE = ContentFault.IMAGE_TOO_BLURRY, ContentFault.GLOBAL_SCENE_CHANGE
 _LOOKED_AT = (_DARK, _BRIGHT, _SCENE, _BLURRY)
 """In this order: a picture that shows nothing says nothing of its view, and another view nothing of its usual sharpness."""
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass
@@ -89,6 +94,7 @@ class Content:
         self._ignored = ignored
         self._kept, self._source = kept, source
         self._baseline = Baseline.load(kept, source) if kept else Baseline()
+        self._night_light = NightLight(kept.with_name("night.json") if kept else None, source)
         self._still = _Still()
         self._turning: dict[ContentFault, _Turning] = {}
         self._looked_s = float("-inf")
@@ -110,9 +116,15 @@ class Content:
         """Of late: a moving average, 0 to 255."""
         return self._brightness or 0.0
 
-    def frame(self, at: datetime, time_s: float, luma: Luma, *, same: bool | None) -> list[CameraFault]:
+    def night_light(self, now: datetime) -> float | None:
+        """How bright the view is by night, 0 to 255; None where that is not known."""
+        return self._night_light.value(now)
+
+    def frame(
+        self, at: datetime, time_s: float, luma: Luma, *, same: bool | None, grey: Callable[[], bool] = _never
+    ) -> list[CameraFault]:
         """A frame came; ``same``: every pixel is as in the frame before, None where that one was left undecoded. ``time_s`` is the source's
-        time line.
+        time line. ``grey`` says whether the picture has no colour; it is asked now and then by night.
         """
         changes = self._good(ContentFault.SIGNAL_LOSS)
         self._still.frame(at, time_s, luma, same=same)
@@ -127,7 +139,10 @@ class Content:
         gap_s = time_s - self._looked_s
         if gap_s >= LOOK_S - 0.01:
             self._looked_s = time_s
-            changes += self._look(at, time_s, measure(luma), min(gap_s, 10 * LOOK_S))
+            signals = measure(luma)
+            found = self._unfit(signals)
+            changes += self._look(at, time_s, signals, found, min(gap_s, 10 * LOOK_S))
+            self._look_by_night(at, time_s, signals.mean, found, grey)
         return changes
 
     def silence(self, now: datetime, silent_s: float, reason: str | None) -> list[CameraFault]:
@@ -140,6 +155,7 @@ class Content:
     def relearn(self) -> None:
         """A person says that the view is right as it is now."""
         self._baseline.forget()
+        self._night_light.forget()
         self._unsaved = True
         self.save()
 
@@ -148,10 +164,28 @@ class Content:
         if self._kept is not None and self._unsaved:
             self._unsaved = False
             self._baseline.save(self._kept, self._source)
+            self._night_light.save()
 
-    def _look(self, at: datetime, time_s: float, signals: Signals, gap_s: float) -> list[CameraFault]:
-        """One look: what is unfit, what that makes of the faults, and what there is to learn."""
-        found = self._unfit(signals)
+    def _look_by_night(
+        self,
+        at: datetime,
+        time_s: float,
+        mean: float,
+        found: Collection[ContentFault],
+        grey: Callable[[], bool],
+    ) -> None:
+        """What is lit by infrared says nothing of the street's light: a picture that shows something counts in colour alone."""
+        if not self.night or ContentFault.FROZEN in self._active or not self._night_light.due(time_s):
+            return
+        if _DARK in found or not (found or grey()):
+            self._night_light.look(at, time_s, mean)
+            self._unsaved = True
+            self._save_at_times(time_s)
+
+    def _look(
+        self, at: datetime, time_s: float, signals: Signals, found: dict[ContentFault, str], gap_s: float
+    ) -> list[CameraFault]:
+        """One look: what ``found`` makes of the faults, and what there is to learn."""
         if _DARK not in found and _BRIGHT not in found:
             before = signals.mean if self._brightness is None else self._brightness
             self._brightness = before + (signals.mean - before) * min(1.0, gap_s / BRIGHTNESS_S)

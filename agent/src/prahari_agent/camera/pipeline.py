@@ -131,6 +131,10 @@ class Pipeline:
         """Of the picture lately, 0 to 255."""
         return self._content.brightness
 
+    def night_light(self, now: datetime) -> float | None:
+        """Brightness of the picture by night, None where that is not known."""
+        return self._content.night_light(now)
+
     @property
     def idle(self) -> bool:
         """Nobody is followed and nothing has moved for a while. Read by the thread that decodes."""
@@ -160,7 +164,9 @@ class Pipeline:
         self._before = frame
         return [
             Outgoing(CAMERA_FAULT, fault)
-            for fault in self._content.frame(frame.at, frame.time_s, frame.luma, same=same)
+            for fault in self._content.frame(
+                frame.at, frame.time_s, frame.luma, same=same, grey=frame.is_grey
+            )
         ]
 
     def _find(self, frame: Frame, look: Look) -> _Seen | None:

@@ -297,6 +297,7 @@ class CameraProcess:
             "stalls": self._steady.stalls(now_s),
             "reconnections": self._steady.reconnections(now_s),
             "brightness": round(self._pipeline.brightness, 1),
+            "night_light": self._pipeline.night_light(self._clock.utc(now_s)),
             "faults": [str(fault) for fault in self._pipeline.faults],
             "problem": self._problem if self._decodes else RESTING,
             "ended": self._ended,

@@ -43,6 +43,9 @@ BAD_PACKETS = 100
 SKIP_FROM = 4
 """A source this many times faster than we look at it is decoded without the frames that no other frame needs."""
 
+GREY = 8
+"""Difference between red, green and blue that an encoder makes of none."""
+
 _luma = VideoReformatter()
 _colour = VideoReformatter()
 _whole = VideoReformatter()
@@ -107,6 +110,11 @@ class Frame:
     def bgr(self, max_height: int) -> Pixels:
         """The picture for a snapshot, at most ``max_height`` high; shape (rows, columns, 3)."""
         return cast("Pixels", self._scaled(_colour, min(max_height, self.image.height), "bgr24").to_ndarray())
+
+    def is_grey(self) -> bool:
+        """Without colour, as a camera shows what it lights by infrared."""
+        cells = self.rgb(32, 18)
+        return int(np.ptp(cells, axis=2).max()) <= GREY
 
     def same_picture(self, other: Frame) -> bool:
         """Both decode to exactly the same brightness in every pixel."""

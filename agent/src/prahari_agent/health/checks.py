@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ class Probes:
     """What checks may look at. ``link`` gives (trouble or None, round trip in ms), ``outbox`` (events held, trouble or None).
 
     ``footage`` gives how many seconds ago the footage ends of the recording camera that is furthest behind; None where none records.
+    ``night_light``: how bright the view of each camera that knows it is by night, 0 to 255.
     """
 
     home: Path
@@ -29,6 +30,7 @@ class Probes:
     identity: Callable[[], tuple[float | None, str | None]]
     uploads: Callable[[], tuple[int, str | None]]
     footage: Callable[[], float | None] = lambda: None
+    night_light: Callable[[], Mapping[str, float]] = dict
 
 
 def graded(value: float, warn: float, fail: float) -> State:
@@ -150,7 +152,6 @@ CHECKS: tuple[Callable[[Probes], Check | None], ...] = (
 """A check that gives None does not exist on this board."""
 
 
-def of_peripheral(health: PeripheralHealth) -> Check:
-    return Check(
-        name=f"peripheral:{health.id}", state=health.state, text=", ".join(health.faults)[:120] or health.note
-    )
+def of_peripheral(health: PeripheralHealth, value: float | None = None) -> Check:
+    text = ", ".join(health.faults)[:120] or health.note
+    return Check(name=f"peripheral:{health.id}", state=health.state, value=value, text=text)

@@ -91,7 +91,8 @@ class Monitor:
             if found is not None:
                 checks.append(found)
         peripherals = self._peripherals()
-        checks += [of_peripheral(health) for health in peripherals]
+        lights = self._probes.night_light()
+        checks += [of_peripheral(health, lights.get(health.id)) for health in peripherals]
         uptime_s = self._probes.clock.mono_ms() // 1000
         return fitting(Health(uptime_s=uptime_s, checks=checks[:MOST_CHECKS], peripherals=peripherals[:64]))
 

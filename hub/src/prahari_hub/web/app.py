@@ -28,6 +28,7 @@ from prahari_hub.fleet.availability import pages as availability_pages
 from prahari_hub.fleet.map import api as map_api
 from prahari_hub.fleet.map import pages as map_pages
 from prahari_hub.fleet.map.board import Board
+from prahari_hub.fleet.map.dark import DarkPlaces
 from prahari_hub.http import health, problems
 from prahari_hub.http.health import Gauges, Probe, Sampler
 from prahari_hub.http.limits import RateLimit
@@ -122,6 +123,7 @@ def console_app(parts: Parts) -> FastAPI:
     for name, part in parts.state.items():
         setattr(app.state, name, part)
     app.state.board = Board()
+    app.state.dark_places = DarkPlaces()
     if feed := parts.state.get("feed"):
         feed.listen(app.state.board.on_changes)
     problems.install(app)

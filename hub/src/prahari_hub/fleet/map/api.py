@@ -16,7 +16,8 @@ from prahari_hub.errors import NotFound
 from prahari_hub.fleet.map import queries, service, views
 from prahari_hub.fleet.map.board import Board
 from prahari_hub.fleet.map.clusters import Box
-from prahari_hub.fleet.map.views import MapDevices, MapView
+from prahari_hub.fleet.map.dark import DarkPlaces
+from prahari_hub.fleet.map.views import MapDark, MapDevices, MapView
 from prahari_hub.http.actor import Actor
 from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.state import store_of
@@ -68,11 +69,25 @@ async def map_view(
     abnormal: Annotated[bool, Query(description="only what is not normal")] = False,
 ) -> MapView:
     """Groups and single devices in and around a window, so that no browser ever gets a whole state."""
-    window = Box(*map(float, box.split(","))) if box else None
-    board = board_of(request)
+    window, board = _box(box), board_of(request)
     return await store_of(request).read(
         lambda conn: views.window(conn, board, window, zoom, abnormal=abnormal)
     )
+
+
+@router.get("/map/dark")
+async def map_dark(
+    request: Request,
+    actor: Reader,
+    zoom: Annotated[float, Query(ge=0, le=24)] = 4,
+    box: Annotated[
+        str, Query(pattern=BOX, description="west,south,east,north in degrees; everything if left out")
+    ] = "",
+) -> MapDark:
+    """Where cameras see little or no light by night; up to ten minutes old."""
+    window, board = _box(box), board_of(request)
+    places: DarkPlaces = request.app.state.dark_places
+    return await store_of(request).read(lambda conn: views.dark(conn, board, places, window, zoom))
 
 
 @router.get("/map-layers")
@@ -114,6 +129,10 @@ async def layer_data(request: Request, actor: Reader, layer_id: str) -> FileResp
         )
     headers = {"Cache-Control": "private, max-age=86400", "ETag": f'"{layer.sha256}"'}
     return FileResponse(path, media_type=service.TYPES[layer.format], headers=headers)
+
+
+def _box(text: str) -> Box | None:
+    return Box(*map(float, text.split(","))) if text else None
 
 
 def board_of(request: Request) -> Board:

@@ -92,8 +92,8 @@ def view(
     if box is None:
         seen, near = wanted, wanted & ~np.isnan(x)
     else:
-        seen = wanted & _inside(x, y, box, margin=0.0)
-        near = wanted & _inside(x, y, box, margin=0.5)
+        seen = wanted & within(x, y, box, margin=0.0)
+        near = wanted & within(x, y, box, margin=0.5)
     rows = np.flatnonzero(near)
     clusters, singles = grouped(x, y, state, rows, zoom)
     inside = np.flatnonzero(seen)
@@ -146,7 +146,8 @@ def _corners(
     )
 
 
-def _inside(x: Floats, y: Floats, box: Box, *, margin: float) -> npt.NDArray[np.bool_]:
+def within(x: Floats, y: Floats, box: Box, *, margin: float) -> npt.NDArray[np.bool_]:
+    """What lies in the box, widened on each side by ``margin`` of its size."""
     west, east = float(mercator_x(box.west)), float(mercator_x(box.east))
     north, south = float(mercator_y(box.north)), float(mercator_y(box.south))
     wide, high = (east - west) * margin, (south - north) * margin

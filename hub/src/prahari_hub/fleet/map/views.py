@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from sqlalchemy import Connection
 from prahari_hub.fleet.map import queries
 from prahari_hub.fleet.map.board import Board, Columns
 from prahari_hub.fleet.map.clusters import Box, Clusters, Floats, Rows, latitude, longitude
+from prahari_hub.fleet.map.dark import NONE, DarkPlaces, DarkView, cameras_of
 
 
 class MapDevices(BaseModel):
@@ -63,6 +65,67 @@ def window(conn: Connection, board: Board, box: Box | None, zoom: float, *, abno
         devices=_devices(conn, columns, found.singles),
         worst=_devices(conn, columns, found.worst),
         bounds=_bounds(columns),
+    )
+
+
+class DarkCameras(BaseModel):
+    """Columns, one entry a camera in each; positions in units of 1e-5 degrees. ``level`` is the picture's median brightness of the
+    last night, 0 to 255; ``light`` says the same in a word."""
+
+    id: list[str]
+    name: list[str | None]
+    site: list[str | None]
+    camera: list[str]
+    level: list[float]
+    light: list[Literal["none", "little"]]
+    lat: list[int | None]
+    lon: list[int | None]
+
+
+class MapDark(BaseModel):
+    """Dark places in one window of the map. Of a group ``bad`` are the cameras that see hardly any light, ``warn`` those that see little.
+
+    ``seen`` of them lie in the window, ``unlit`` of these without light; ``darkest`` are up to 100 of them. ``told``: how many cameras of
+    the whole fleet have told of their last night, as of ``at``."""
+
+    seen: int
+    unlit: int
+    told: int
+    at: datetime
+    groups: MapGroups
+    cameras: DarkCameras
+    darkest: DarkCameras
+
+
+def dark(conn: Connection, board: Board, places: DarkPlaces, box: Box | None, zoom: float) -> MapDark:
+    found = places.view(conn, board.columns(conn), box, zoom)
+    return MapDark(
+        seen=found.seen,
+        unlit=found.unlit,
+        told=found.dark.told,
+        at=found.dark.at,
+        groups=_groups(found.clusters),
+        cameras=_cameras(conn, found, found.singles),
+        darkest=_cameras(conn, found, found.darkest),
+    )
+
+
+def _cameras(conn: Connection, found: DarkView, rows: Rows) -> DarkCameras:
+    nights = cameras_of(found.dark, rows.tolist())
+    ids = sorted({night.device for night in nights})
+    said = queries.columns(conn, ids) if ids else queries.Columns([], [], [], [], [], [])
+    at = {device: place for place, device in enumerate(said.id)}
+    nights = [night for night in nights if night.device in at]
+    here = [at[night.device] for night in nights]
+    return DarkCameras(
+        id=[night.device for night in nights],
+        name=[said.name[place] for place in here],
+        site=[said.site[place] for place in here],
+        camera=[night.camera for night in nights],
+        level=[round(night.level, 1) for night in nights],
+        light=["none" if night.level < NONE else "little" for night in nights],
+        lat=[said.lat[place] for place in here],
+        lon=[said.lon[place] for place in here],
     )
 
 
