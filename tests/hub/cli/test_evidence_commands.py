@@ -34,5 +34,8 @@ def test_what_is_no_sealed_package_is_said_to_be_none(run, tmp_path: Path) -> No
     text.write_text("not a package")
     assert "is not a ZIP file" in run("evidence", "verify", str(text)).stdout
     with zipfile.ZipFile(text, "w") as archive:
-        archive.writestr("film.mp4", b"film")
+        archive.writestr("notes.txt", b"notes")
     assert "the package has no manifest" in run("evidence", "verify", str(text)).stdout
+    with zipfile.ZipFile(text, "w") as archive:
+        archive.writestr("film.mp4", b"film")
+    assert "the statement is missing" in run("evidence", "verify", str(text)).stdout
