@@ -35,6 +35,9 @@ scores = "logits"
 
 [thresholds]
 default = 0.4
+two-wheeler = 0.5
+animal = 0.5
+car = 0.5
 """
 
 

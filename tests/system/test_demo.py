@@ -21,7 +21,6 @@ import httpx
 import psutil
 import pytest
 from prahari_provisioning.demo.processes import installed
-from prahari_provisioning.demo.run import MODEL as MODEL_HERE
 
 from tests.form import LONG
 
@@ -29,13 +28,12 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(480)]
 DEVICES = ("pune-cam-01", "pune-ecb-01", "pune-vms-01")
 MODEL = Path(__file__).parent.parent / "data" / "models" / "ssd_mobilenet_v1_coco.toml"
 MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
-OUR_MODEL = Path(__file__).resolve().parents[2] / MODEL_HERE
 DRAWN = Path(__file__).resolve().parents[2] / ".prahari" / "demo" / "clips"
 """Where ``make setup`` draws the demo's clips."""
 KINDS = {
     "Carriageway", "Wrong way", "Loitering by the gate", "Crowd on the footpath", "No parking on the kerb",
     "Beyond the crossing", "GlobalSceneChange",
-} if OUR_MODEL.is_file() else {"Road", "GlobalSceneChange"}  # fmt: skip
+}  # fmt: skip
 PASSAGES_S = ((6.0, 20.2), (22.7, 45.2), (50.2, 70.3), (74.5, 87.3), (92.1, 120.5), (123.4, 136.5))
 """When a person is in view, in seconds of the clip."""
 WATCHED_S = PASSAGES_S if LONG else PASSAGES_S[:2]
