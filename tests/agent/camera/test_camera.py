@@ -109,7 +109,7 @@ def test_a_killed_process_starts_again_and_closes_what_was_open(
     (fault,) = eventually(lambda: raised(kept), why="the crash is told")
     assert (fault.part, fault.active, fault.peripheral) == ("camera process", True, "cam1")
     assert "signal 9" in fault.detail
-    assert kept.all(TRACK)[-1].phase is TrackPhase.ENDED
+    eventually(lambda: kept.all(TRACK)[-1].phase is TrackPhase.ENDED, why="what was open is closed")
     eventually(lambda: camera.pid not in (None, first), why="a new process")
     eventually(lambda: camera.health().state is State.OK, within_s=30, why=note(camera))
     eventually(lambda: not kept.all(AGENT_FAULT)[-1].active, within_s=30, why="the fault is cleared")
