@@ -143,8 +143,9 @@ def storm(
     presser.join(60)
     time.sleep(5)
     most = watcher.end()
+    settled = there >= devices
     each = {
-        name: max(0.0, cpu[name] - calm[name] * cpu["wall"]) / max(1, back) * 1000
+        name: max(0.0, cpu[name] - calm[name] * cpu["wall"] * settled) / max(1, back) * 1000
         for name in cpu
         if name != "wall"
     }
@@ -161,7 +162,8 @@ def storm(
     )
     results.row(
         "hub CPU a connection (callout, birth, its commit and ack)",
-        f"{each['hub']:.2f} ms (broker {each['broker']:.2f} ms, swarm {each['swarm']:.2f} ms)",
+        f"{each['hub']:.2f} ms (broker {each['broker']:.2f} ms, swarm {each['swarm']:.2f} ms)"
+        + ("" if settled else ", heartbeats in it: not all were in before, so there was no calm to take off"),
         aim="≤ 1.5 ms",
         met=each["hub"] <= 1.5,
     )
