@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -124,6 +125,23 @@ async def test_a_renewed_device_comes_in_with_the_old_pair_until_it_came_with_th
     late = await asyncio.to_thread(connect, old, box(A).key())
     assert await asyncio.to_thread(late.down.wait, 60)
     assert not late.up.is_set()
+
+
+@pytest.mark.parametrize("read", ["one device", "all"])
+async def test_a_hub_that_read_while_its_clock_was_ahead_lets_in_and_cuts_nobody(
+    desk, broker, box, connect, read: str
+) -> None:
+    file = await enrol(desk, box(A))
+    client = await asyncio.to_thread(connect, file, box(A).key())
+    assert await asyncio.to_thread(client.up.wait, 60)
+    desk.clock.shift = timedelta(days=365)
+    await (desk.identity.reload(A) if read == "one device" else desk.identity.catch_up())
+    desk.clock.shift = timedelta()
+    await asyncio.sleep(0.5)
+    assert not client.down.is_set()
+    await asyncio.to_thread(client.close)
+    again = await asyncio.to_thread(connect, file, box(A).key())
+    assert await asyncio.to_thread(again.up.wait, 60)
 
 
 async def test_a_revocation_cuts_within_two_seconds_and_refuses_the_next_connection(

@@ -104,9 +104,8 @@ class Identity:
             await self.kick(device)
 
     async def _read_all(self) -> tuple[set[str], set[str]]:
-        now = self.store.clock()
         self.admission.begin()
-        serials = await self.store.read(lambda conn: certificates.allowed_of_all(conn, now))
+        serials = await self.store.read(certificates.allowed_of_all)
         return self.admission.replace_all(serials, set(await self.store.read(self.retired)))
 
     async def reload(self, device: str) -> None:
@@ -124,10 +123,9 @@ class Identity:
 
     async def _read_one(self, device: str) -> tuple[Serials, Serials]:
         """(the table's serials, the store's), of one moment: what this process changed while it read is not taken back."""
-        now = self.store.clock()
         while True:
             before = self.admission.serials(device)
-            serials = await self.store.read(lambda conn: certificates.allowed(conn, device, now))
+            serials = await self.store.read(lambda conn: certificates.allowed(conn, device))
             if self.admission.serials(device) == before:
                 return before, serials
 
@@ -312,7 +310,7 @@ class Identity:
     # After the commit: memory, other processes, live connections
 
     def _changed(self, unit: Unit, device: str, *, cut: bool = False) -> None:
-        serials = certificates.allowed(unit.conn, device, unit.now)
+        serials = certificates.allowed(unit.conn, device)
         unit.tell("identity", device=device)
 
         def after() -> None:
