@@ -28,7 +28,7 @@ from prahari_hub.evidence.tables import request_cameras, transfers
 from prahari_hub.fleet import blobs, registry
 from prahari_hub.fleet import commands as fleet_commands
 from prahari_hub.fleet.facts import Fact
-from prahari_hub.fleet.served import serve
+from prahari_hub.fleet.served import Serves, serve
 from prahari_hub.fleet.tables import commands, devices
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.limits import RateLimit
@@ -235,7 +235,7 @@ class City:
     async def box(self, name: str, *cameras: str, site: str | None = "wada", presence: str = "online") -> Box:
         def build(unit: Unit) -> None:
             registry.create_device(unit, ROOT, name, site=site)
-            serve(unit, name, dict.fromkeys(cameras, "camera"), {})
+            serve(unit, name, Serves(dict.fromkeys(cameras, "camera"), {}))
             here = devices.c.id == name
             unit.conn.execute(devices.update().where(here).values(presence=presence, born_at=unit.now))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prahari_hub.fleet import registry, twins
 from prahari_hub.fleet.facts import Fact
-from prahari_hub.fleet.served import serve
+from prahari_hub.fleet.served import Serves, serve
 from prahari_hub.fleet.tables import devices
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.signage import displays, overrides
@@ -92,7 +92,7 @@ def signs(database_url: str) -> Iterator[Signs]:
 
     def build(unit: Unit) -> None:
         registry.create_device(unit, ASHA, SIGN[0], name="Gantry")
-        serve(unit, SIGN[0], {SIGN[1]: "display", "box1": "callbox"}, {})
+        serve(unit, SIGN[0], Serves({SIGN[1]: "display", "box1": "callbox"}, {}))
         unit.conn.execute(devices.update().values(presence="online", born_at=unit.now))
         desired = Desired(peripherals={SIGN[1]: DisplayConfig(playlist=PLAYLIST)})
         twins.put(unit, ASHA, SIGN[0], desired, if_version=0)

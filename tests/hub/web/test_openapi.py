@@ -21,7 +21,7 @@ from prahari_hub.evidence.tables import evidence_segments, footage_requests, red
 from prahari_hub.fleet import registry, twins
 from prahari_hub.fleet.blobs import FOOTAGE, write_durably
 from prahari_hub.fleet.facts import Fact
-from prahari_hub.fleet.served import serve
+from prahari_hub.fleet.served import Serves, serve
 from prahari_hub.fleet.tables import live_views
 from prahari_hub.http.actor import Role, system
 from prahari_hub.identity.signer import Signer, key_id
@@ -109,7 +109,7 @@ class City:
     def _display(self, unit: Unit) -> None:
         registry.create_device(unit, system("test"), "pune-vms-01", site="wada")
         twins.put(unit, system("test"), "pune-vms-01", SIGN, if_version=0)
-        serve(unit, "pune-vms-01", {"sign1": "display"}, {})
+        serve(unit, "pune-vms-01", Serves({"sign1": "display"}, {}))
         said = {"source": "safe", "class": 0, "epoch": 0, "frame_sha256": SHA}
         body = parse_body("display.shown", said)
         now = unit.now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from prahari_wire.presence import BirthMessage
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam
 from prahari_hub.fleet import commands, twins
 from prahari_hub.fleet.cells import CELLS_A_PARTITION, cells_of_all
 from prahari_hub.fleet.presence import Step
-from prahari_hub.fleet.served import serve
+from prahari_hub.fleet.served import Serves, serve_all
 from prahari_hub.fleet.tables import blind_spells, devices, peripherals, transitions
 from prahari_hub.store import Unit
 from prahari_hub.store.many import insert_many, update_many
@@ -111,19 +111,21 @@ def born_all(unit: Unit, births: Sequence[tuple[str, BirthMessage, datetime]]) -
     """
     ids = sorted({device for device, _, _ in births})
     unit.conn.execute(_BORN, [_born_row(*birth) for birth in births])
-    served, documents = _served(unit.conn, ids), twins.documents(unit.conn, ids)
+    documents = twins.documents(unit.conn, ids)
+    serve_all(unit, {device: _serves(message, documents.get(device)) for device, message, _ in births})
     waited_for = commands.waited_for(unit.conn, ids)
     for device, message, _ in births:
-        body = message.body
-        types = {item.id: str(item.type) for item in body.peripherals}
-        names = twins.names_in(documents.get(device))
-        if served.get(device, {}) != {item: (kind, names.get(item)) for item, kind in types.items()}:
-            serve(unit, device, types, names)
-        if device in documents or body.twin_version is not None:
-            twins.on_birth(unit, device, body.twin_version)
+        if device in documents or message.body.twin_version is not None:
+            twins.on_birth(unit, device, message.body.twin_version)
         if device in waited_for:
             commands.on_birth(unit, device)
         unit.tell("devices", id=device)
+
+
+def _serves(message: BirthMessage, document: Mapping[str, Any] | None) -> Serves:
+    """What a birth says that its device serves, by the names that its document gives."""
+    types = {item.id: str(item.type) for item in message.body.peripherals}
+    return Serves(types, twins.names_in(document))
 
 
 _BORN = (
@@ -150,15 +152,6 @@ def _born_row(device: str, message: BirthMessage, received_at: datetime) -> dict
         "clock_offset_ms": offset_ms(message.at, received_at),
         "birth": message.body.model_dump(mode="json", by_alias=True),
     }
-
-
-def _served(conn: Connection, ids: Sequence[str]) -> dict[str, dict[str, tuple[str, str | None]]]:
-    """{device: {peripheral: (type, name)}}."""
-    found: dict[str, dict[str, tuple[str, str | None]]] = {}
-    query = sa.select(peripherals.c.device_id, peripherals.c.id, peripherals.c.type, peripherals.c.name)
-    for device, peripheral, kind, name in conn.execute(query.where(peripherals.c.device_id.in_(ids))):
-        found.setdefault(device, {})[peripheral] = kind, name
-    return found
 
 
 def offset_ms(device_at: datetime, received_at: datetime) -> float:

@@ -215,7 +215,7 @@ def reported(unit: Unit, fact: Fact) -> None:
     if body.version >= row.version:
         values["next_send_at"] = None
     if values["applied_version"] == row.version:
-        serve(unit, fact.device, *of_document(row.document))
+        serve(unit, fact.device, of_document(row.document))
     unit.conn.execute(twins.update().where(twins.c.device_id == fact.device).values(values))
     _note_heartbeat(unit, fact.device, values["applied_version"])
     unit.tell("devices", id=fact.device, twin_applied=values["applied_version"])

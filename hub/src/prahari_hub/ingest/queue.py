@@ -7,8 +7,11 @@ share the lane of heartbeats, because a heartbeat that overtook one would bring 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Sequence
+
+from prahari_wire.topics import Up
 
 from prahari_hub.ingest.read import Raw
 
@@ -19,6 +22,8 @@ MOST_EVENT_BYTES = 64 * 1024 * 1024
 WINDOW_S, BUSY_WINDOW_S = 0.002, 0.02
 """How long the first event of a batch waits for company: longer where batches follow each other within CLOSE_S, because a transaction
 costs as much as the three or four events that then share it."""
+BIRTHS_WINDOW_S = 0.15
+"""How long births alone wait where they follow each other: nobody waits for a birth as for a press, and an event ends their wait."""
 CLOSE_S = 0.1
 BATCH_MESSAGES = 256
 BATCH_BYTES = 512 * 1024
@@ -88,6 +93,7 @@ class Queue:
         self.bytes = 0
         self.dropped = 0
         self._ready = asyncio.Event()
+        self._event = asyncio.Event()
         self._taken_s = float("-inf")
 
     def __len__(self) -> int:
@@ -106,6 +112,8 @@ class Queue:
         self._held.append(raw)
         self.bytes += len(raw.payload)
         self._ready.set()
+        if raw.at.channel is not Up.BIRTH or len(self._held) >= BATCH_MESSAGES:
+            self._event.set()
         return True
 
     async def take(self) -> Sequence[Raw]:
@@ -113,7 +121,11 @@ class Queue:
         await self._ready.wait()
         loop = asyncio.get_running_loop()
         if len(self._held) < BATCH_MESSAGES:
-            await asyncio.sleep(BUSY_WINDOW_S if loop.time() - self._taken_s < CLOSE_S else WINDOW_S)
+            busy = loop.time() - self._taken_s < CLOSE_S
+            await asyncio.sleep(BUSY_WINDOW_S if busy else WINDOW_S)
+            if busy and not self._event.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._event.wait(), BIRTHS_WINDOW_S - BUSY_WINDOW_S)
         self._taken_s = loop.time()
         return self.take_now()
 
@@ -127,4 +139,5 @@ class Queue:
         self.bytes -= size
         if not self._held:
             self._ready.clear()
+            self._event.clear()
         return taken

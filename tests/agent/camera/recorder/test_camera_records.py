@@ -86,9 +86,10 @@ def test_a_killed_process_leaves_a_gap_and_recording_goes_on(kept, config: Camer
     told = [(gap, body.until_ms) for body in kept.all(COVERAGE) for gap in body.gaps]
     causes_told = {cause for (_, end_ms, cause), until_ms in told if end_ms < until_ms}
     assert causes_told <= {"fault"}
-    assert {cause for (_, end_ms, cause), until_ms in told if end_ms == until_ms} <= {"fault", "maintenance"}, (
-        "from its stop on it is maintenance"
-    )
+    assert {cause for (_, end_ms, cause), until_ms in told if end_ms == until_ms} <= {
+        "fault",
+        "maintenance",
+    }, "from its stop on it is maintenance"
     assert all(frames_in(path) > 0 for path in footage(folder))
 
 
