@@ -39,12 +39,12 @@ def chosen() -> int:
     return int(os.environ.get("PRAHARI_SEED") or random.randrange(10**9))
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def seed(chosen: int, request: pytest.FixtureRequest, root: Path) -> Iterator[int]:
     """Printed, and kept in .prahari/faults/seeds.txt with what became of the test."""
     print(f"PRAHARI_SEED={chosen}")
     yield chosen
-    outcome = "failed" if _failed(request) else "passed"
+    outcome = request.node.stash.get(OUTCOME, "passed")
     folder = root / ".prahari" / "faults"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "seeds.txt").open("a") as file:
@@ -124,15 +124,16 @@ def resting_place(places: Places, seed: int) -> Iterator[Place]:
     places.end(place)
 
 
-REPORT = pytest.StashKey[bool]()
+OUTCOME = pytest.StashKey[str]()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    item.stash[REPORT] = item.stash.get(REPORT, False) or report.failed
+    if not report.passed:
+        item.stash[OUTCOME] = report.outcome
     return report
 
 
 def _failed(request: pytest.FixtureRequest) -> bool:
-    return bool(request.node.stash.get(REPORT, False))
+    return request.node.stash.get(OUTCOME, "passed") == "failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -296,6 +297,16 @@ class Place(Town):
         """How many events of a kind the database holds of a box."""
         query = "SELECT count(*) FROM events WHERE device_id = :device AND kind = :kind"
         return int(self.rows(query, device=box.device, kind=kind)[0][0])
+
+    def kept_presses(self, box: Box) -> int:
+        """How many presses of a box are on a disk: its own or the hub's. Its own is looked at first, for none ever goes back."""
+        with closing(sqlite3.connect(f"file:{box.home}/outbox.db?mode=ro", uri=True, timeout=20)) as outbox:
+            rows = outbox.execute("SELECT event FROM events WHERE kind = 'callbox.press'").fetchall()
+        query = "SELECT ulid FROM events WHERE device_id = :device AND kind = 'callbox.press'"
+        return len(
+            {json.loads(row[0])["id"] for row in rows}
+            | {row[0] for row in self.rows(query, device=box.device)}
+        )
 
     def doubled(self, box: Box) -> list[Any]:
         """Events of a box that stand in the database more than once, by what names them or by their id."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -75,11 +75,11 @@ def test_a_hub_whose_disk_takes_nothing_acknowledges_nothing_and_goes_on_by_itse
     place.whole(before, field=field, box=box)
 
 
-def test_a_box_with_a_damaged_outbox_says_so_and_its_presses_go_on(place: Any) -> None:
+def test_a_box_with_a_damaged_outbox_says_so_and_its_presses_go_on(place: Any, dice: random.Random) -> None:
     box, before = place.box, place.before()
     box.kill()
     outbox = box.home / "outbox.db"
-    outbox.write_bytes(outbox.read_bytes()[:100] + os.urandom(8000))
+    outbox.write_bytes(outbox.read_bytes()[:100] + dice.randbytes(8000))
     for rest in ("-wal", "-shm"):
         outbox.with_name(outbox.name + rest).unlink(missing_ok=True)
     box.start()
@@ -97,16 +97,18 @@ def test_a_box_whose_card_has_become_read_only_goes_on_pressing(place: Any) -> N
     place.whole(before, box=box)
 
 
-def test_a_hub_with_a_damaged_database_refuses_to_start_with_one_sentence(resting_place: Any) -> None:
+def test_a_hub_with_a_damaged_database_refuses_to_start_with_one_sentence(
+    resting_place: Any, dice: random.Random
+) -> None:
     place = resting_place
     database = place.folder / "hub" / "hub.db"
     for rest in ("-wal", "-shm"):
         database.with_name(database.name + rest).unlink(missing_ok=True)
     whole = database.read_bytes()
     for damaged in (
-        os.urandom(len(whole)),
+        dice.randbytes(len(whole)),
         whole[: len(whole) // 2],
-        whole[:4096] + os.urandom(len(whole) - 4096),
+        whole[:4096] + dice.randbytes(len(whole) - 4096),
     ):
         database.write_bytes(damaged)
         program = place.launch("hub", *place.serve, log=place.folder / "damaged.log")

@@ -47,7 +47,8 @@ def test_no_press_is_lost_when_its_box_is_killed_at_random(
     for _ in range(form.rounds + 1):
         place.ask_press(box)
         pressed += 1
-        time.sleep(dice.uniform(0.2, 0.6))  # a press is an event once the button is let go
+        place.eventually(lambda least=pressed: place.kept_presses(box) >= least, "the press to be stored")
+        time.sleep(dice.uniform(0, 0.4))
         box.kill()
         time.sleep(dice.uniform(0, 0.5))
         box.start()
