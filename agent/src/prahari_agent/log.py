@@ -1,31 +1,45 @@
-"""Structured logs of the agent: one line an event, as JSON for journald or as plain text for a person."""
+"""Structured logs of the agent: one line an event, as JSON for journald or as plain text for a person.
+
+structlog is loaded with the first line, or by ``configure``: a camera's process, which has next to nothing to say, does without it and
+the asyncio that it brings, 4 MB.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from prahari_agent.lean import without
 
-with without("rich", "colorama", "better_exceptions"):
-    import structlog
+
+@cache
+def _structlog() -> Any:
+    with without("rich", "colorama", "better_exceptions"):
+        import structlog
+    return structlog
 
 
-class _Output(structlog.WriteLogger):
-    """A line that standard output does not take is lost: a log on a full disk must not keep a press from going out."""
+@cache
+def _output() -> Any:
+    """What writes lines: one that standard output does not take is lost, for a log on a full disk must not keep a press from going out."""
 
-    def msg(self, message: str) -> None:
-        with suppress(OSError):
-            super().msg(message)
+    class Output(_structlog().WriteLogger):  # type: ignore[misc]
+        def msg(self, message: str) -> None:
+            with suppress(OSError):
+                super().msg(message)
 
-    log = debug = info = warn = warning = msg
-    fatal = failure = err = error = critical = exception = msg
+        log = debug = info = warn = warning = msg
+        fatal = failure = err = error = critical = exception = msg
+
+    return Output
 
 
 def configure(*, device: str, level: str = "info", as_json: bool = True) -> None:
     """Bind ``device`` to every line; standard output is where systemd and containers look."""
+    structlog = _structlog()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -37,7 +51,7 @@ def configure(*, device: str, level: str = "info", as_json: bool = True) -> None
             else structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=lambda *_args: _Output(sys.stdout),
+        logger_factory=lambda *_args: _output()(sys.stdout),
         cache_logger_on_first_use=True,
     )
     _bound.clear()
@@ -54,7 +68,7 @@ class _Lazy:
         self._part = part
 
     def __getattr__(self, method: str) -> Any:
-        return getattr(structlog.get_logger().bind(part=self._part, **_bound), method)
+        return getattr(_structlog().get_logger().bind(part=self._part, **_bound), method)
 
 
 def get_logger(part: str) -> Any:
