@@ -26,6 +26,7 @@ from prahari_hub.evidence.parts import TRANSFERS
 from prahari_hub.evidence.parts import Parts as TransferParts
 from prahari_hub.evidence.sealing import Sealer
 from prahari_hub.fleet import api_live, blobs, device_api, dispatch, intake, registry
+from prahari_hub.fleet.map.board import Board, keep
 from prahari_hub.fleet.presence import Limits
 from prahari_hub.fleet.quota import Quota
 from prahari_hub.http.health import Probe
@@ -248,11 +249,11 @@ async def start_scheduler(hub: Hub, stack: AsyncExitStack) -> None:
 
 
 async def start_web(hub: Hub, stack: AsyncExitStack, console: socket.socket, devices: socket.socket) -> None:
-    heard = Heard(hub.store)
-    watch = Workers(heard.run)
+    heard, board = Heard(hub.store), Board()
+    watch = Workers(heard.run, partial(keep, board, hub.store))
     await watch.start()
     stack.push_async_callback(watch.stop)
-    for listener in doors(hub, heard, console, devices):
+    for listener in doors(hub, heard, board, console, devices):
         await listener.start()
         hub.certificate.shown_by.append(listener.renew)
         stack.push_async_callback(listener.stop)
@@ -300,7 +301,7 @@ def said(settings: Settings) -> str:
 
 
 def doors(
-    hub: Hub, heard: Heard, console_socket: socket.socket, device_socket: socket.socket
+    hub: Hub, heard: Heard, board: Board, console_socket: socket.socket, device_socket: socket.socket
 ) -> tuple[Listener, Listener]:
     """What people and devices reach: the console with its API, and device HTTPS."""
     settings, identity = hub.settings, hub.identity
@@ -311,6 +312,7 @@ def doors(
         "blobs": blob_store,
         "footage": footage,
         "register_device": registry.ensure_device,
+        "board": board,
     }
     notices = {"clock": lambda: hub.trust.held}
     watching.watch_feed(hub.feed)

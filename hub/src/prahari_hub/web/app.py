@@ -122,7 +122,7 @@ def console_app(parts: Parts) -> FastAPI:
     app.state.error_page = web_pages.error_page
     for name, part in parts.state.items():
         setattr(app.state, name, part)
-    app.state.board = Board()
+    app.state.board = parts.state.get("board") or Board()
     app.state.dark_places = DarkPlaces()
     if feed := parts.state.get("feed"):
         feed.listen(app.state.board.on_changes)
