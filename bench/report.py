@@ -51,6 +51,8 @@ def summary(kept: Sequence[Kept]) -> str:
 def conditions(part: Kept) -> str:
     words = [f"`bench.{part['name']}`, ended {part['at']}, {part['took_s']} s"]
     words.append(f"before it others used {part['others_percent']} % of the machine")
+    if turn_ms := part.get("turn_ms"):
+        words.append("a fixed loop of Python took {} ms before and {} ms after it".format(*turn_ms))
     if part["stolen_percent"] >= 1:
         words.append(f"during it the host gave {part['stolen_percent']} % of its time to other machines")
     if part["short"]:

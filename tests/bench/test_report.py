@@ -34,10 +34,11 @@ def test_a_missed_aim_is_said_and_what_was_not_measured_too() -> None:
 
 def test_a_part_that_was_stopped_or_broke_off_says_so() -> None:
     late = report.conditions(part("state", row("a", "1"), late=True, ended=130))
-    broken = report.conditions(part("state", row("a", "1"), ended=1, stolen_percent=3.5))
+    broken = report.conditions(part("state", row("a", "1"), ended=1, stolen_percent=3.5, turn_ms=[200, 210]))
     assert "stopped because it was late" in late
     assert "broke off (status 1)" in broken
     assert "3.5 % of its time to other machines" in broken
+    assert "took 200 ms before and 210 ms after it" in broken
 
 
 def test_the_section_is_replaced_and_the_rest_of_the_page_stays(tmp_path: Path) -> None:
