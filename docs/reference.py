@@ -13,7 +13,7 @@ from pathlib import Path
 import typer.main
 from prahari_agent.commandline import typer_app as agent_app
 from prahari_agent.settings import Settings as AgentSettings
-from prahari_hub.cli import app as hub_app
+from prahari_hub.cli.commands import typer_app as hub_app
 from prahari_hub.settings import Settings as HubSettings
 from prahari_provisioning.cli import app as provisioning_app
 from pydantic.fields import FieldInfo

@@ -14,7 +14,13 @@ import time
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, TextIO
 
-import structlog
+# structlog takes Rich and its colourings wherever it finds them, for drawings of tracebacks that a log of lines never has
+_HIDDEN = [name for name in ("rich", "better_exceptions") if name not in sys.modules]
+sys.modules.update(dict.fromkeys(_HIDDEN))  # type: ignore[arg-type]
+import structlog  # noqa: E402
+
+for _name in _HIDDEN:
+    del sys.modules[_name]
 
 BURST, WINDOW_S = 30, 60.0
 """So many lines of one kind in a minute; what is more is counted and told in one line at its end."""

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ec
 from prahari_hub.access import chain, tokens
-from prahari_hub.cli import app
+from prahari_hub.cli.commands import typer_app as app
 from prahari_hub.identity.service import open_identity
 from prahari_hub.identity.tables import certificates
 from prahari_hub.store import Store

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from prahari_hub.cli import app
+from prahari_hub.cli.commands import typer_app as app
 from typer.testing import CliRunner
 
 

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from prahari_hub.cli import app
+from prahari_hub.cli.commands import typer_app as app
 from typer.testing import CliRunner
 
 HEAVY = ("sqlalchemy", "fastapi", "nats", "cryptography", "numpy", "alembic", "rich.table")
 
 
 def test_the_command_line_is_there_without_the_database_the_web_or_the_broker() -> None:
-    code = "import sys, prahari_hub.cli; print(*sorted(set(sys.modules) & set(sys.argv[1:])))"
+    code = "import sys, prahari_hub.cli.commands; print(*sorted(set(sys.modules) & set(sys.argv[1:])))"
     said = subprocess.run([sys.executable, "-c", code, *HEAVY], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == ""
+
+
+def test_a_hub_starts_without_the_command_line_migrations_and_what_draws_tracebacks() -> None:
+    code = (
+        "import sys, prahari_hub.cli, prahari_hub.main; print(*sorted(set(sys.modules) & set(sys.argv[1:])))"
+    )
+    heavy = ("typer", "rich", "pygments", "alembic", "httpx")
+    said = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == ""
+
+
+def test_a_hub_that_cannot_start_says_so_in_one_sentence_whether_its_home_comes_by_option_or_by_environment(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "hub.toml").write_text("port_offset = 'many'\n")
+    env = {**os.environ, "PRAHARI_HOME": str(tmp_path)}
+    program = [sys.executable, "-c", "from prahari_hub.cli import app; app()", "serve"]
+    said = [
+        subprocess.run([*program, *more], env=env, capture_output=True, text=True, check=False)
+        for more in ((), ("--home", str(tmp_path)))
+    ]
+    assert [done.returncode for done in said] == [1, 1]
+    assert said[0].stderr == said[1].stderr and said[0].stderr.startswith("prahari-hub: ")
 
 
 def test_the_keys_are_listed_rolled_over_and_forgotten(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from prahari_hub.access import chain
-from prahari_hub.cli import app
+from prahari_hub.cli.commands import typer_app as app
 from prahari_hub.identity.tables import certificates
 from prahari_hub.operations import parts, sizes
 from prahari_hub.operations.doctor import CHECKS, examine, worst

@@ -21,7 +21,7 @@ from prahari_hub.operations.doctor.findings import Level, Look
 from prahari_hub.settings import Settings, load
 from prahari_hub.signage.tables import displays
 from prahari_hub.store import Store
-from prahari_hub.store.migrate import migrate
+from prahari_hub.store.migrate import migrate, stands
 
 from .conftest import populate
 
@@ -68,9 +68,7 @@ def test_a_dump_and_a_backup_make_the_hub_anew(
     settings, store = hub
     dump = tmp_path / "hub.dump"
     subprocess.run(["pg_dump", "--format=custom", f"--file={dump}", plain(urls[0])], check=True)
-    made = backup(
-        settings, tmp_path / "backups", now=NOW, postgresql_revision=store.read_sync(queries.revision)
-    )
+    made = backup(settings, tmp_path / "backups", now=NOW, postgresql_revision=store.read_sync(stands))
     assert made.manifest.database == "postgresql" and not (made.folder / "hub.db").exists()
 
     source = restores.check(made.folder)

@@ -11,9 +11,10 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from prahari_hub.access import chain
 from prahari_hub.store import Store
-from prahari_hub.store.migrate import load_tables, migrate
+from prahari_hub.store.migrate import MIGRATIONS, knows, load_tables, migrate, newest, stands
 from prahari_hub.store.schema import metadata
 
 KEPT = Path(__file__).parent / "kept"
@@ -154,3 +155,19 @@ def test_a_kept_file_is_migrated_whole_or_not_at_all(store: Store, tmp_path: Pat
     with store.engine.connect() as conn:
         assert conn.exec_driver_sql(schema).all() == before
         assert conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == RELEASES[0]
+
+
+def test_the_files_of_migrations_are_named_for_what_they_are() -> None:
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    assert newest() == scripts.get_current_head()
+    assert all(knows(script.revision) for script in scripts.walk_revisions())
+    assert not knows("9999")
+
+
+def test_a_schema_says_where_it_stands_and_stays_when_it_is_the_newest(store: Store) -> None:
+    with store.engine.begin() as conn:
+        assert stands(conn) is None
+    for _ in range(2):
+        migrate(store.engine)
+        with store.engine.begin() as conn:
+            assert stands(conn) == newest()

@@ -37,14 +37,6 @@ def clock_offset_s(conn: Connection) -> float:
     )
 
 
-def revision(conn: Connection) -> str | None:
-    """The migration of the schema; None where there is none."""
-    if not sa.inspect(conn).has_table("alembic_version"):
-        return None
-    found = conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    return None if found is None else str(found)
-
-
 def stored_files(conn: Connection, most: int) -> list[str]:
     """Hashes of the files that arrived last."""
     query = (

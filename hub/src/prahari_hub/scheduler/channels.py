@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-import httpx
-
 from prahari_hub.errors import SetupError
 from prahari_hub.incidents.queries import Incident
 from prahari_hub.settings import Settings
@@ -70,6 +68,8 @@ class Webhook:
             "Prahari-Delivery": str(call.delivery),
             "Prahari-Signature": sign(self.secret, body, int(call.at.timestamp())),
         }
+        import httpx  # a tenth of a second of every start, for what many a hub never sends
+
         try:
             async with httpx.AsyncClient(timeout=WEBHOOK_TIMEOUT_S, follow_redirects=False) as client:
                 answer = await asyncio.wait_for(

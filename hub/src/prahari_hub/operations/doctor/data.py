@@ -14,7 +14,7 @@ from prahari_hub.operations.backup import ACTION
 from prahari_hub.operations.doctor.findings import Finding, Look, fail, ok, warn
 from prahari_hub.operations.manifest import BLOBS, hash_of
 from prahari_hub.store.copy import faults, sqlite_file
-from prahari_hub.store.migrate import knows, newest
+from prahari_hub.store.migrate import knows, newest, stands
 
 SAMPLE = 200
 BACKUP_OLD, BACKUP_TOO_OLD = timedelta(days=2), timedelta(days=7)
@@ -85,23 +85,23 @@ def _postgresql(look: Look) -> list[Finding]:
 def schema(look: Look) -> list[Finding]:
     if look.store is None:
         return []
-    stands = look.store.read_sync(queries.revision)
+    found = look.store.read_sync(stands)
     wanted = newest()
-    if stands == wanted:
-        return ok("schema", N_("The schema is {revision}, this version's."), revision=stands)
-    if stands is None or knows(stands):
+    if found == wanted:
+        return ok("schema", N_("The schema is {revision}, this version's."), revision=found)
+    if found is None or knows(found):
         return warn(
             "schema",
             N_("The schema is {revision}, this version's is {wanted}."),
             N_("Start the hub: it brings the schema up by itself. Take a backup before."),
-            revision=stands or "-",
+            revision=found or "-",
             wanted=wanted,
         )
     return fail(
         "schema",
         N_("The schema {revision} is of a newer hub."),
         N_("Install the version that wrote it, or restore a backup of before."),
-        revision=stands,
+        revision=found,
     )
 
 
