@@ -6,44 +6,44 @@ something that is not there), for every rule; and a model on the drawn pictures,
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-from prahari_agent.camera.boxes import Box, Detection, iou
 from prahari_agent.camera.detector import Detector
 from prahari_agent.camera.manifest import load_model
 from prahari_agent.camera.pipeline import Pipeline
-from prahari_agent.camera.rules.engine import Engine
-from prahari_agent.camera.rules.objects import Moment, Object
 from prahari_agent.camera.source import Address, Source
-from prahari_agent.camera.tracker import Tracker
 from prahari_agent.street.actors import Actor, Stop, way
-from prahari_agent.street.scenario import AREAS, DAY, DRY, LINES, NIGHT, Course, Scenario
-from prahari_agent.street.scene import Scene
+from prahari_agent.street.scenario import DAY, DRY, NIGHT, Course, Scenario
 from prahari_agent.street.traffic import traffic
-from prahari_agent.street.truth import Seen, Truth, read
+from prahari_agent.street.truth import Truth, read
 from prahari_agent.street.view import View
 from prahari_agent.street.writer import truth_path, write
 from prahari_wire import rules as config
-from prahari_wire.camera import CameraConfig, RuleEvent, RulePhase
+from prahari_wire.camera import CameraConfig, RuleEvent
 from prahari_wire.events import RULE
 
+from bench.cameras.judging import (
+    AREA,
+    FPS,
+    LABELS,
+    LENGTH_S,
+    LINE,
+    Told,
+    begins,
+    by_truth,
+    crossed,
+    inside,
+    near_line,
+    truths_of,
+    who,
+)
 from bench.results import Results
 
-BEGIN = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
-FPS, LENGTH_S = 5.0, 180.0
-LABELS: list[str] = ["person", "two-wheeler", "car", "animal"]
-AREA = {area.id: area.polygon(View()) for area in AREAS}
-LINE = {line.id: line.points(View()) for line in LINES}
+FILM_FPS = 10.0
 LANE = [View().share(x, z) for x, z in ((0.4, 12), (0.4, 45), (5, 45), (5, 12))]
-SEEN_FROM, LEAST_HEIGHT = 0.45, 0.05
-"""An object that shows less of itself, or is smaller, is not asked for."""
-STRAY_S = 1.5
 LIGHTS: dict[str, tuple[Course, Course, float]] = {
     "day": (DAY, DRY, 0.95),
     "night": (NIGHT, DRY, 0.9),
@@ -65,14 +65,6 @@ RULES: list[config.AnyRule] = [
     config.StationaryObject(id="parked", name="S", region=AREA["right-kerb"], classes=["car"], after_s=20),
     config.ObjectAbandoned(id="abandoned", name="B", region=AREA["right-path"], classes=["object"], after_s=20),
 ]  # fmt: skip
-
-
-class Told(NamedTuple):
-    """``actor`` None: something that is not there."""
-
-    rule: str
-    actor: int | None
-    time_s: float
 
 
 @dataclass
@@ -105,49 +97,11 @@ def scenario(seed: int, light: Course, rain: Course) -> Scenario:
         Actor(2, "car", way(6, 120, (2.4, 7), (2.6, 60)), _RED),
         Actor(3, "person", way(1.2, 18, (9, 22), (6.4, 22), (6.4, 22), (9.5, 22), pause_s=30), _RED),
         Actor(4, "car", (Stop(42, 3.9, 62), Stop(50, 4.0, 24), Stop(95, 4.0, 24), Stop(101, 3.6, 6)), _GREY),
-        Actor(5, "person", way(1.2, 108, (9, 27), (6.3, 27), (6.3, 27), (9.5, 27), pause_s=4), _BLUE),
-        Actor(6, "bag", (Stop(113, 6.2, 27), Stop(LENGTH_S, 6.2, 27)), (40, 40, 120)),
+        Actor(5, "person", way(1.2, 108, (9, 15), (6.4, 15), (6.4, 15), (9.5, 15), pause_s=2), _BLUE),
+        Actor(6, "bag", (Stop(113, 6.3, 15), Stop(LENGTH_S, 6.3, 15)), (40, 40, 120)),
         Actor(7, "cow", way(0.7, 70, (-8, 20), (-1, 20.5), (-1, 20.5), (9, 21), pause_s=8), (150, 165, 180)),
     ]
     return Scenario(seed, LENGTH_S, [*staged, *traffic(seed, LENGTH_S, first_id=100)], light=light, rain=rain)
-
-
-def could_be_seen(one: Seen) -> bool:
-    return one.visible >= SEEN_FROM and one.box[3] - one.box[1] >= LEAST_HEIGHT
-
-
-def erring(truth: Truth, chance: random.Random) -> list[Detection]:
-    """What a detector makes of a frame."""
-    found = []
-    for one in truth.seen:
-        if not could_be_seen(one) or chance.random() < 0.1:
-            continue
-        wide, high = one.box[2] - one.box[0], one.box[3] - one.box[1]
-        across, down = chance.gauss(0, 0.03) * wide, chance.gauss(0, 0.02) * high
-        box = Box(*one.box).moved((across, down)).grown(chance.gauss(0, 0.02)).clipped()
-        found.append(Detection(one.label, min(1.0, max(0.3, chance.gauss(0.75, 0.1))), box))
-    if chance.random() < 0.03:
-        x, y = chance.uniform(0, 0.9), chance.uniform(0.3, 0.8)
-        found.append(Detection(chance.choice(LABELS), 0.6, Box(x, y, x + 0.06, y + 0.15)))
-    return found
-
-
-def by_truth(truths: Sequence[Truth], seed: int) -> list[Told]:
-    """The tracker and the rules behind the erring detector."""
-    chance = random.Random(seed)
-    tracker, engine = Tracker(threshold=lambda label: 0.5), Engine(RULES, zone=UTC)
-    told: list[Told] = []
-    for truth in truths:
-        at = BEGIN + timedelta(seconds=truth.time_s)
-        tracker.update(erring(truth, chance), at, truth.time_s)
-        objects = [
-            Object(one.id, one.label, one.score, one.box, one.seen_s == truth.time_s)
-            for one in tracker.live
-            if one.confirmed
-        ]
-        found = engine.see(objects, at, Moment(truth.time_s), night=truth.light < 0.4)
-        told += [Told(body.rule, who(body, truth), truth.time_s) for body, _ in found if begins(body)]
-    return told
 
 
 def by_model(video: Path, truths: Sequence[Truth], manifest: Path) -> tuple[list[Told], int]:
@@ -167,19 +121,6 @@ def by_model(video: Path, truths: Sequence[Truth], manifest: Path) -> tuple[list
             if isinstance(body, RuleEvent) and begins(body)
         ]
     return told, pipeline.counters.inferences
-
-
-def begins(body: RuleEvent) -> bool:
-    return body.phase is RulePhase.STARTED
-
-
-def who(body: RuleEvent, truth: Truth) -> int | None:
-    """The actor of its label whom its box covers best."""
-    assert body.box is not None
-    box = Box(body.box.left, body.box.top, body.box.right, body.box.bottom)
-    own = [one for one in truth.seen if one.label == body.label]
-    near = max(own, key=lambda one: iou(box, Box(*one.box)), default=None)
-    return near.id if near and iou(box, Box(*near.box)) > 0.2 else None
 
 
 def judge(truths: Sequence[Truth], told: Sequence[Told], tallies: dict[str, Tally]) -> None:
@@ -203,47 +144,6 @@ def judge(truths: Sequence[Truth], told: Sequence[Told], tallies: dict[str, Tall
         tally.add([one.actor for one in told if one.rule == rule], surely[rule], perhaps[rule])
 
 
-def inside(truths: Sequence[Truth], area: str, labels: Sequence[str], dwell_s: float) -> set[int]:
-    """Who of these was there, well enough to be seen, for at least so long."""
-    since: dict[int, float] = {}
-    last: dict[int, float] = {}
-    found = set()
-    for truth in truths:
-        for one in truth.seen:
-            if area in one.areas and one.label in labels and could_be_seen(one):
-                if truth.time_s - last.get(one.id, float("-inf")) > STRAY_S:
-                    since[one.id] = truth.time_s
-                last[one.id] = truth.time_s
-                if truth.time_s - since[one.id] >= dwell_s:
-                    found.add(one.id)
-    return found
-
-
-def crossed(truths: Sequence[Truth], line: str) -> set[int]:
-    """Who went over it while seen for a second before and after."""
-    on_ground = next(one for one in LINES if one.id == line)
-    before: dict[int, Seen] = {}
-    ways: dict[int, float] = {}
-    frames: dict[int, list[float]] = {}
-    for truth in truths:
-        for one in truth.seen:
-            if could_be_seen(one):
-                frames.setdefault(one.id, []).append(truth.time_s)
-            if one.id in before and on_ground.crossed(before[one.id].ground, one.ground):
-                ways[one.id] = truth.time_s
-            before[one.id] = one
-    return {id for id, at_s in ways.items() if sum(abs(t - at_s) <= 1.2 for t in frames.get(id, [])) >= 9}
-
-
-def near_line(one: Seen) -> bool:
-    """Near the stop line, whatever way."""
-    return 18.0 <= one.ground[1] <= 27.0 and abs(one.ground[0]) <= 5.6
-
-
-def looked_at(truths: Iterator[Truth] | Sequence[Truth], fps: float) -> list[Truth]:
-    return list(truths)[:: round(fps / FPS)]
-
-
 def tallies(*, without: Sequence[str] = ()) -> dict[str, Tally]:
     return {rule.id: Tally() for rule in RULES if rule.id not in without}
 
@@ -252,11 +152,8 @@ def take_truth(results: Results) -> None:
     """Every rule behind the erring detector, four streets."""
     counts = tallies()
     for seed in SEEDS:
-        scene = Scene(scenario(seed, DAY, DRY))
-        truths = looked_at(
-            [scene.truth(number) for number in range(scene.scenario.frames)], scene.scenario.fps
-        )
-        judge(truths, by_truth(truths, seed), counts)
+        truths = truths_of(scenario(seed, DAY, DRY))
+        judge(truths, by_truth(truths, RULES, seed), counts)
     for rule, tally in counts.items():
         what = f"rule {rule}, truth's boxes with errors, {len(SEEDS)} streets of {LENGTH_S:.0f} s: precision, recall"
         results.row(what, tally.words(), aim="≥ 0.95 each", met=tally.reaches(0.95))
@@ -273,7 +170,7 @@ def _by_light(results: Results, manifest: Path, folder: Path, seeds: Sequence[in
     counts, inferences = tallies(without=["abandoned"]), 0
     for seed in seeds:
         video = write(folder / f"{light}-{seed}.mp4", scenario(seed, course, rain))
-        truths = looked_at(read(truth_path(video)), 10.0)
+        truths = list(read(truth_path(video)))[:: round(FILM_FPS / FPS)]
         told, made = by_model(video, truths, manifest)
         inferences += made
         judge(truths, told, counts)

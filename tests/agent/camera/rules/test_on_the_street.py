@@ -274,6 +274,15 @@ def test_a_parked_car_that_the_tracker_lost_has_stood_there_since_it_came() -> N
     assert started == [(60.0, first)]
 
 
+def test_vehicles_that_pass_over_the_same_spot_one_after_the_other_are_not_one_that_stands_there() -> None:
+    passing = [
+        Actor(n, "bus" if n % 3 else "car", way(6, 5 * n, (3.4, 60), (3.4, 7)), RED) for n in range(1, 12)
+    ]
+    street = Street(Scenario(1, 70, passing))
+    rule = config.StationaryObject(id="s", name="S", region=AREA["right-kerb"], classes=["car"], after_s=20)
+    assert street.play(rule) == []
+
+
 def test_a_bag_is_abandoned_once_its_owner_has_gone_and_not_while_he_stays() -> None:
     left = [
         walker(1, (0, 9, 18), (4, 6.4, 18), (20, 6.4, 18), (26, 7, 40)),
