@@ -32,7 +32,7 @@ DRAWN = Path(__file__).resolve().parents[2] / ".prahari" / "demo" / "clips"
 """Where ``make setup`` draws the demo's clips."""
 KINDS = {
     "Carriageway", "Wrong way", "Loitering by the gate", "Crowd on the footpath", "No parking on the kerb",
-    "Beyond the crossing", "GlobalSceneChange",
+    "Beyond the crossing", "View has changed",
 }  # fmt: skip
 PASSAGES_S = ((6.0, 20.2), (22.7, 45.2), (50.2, 70.3), (74.5, 87.3), (92.1, 120.5), (123.4, 136.5))
 """When a person is in view, in seconds of the clip."""
@@ -199,7 +199,7 @@ def test_a_newcomer_sees_incidents_takes_a_request_to_a_verified_clip_stops_it_a
         assert [line.partition(":")[0] for line in verified(first, package)] == ["WHOLE", "WHOLE"]
         soon(lambda: camera_incidents(api).keys() >= KINDS, f"incidents {KINDS}", within_s=240)
         soon(
-            lambda: not camera_incidents(api)["GlobalSceneChange"]["active"],
+            lambda: not camera_incidents(api)["View has changed"]["active"],
             "the picture to be well again",
             within_s=60,
         )

@@ -426,9 +426,9 @@ def test_the_queue_pages_unacknowledged_first_then_by_severity_then_newest(
             break
     assert seen == [
         "Device offline",
-        "Camera fault: ImageTooDark",
-        "Camera fault: SignalLoss",
-        "Camera fault: Frozen",
+        "Camera fault: Picture too dark",
+        "Camera fault: No picture",
+        "Camera fault: Picture frozen",
         "Emergency call",
     ]
     assert store.read_sync(queries.counts) == {"critical": 0, "major": 1, "minor": 0, "warning": 3}

@@ -322,6 +322,17 @@ WORDS: dict[str, dict[str, str]] = {
         "uploads": N_("Files waiting"),
         "footage": N_("Footage, seconds behind"),
     },
+    "fault": {
+        "SignalLoss": N_("No picture"),
+        "Frozen": N_("Picture frozen"),
+        "ImageTooDark": N_("Picture too dark"),
+        "ImageTooBright": N_("Picture too bright"),
+        "ImageTooBlurry": N_("Picture too blurred"),
+        "GlobalSceneChange": N_("View has changed"),
+        "player": N_("Player"),
+        "illegible": N_("Message does not fit"),
+        "content": N_("Content missing"),
+    },
 }
 
 SENTENCES = (

@@ -20,7 +20,7 @@ from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.paging import Cursor
 from prahari_hub.http.state import store_of
 from prahari_hub.http.templates import is_fragment, locale_of, page, translate
-from prahari_hub.http.words import N_
+from prahari_hub.http.words import N_, WORDS
 from prahari_hub.incidents import actions, holds, outages, queries
 from prahari_hub.incidents.queries import Filter, Incident
 from prahari_hub.store import Unit
@@ -65,15 +65,7 @@ LABELS = {
     "two-wheeler": N_("Two-wheeler"),
     "animal": N_("Animal"),
     "object": N_("Object"),
-    "SignalLoss": N_("No picture"),
-    "Frozen": N_("Picture frozen"),
-    "ImageTooDark": N_("Picture too dark"),
-    "ImageTooBright": N_("Picture too bright"),
-    "ImageTooBlurry": N_("Picture too blurred"),
-    "GlobalSceneChange": N_("View has changed"),
-    "player": N_("Player"),
-    "illegible": N_("Message does not fit"),
-    "content": N_("Content missing"),
+    **WORDS["fault"],
 }
 
 

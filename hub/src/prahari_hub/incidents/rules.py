@@ -17,6 +17,7 @@ from prahari_wire.twin import Desired, PeripheralConfig
 from prahari_hub.fleet.facts import Fact, Transition
 from prahari_hub.fleet.presence import FLOODS
 from prahari_hub.fleet.windows import PLANNED_POWER
+from prahari_hub.http.words import WORDS
 
 RANK = {severity: rank for rank, severity in enumerate(Severity)}
 """0 is the highest."""
@@ -157,7 +158,12 @@ def _camera_fault(fact: Fact, body: CameraFault, config: Config) -> list[Verdict
         return [Clear(key)]
     severity = config.fault_severity if isinstance(config, CameraConfig) else Severity.MAJOR
     detail = {"fault": str(body.fault), "since": body.since.isoformat(), "note": body.detail}
-    return [Raise(key, fact.kind, severity, f"Camera fault: {body.fault}", detail)]
+    return [Raise(key, fact.kind, severity, f"Camera fault: {_said(body.fault)}", detail)]
+
+
+def _said(fault: str) -> str:
+    """As an operator reads it; the detail keeps the standard's name."""
+    return WORDS["fault"].get(str(fault), str(fault))
 
 
 def _display_fault(fact: Fact, body: DisplayFault, config: Config) -> list[Verdict]:
@@ -166,7 +172,7 @@ def _display_fault(fact: Fact, body: DisplayFault, config: Config) -> list[Verdi
         return [Clear(key)]
     severity = config.fault_severity if isinstance(config, DisplayConfig) else Severity.MINOR
     detail = {"fault": body.fault, "note": body.detail}
-    return [Raise(key, fact.kind, severity, f"Display fault: {body.fault}", detail)]
+    return [Raise(key, fact.kind, severity, f"Display fault: {_said(body.fault)}", detail)]
 
 
 def _stuck(fact: Fact, body: ButtonStuck, config: Config) -> list[Verdict]:
