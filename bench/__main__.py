@@ -58,7 +58,7 @@ PARTS = (
     Part("ingest", 40, 150),
     Part("camera", 60, 120),
     Part("recording", 20, 90),
-    Part("cameras", 420, 900, alone=True),
+    Part("cameras", 780, 1800, alone=True),
     Part("coverage", 240, 900, alone=True),
 )
 """In the order in which they run: what the others are compared with, then what matters most."""

@@ -25,10 +25,10 @@ MODEL_SEEDS, SHORT_SEEDS = (21, 22), (21,)
 HOUR_S, SHORT_HOUR_S = 3600.0, 600.0
 
 
-def contest_part(results: Results, folder: Path, _short: bool) -> None:
+def contest_part(results: Results, folder: Path, short: bool) -> None:
     clip = Path(os.environ.get("PRAHARI_MEDIA", "")) / film.NAME
     if clip.is_file():
-        results.take("contest", partial(contest.take, results, clip, REAL_MODEL, folder))
+        results.take("contest", partial(contest.take, results, clip, REAL_MODEL, folder, short=short))
     else:
         results.row("the real clip", "not measured: PRAHARI_MEDIA names no folder that holds it")
 
@@ -68,7 +68,9 @@ def main() -> None:
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all if left out")
     parser.add_argument("--no-docs", action="store_true", help="leave docs/performance.md as it is")
-    parser.add_argument("--short", action="store_true", help="fewer streets; nothing is written")
+    parser.add_argument(
+        "--short", action="store_true", help="fewer streets, the beginning of the clip; nothing is written"
+    )
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"no part is called {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")

@@ -62,15 +62,20 @@ def shown(value: float | None, digits: int = 2) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def take(results: Results, clip: Path, manifest: Path, folder: Path) -> None:
-    """Both runs, and what they give."""
-    quiet_clip = folder / "quiet.mp4"
-    film.write_quiet(clip, quiet_clip)
+def take(results: Results, clip: Path, manifest: Path, folder: Path, *, short: bool) -> None:
+    """Both runs, and what they give; ``short``: of the clip's beginning alone, to try it."""
+    quiet_clip, quiet_s = folder / "quiet.mp4", film.SHORT_QUIET_S if short else film.QUIET_S
+    film.write_quiet(clip, quiet_clip, quiet_s)
+    busy_s = film.FRAMES / film.FPS
+    if short:
+        beginning, busy_s = folder / "beginning.mp4", film.SHORT_S
+        film.write_beginning(clip, beginning, busy_s)
+        clip = beginning
     players = [one for one in PLAYERS if one != "motion" or peer_motion.installed()]
     if "motion" not in players:
         say("motion is not installed (apt-get install motion): it is left out")
-    busy = run(players, clip, manifest, folder, film.FRAMES / film.FPS + GRACE_S)
-    quiet = run(players, quiet_clip, manifest, folder, film.QUIET_S + GRACE_S)
+    busy = run(players, clip, manifest, folder, busy_s + GRACE_S)
+    quiet = run(players, quiet_clip, manifest, folder, quiet_s + GRACE_S)
     infer = run(["infer"], clip, manifest, folder, GRACE_S).get("infer")
     persons = film.person_frames({int(frame): score for frame, score in busy["each"]["scores"].items()})
     verdicts = {

@@ -18,6 +18,7 @@ PASSAGES = [(60, 202), (227, 452), (502, 703), (745, 873), (921, 1205), (1234, 1
 SEEN = 0.4
 """A looked-at frame is a person frame when the model, asked at each, gives a person this score."""
 EMPTY_FRAMES, QUIET_S = 50, 60.0
+SHORT_S, SHORT_QUIET_S = 30.0, 10.0
 
 
 class Told(NamedTuple):
@@ -83,20 +84,28 @@ def judge(told: Sequence[Told], persons: Sequence[int]) -> Verdict:
     )
 
 
-def write_quiet(clip: Path, to: Path) -> None:
-    """The clip's empty beginning again and again for QUIET_S, its packets as they are."""
+def write_quiet(clip: Path, to: Path, seconds: float) -> None:
+    """The clip's empty beginning again and again, its packets as they are."""
+    _write(clip, to, range_of=EMPTY_FRAMES, frames=round(seconds * FPS))
+
+
+def write_beginning(clip: Path, to: Path, seconds: float) -> None:
+    """The clip's first seconds, its packets as they are."""
+    _write(clip, to, range_of=FRAMES, frames=round(seconds * FPS))
+
+
+def _write(clip: Path, to: Path, *, range_of: int, frames: int) -> None:
+    """``frames`` of the clip's first ``range_of``, from the beginning again where those are over."""
     with av.open(str(to), "w", format="mp4") as out, av.open(str(clip)) as source:
         stream = source.streams.video[0]
-        packets = [packet for packet in source.demux(stream) if packet.size][:EMPTY_FRAMES]
+        packets = [packet for packet in source.demux(stream) if packet.size][:range_of]
         copy = out.add_stream_from_template(stream)
         assert stream.time_base is not None
         step = round(1 / FPS / stream.time_base)
-        number = 0
-        while number < QUIET_S * FPS:
-            for packet in packets:
-                behind = (packet.pts or 0) - (packet.dts or 0)
-                packet.stream = copy
-                packet.dts = number * step
-                packet.pts = packet.dts + behind
-                number += 1
-                out.mux(packet)
+        for number in range(frames):
+            packet = packets[number % len(packets)]
+            behind = (packet.pts or 0) - (packet.dts or 0)
+            packet.stream = copy
+            packet.dts = number * step
+            packet.pts = packet.dts + behind
+            out.mux(packet)
