@@ -301,7 +301,7 @@ async def city(database_url: str, tmp_path: Path, free_port: Callable[[], int]) 
     home = tmp_path / "home"
     home.mkdir()
     store = Store.open(database_url)
-    store.clock = lambda: NOON  # the city's root is older than what its boxes sign then, at whatever hour tests run
+    store.clock = lambda: NOON  # the root is older than what boxes sign, at whatever hour tests run
     identity = open_identity(home, store, city="Pune")
     identity.authority.server_certificate(["localhost", "127.0.0.1"], now=datetime.now(UTC))
     files = blobs.Blobs(blobs.local(home / blobs.FOOTAGE))
