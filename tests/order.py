@@ -11,24 +11,64 @@ if TYPE_CHECKING:
 
 APART = {
     "tests/system/test_demo.py": 100,
-    "tests/system/test_faults.py": 40,
+    "tests/system/test_faults.py": 35,
     "tests/system/test_roles_apart.py": 35,
-    "tests/house/test_images.py": 25,
     "tests/house/test_checks.py": 20,
+    "tests/house/test_images.py": 10,
 }
 """Files whose tests share nothing, so that each may run on a worker of its own, and about how long one takes in seconds."""
 
-WHOLE_PROGRAMS = ("tests/system/", "tests/faults/", "tests/browser/", "tests/bench/", "tests/hub/broker/")
-"""Folders of tests that wait for processes, brokers and browsers about half of their time; a file of them takes a minute."""
+WHOLE_PROGRAMS = (
+    "tests/system/",
+    "tests/faults/",
+    "tests/browser/",
+    "tests/bench/",
+    "tests/hub/broker/",
+    "tests/agent/camera/recorder/",
+    "tests/agent/camera/test_camera.py",
+    "tests/agent/camera/test_stream.py",
+    "tests/agent/test_main.py",
+)
+"""Tests that wait for processes, brokers, cameras and browsers about half of their time."""
 
-LONG_S = 60.0
-SHORT_TEST_S = 0.1
+LONG_S = {
+    "tests/hub/broker/test_cluster.py": 160,
+    "tests/system/test_footage.py": 105,
+    "tests/faults/test_disks.py": 60,
+    "tests/browser/test_footage.py": 50,
+    "tests/browser/test_incidents.py": 50,
+    "tests/browser/test_pages.py": 50,
+    "tests/system/test_privacy.py": 50,
+    "tests/agent/camera/test_camera.py": 40,
+    "tests/browser/test_device.py": 40,
+    "tests/browser/test_displays.py": 40,
+    "tests/browser/test_map.py": 40,
+    "tests/system/test_spine.py": 40,
+    "tests/system/test_spine_on_postgres.py": 35,
+    "tests/agent/camera/recorder/test_live.py": 35,
+    "tests/agent/camera/rules/test_with_a_tracker.py": 30,
+    "tests/agent/test_main.py": 30,
+    "tests/browser/test_login.py": 30,
+    "tests/faults/test_clocks.py": 30,
+    "tests/faults/test_kills.py": 30,
+    "tests/faults/test_links.py": 30,
+    "tests/agent/camera/test_pipeline.py": 25,
+    "tests/faults/test_postgres.py": 25,
+    "tests/system/test_identity.py": 25,
+    "tests/system/test_restore.py": 25,
+    "tests/system/test_root_cause.py": 25,
+}
+"""About how long a file takes in seconds, where its number of tests does not tell."""
+
+WAITING_S, COMPUTING_S = 1.5, 0.1
+"""About how long a test takes in files of which nothing is said, by what it does."""
 
 
 class Order(LoadScopeScheduling):
     """A file's tests run together, on one worker, since they share what is dear to set up.
 
-    Every second worker begins with the tests that wait, the others with those that compute: the machine is used and not crowded.
+    Every fourth worker begins with the tests that compute, the others with those that wait, so that there is something to compute
+    until the end: the machine is used and not crowded.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -36,16 +76,17 @@ class Order(LoadScopeScheduling):
         return nodeid if file in APART else file
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        first = self.nodes.index(node) % 2 == 0
+        first = self.nodes.index(node) % 4 != 1
         scope = max(self.workqueue, key=lambda scope: (waits(scope) == first, self._length_s(scope)))
         self.workqueue.move_to_end(scope, last=False)
         super()._assign_work_unit(node)
 
     def _length_s(self, scope: str) -> float:
-        apart_s = APART.get(scope.partition("::")[0])
-        if apart_s is not None:
-            return float(apart_s)
-        return LONG_S if waits(scope) else SHORT_TEST_S * len(self.workqueue[scope])
+        file = scope.partition("::")[0]
+        said_s = APART.get(file) or LONG_S.get(file)
+        if said_s is not None:
+            return float(said_s)
+        return len(self.workqueue[scope]) * (WAITING_S if waits(scope) else COMPUTING_S)
 
 
 def waits(scope: str) -> bool:

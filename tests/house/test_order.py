@@ -8,14 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.order import APART, WHOLE_PROGRAMS
+from tests.order import APART, LONG_S, WHOLE_PROGRAMS
 
 FILES = {"wire/test_light.py": 9, "hub/test_more.py": 3, "system/test_spine.py": 3, "faults/test_kills.py": 3}
 TEST = "import pytest\n\n\n@pytest.mark.parametrize('n', range({count}))\ndef test_it(n):\n    pass\n"
 
 
 def test_what_the_order_names_is_there(root: Path):
-    assert [name for name in (*APART, *WHOLE_PROGRAMS) if not (root / name).exists()] == []
+    assert [name for name in (*APART, *LONG_S, *WHOLE_PROGRAMS) if not (root / name).exists()] == []
 
 
 def test_a_files_tests_stay_together_and_the_longest_of_each_kind_begin_first(root: Path, tmp_path: Path):
