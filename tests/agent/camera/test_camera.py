@@ -21,9 +21,10 @@ from prahari_agent.camera.supervisor import pause_s, rest_s
 from prahari_agent.camera.verdict import verdict
 from prahari_agent.errors import ConfigRefused, Rejected
 from prahari_wire.callbox import CallboxConfig
-from prahari_wire.camera import CameraConfig, ContentFault, Region, TrackPhase
-from prahari_wire.events import AGENT_FAULT, CAMERA_FAULT, TRACK
+from prahari_wire.camera import CameraConfig, ContentFault, Region, RulePhase, TrackPhase
+from prahari_wire.events import AGENT_FAULT, CAMERA_FAULT, RULE, TRACK
 from prahari_wire.health import State
+from prahari_wire.rules import ObjectsInside
 
 PASSWORD = "s3cret-pass"
 EVERYWHERE = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]
@@ -184,6 +185,24 @@ def test_an_event_that_the_full_disk_refused_is_kept_and_said_again(
         eventually(lambda: kept.all(CAMERA_FAULT), within_s=4)
     kept.full = False
     assert len(eventually(lambda: kept.all(CAMERA_FAULT), within_s=15)) == 1
+
+
+def test_other_rules_are_applied_without_a_new_process(
+    run: Run, kept: Any, clip: Path, eventually: Callable[..., Any]
+) -> None:
+    camera = run(source=str(clip))
+    eventually(lambda: "fps" in note(camera), within_s=30)
+    first = camera.pid
+    rule = ObjectsInside(id="anybody", name="Anybody", region=EVERYWHERE, classes=["motion"])
+    camera.configure(CameraConfig(source=str(clip), rules=[rule]))
+    told = eventually(lambda: kept.all(RULE), within_s=30, why="the new rule tells something")
+    assert (told[0].rule, told[0].phase) == ("anybody", RulePhase.STARTED)
+    camera.configure(CameraConfig(source=str(clip)))
+    eventually(lambda: kept.all(RULE)[-1].phase is RulePhase.ENDED, within_s=10, why="its cases end")
+    assert {body.event for body in kept.all(RULE)} == {
+        body.event for body in kept.all(RULE) if body.phase is RulePhase.ENDED
+    }
+    assert camera.pid == first
 
 
 def test_a_new_configuration_replaces_the_process_and_an_equal_one_does_not(

@@ -41,6 +41,8 @@ SCHEMES = ("", "rtsp", "rtsps", "http", "https")
 SNAPSHOT_S = 10.0
 WELL_AFTER_S = 5.0
 """A process that has given facts for so long since its start ends the fault of the crash before."""
+AT_WORK = ("rules", "regions", "masks")
+"""What a camera's process changes while it works; for anything else it is replaced."""
 _OPEN, _VIEW = "open.json", "view.npz"
 _NOT_STORED = (AgentError, OSError)
 _PROCESS, _MODEL, _RECORDING = "camera process", "camera model", "camera recording"
@@ -113,13 +115,24 @@ class Camera:
         _check_recording(config)
         before, self._config = self._config, config
         self._terms.owner = config.owner
-        if before in (None, config):
+        if before is None or before == config:
             return
-        self._supervisor.renew()
+        if not self._changed_at_work(before, config):
+            self._supervisor.renew()
         if self._started and before is not None and before.recording != config.recording:
             self._keep_footage()
         elif self._keeper is not None:
             self._keeper.nudge()
+
+    def _changed_at_work(self, before: CameraConfig, config: CameraConfig) -> bool:
+        """Whether the process took the new configuration as it works, so that its footage has no gap: it does where nothing but
+        ``AT_WORK`` changes, once it has said something.
+        """
+        same = before.model_copy(update={name: getattr(config, name) for name in AT_WORK}) == config
+        if not same or self._facts is None:
+            return False
+        text = within_terms(config, self._terms).model_dump_json()
+        return self._supervisor.send({"type": "change", "config": text})
 
     def start(self) -> None:
         self._open.recall()

@@ -96,9 +96,7 @@ class Pipeline:
             kept=view,
             source=config.source,
         )
-        self._owners = {
-            label for rule in config.rules if isinstance(rule, ObjectAbandoned) for label in rule.owners
-        }
+        self._owners = _owners(config)
         self._rules = Engine(config.rules, masks=config.masks)
         self._reported: dict[str, _Reported] = {}
         self._before: Frame | None = None
@@ -139,6 +137,12 @@ class Pipeline:
     def idle(self) -> bool:
         """Nobody is followed and nothing has moved for a while. Read by the thread that decodes."""
         return self._now_s - self._stirred_s >= IDLE_AFTER_S
+
+    def change(self, config: wire.CameraConfig) -> list[Outgoing]:
+        """What to look for is another from now on: its rules, regions and masks. Who is followed is followed on."""
+        self._config, self._owners = config, _owners(config)
+        at = self._before.at if self._before else None
+        return [Outgoing(RULE, body) for body, _ in self._rules.change(config.rules, config.masks, at)]
 
     def learn_view(self) -> None:
         """A person says that the view is right as it is now."""
@@ -317,6 +321,11 @@ class Pipeline:
             detector is not None and sum(one.score >= HIDE_SCORE for one in found) >= detector.most_detections
         )
         return redact.snapshot_jpeg(frame.bgr(redact.MAX_ROWS), hide, whole=not knows or full, mark=mark)
+
+
+def _owners(config: wire.CameraConfig) -> set[str]:
+    """Whose nearness makes a thing attended, by any of the rules."""
+    return {label for rule in config.rules if isinstance(rule, ObjectAbandoned) for label in rule.owners}
 
 
 def _everywhere(_box: Box) -> bool:

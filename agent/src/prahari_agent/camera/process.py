@@ -141,6 +141,7 @@ class CameraProcess:
         )
         self._steady = Steadiness(1 / self._config.fps)
         self._learn_view = threading.Event()
+        self._changed: deque[CameraConfig] = deque()
         self._recorder: Recorder | None = recorder_for(
             start, self._config.recording, clock=self._clock, tell=channel.send
         )
@@ -172,10 +173,17 @@ class CameraProcess:
             if self._learn_view.is_set():
                 self._learn_view.clear()
                 self._pipeline.learn_view()
+            while self._changed:
+                self._change(self._changed.popleft())
             self._unanswered.say_again()
             if time.monotonic() - facts_s >= FACTS_S:
                 facts_s = time.monotonic()
                 self._channel.send(self._facts())
+
+    def _change(self, config: CameraConfig) -> None:
+        self._config = config
+        for event in self._pipeline.change(config):
+            self._unanswered.say(event)
 
     def _look(self, frame: Frame | None) -> list[Outgoing]:
         """What the newest frame, or its absence, gives."""
@@ -257,6 +265,8 @@ class CameraProcess:
                     self._clock.offset_s, self._clock.quality = offset_s, Quality(quality)
                 case {"type": "snapshot", "id": int(number)}:
                     self._asked.append(number)
+                case {"type": "change", "config": str(text)}:
+                    self._changed.append(CameraConfig.model_validate_json(text))
                 case {"type": "learn_view"}:
                     self._learn_view.set()
                 case {"type": "stop", "cause": str(cause)}:
@@ -317,6 +327,9 @@ def main(channel: Channel, mark: int) -> None:
     """Serve one camera until told to stop; ``mark`` is the descriptor of the shared bytes that say what runs."""
     cv2.setNumThreads(1)
     received = channel.receive()
-    if received is None:
-        return
-    CameraProcess(channel, received[0], mmap.mmap(mark, MARKS)).run()
+    while received is not None and received[0]["type"] != "start":
+        received = (
+            channel.receive()
+        )  # meant for the process before this one; what it says is in the first message
+    if received is not None:
+        CameraProcess(channel, received[0], mmap.mmap(mark, MARKS)).run()

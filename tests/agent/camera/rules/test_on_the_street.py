@@ -312,6 +312,27 @@ def test_an_animal_on_the_carriageway_is_told_and_a_masked_place_is_not() -> Non
     assert street.play(rule, masks=[everywhere]) == []
 
 
+def test_a_rule_that_stays_goes_on_when_others_change_and_one_that_goes_ends_its_cases() -> None:
+    person = Object(ulid(), "person", 0.9, Box(0.4, 0.4, 0.45, 0.6))
+    everywhere = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]
+    stays = config.LoiteringDetector(id="stays", name="S", region=everywhere, after_s=9)
+    goes = config.ObjectsInside(id="goes", name="G", region=everywhere)
+    comes = config.ObjectsInside(id="comes", name="C", region=everywhere)
+    engine = Engine([stays, goes], zone=UTC)
+
+    def see(time_s: float) -> list[tuple[str, RulePhase]]:
+        found = engine.see([person], BEGIN + timedelta(seconds=time_s), Moment(time_s), night=False)
+        return [(body.rule, body.phase) for body, _ in found]
+
+    assert [said for second in range(6) for said in see(second)] == [("goes", RulePhase.STARTED)]
+    over = engine.change([comes, stays], [], BEGIN + timedelta(seconds=5))
+    assert [(body.rule, body.phase) for body, _ in over] == [("goes", RulePhase.ENDED)]
+    assert see(6) == [("comes", RulePhase.STARTED)]
+    assert [(second, *said) for second in range(7, 12) for said in see(second)] == [
+        (9, "stays", RulePhase.STARTED)
+    ]
+
+
 def test_small_objects_and_other_classes_do_not_count() -> None:
     street = busy()
     rule = {"id": "in", "name": "In", "region": AREA["road"]}

@@ -78,6 +78,21 @@ class Engine:
         ]
         self._cases: dict[tuple[str, str], _Case] = {}
 
+    def change(
+        self, rules: Sequence[config.AnyRule], masks: Sequence[config.Mask], at: datetime | None
+    ) -> list[Told]:
+        """Other rules from now on. One that stays as it is goes on with what it knows; the cases of the others end."""
+        fresh = Engine(rules, masks=masks, zone=self._zone)
+        watches = {rule.id: (rule, watch) for rule, watch in self._watches if rule in rules}
+        counts = {counted.rule.id: counted for counted in self._counts if counted.rule in rules}
+        self._masks = masks
+        self._watches = [watches.get(rule.id, (rule, watch)) for rule, watch in fresh._watches]
+        self._counts = [counts.get(counted.rule.id, counted) for counted in fresh._counts]
+        over = {key: case for key, case in self._cases.items() if key[0] not in watches}
+        for key in over:
+            del self._cases[key]
+        return [_ended(case, at) for case in over.values()]
+
     def see(self, objects: Sequence[Object], at: datetime, now: Moment, *, night: bool) -> list[Told]:
         """``objects``: every confirmed track, also those that this frame did not see. ``at`` is the frame's time."""
         visible = [one for one in objects if not masked(self._masks, one.label, one.box)]
@@ -106,10 +121,7 @@ class Engine:
     def end(self, at: datetime | None = None) -> list[Told]:
         """The camera stops: every case ends, at the time it was told last if no other is given."""
         cases, self._cases = self._cases, {}
-        return [
-            Told(_later(case.body, wire.RulePhase.ENDED, at or case.body.seen_at), None)
-            for case in cases.values()
-        ]
+        return [_ended(case, at) for case in cases.values()]
 
     def _mine(
         self, rule: config.RuleBase, objects: Sequence[Object], local: datetime, *, night: bool
@@ -175,6 +187,10 @@ def _started(rule: config.AnyRule, change: Change, at: datetime, time_s: float) 
         count=change.number,
         direction=change.direction,
     )
+
+
+def _ended(case: _Case, at: datetime | None) -> Told:
+    return Told(_later(case.body, wire.RulePhase.ENDED, at or case.body.seen_at), None)
 
 
 def _later(
