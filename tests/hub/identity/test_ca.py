@@ -9,7 +9,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from prahari_hub.errors import SetupError
+from prahari_hub.identity import ca
 from prahari_hub.identity.ca import DEVICE_LIFE, Authority, open_authority, serial_text
 from prahari_hub.identity.service import open_identity
 from prahari_hub.store import Store
@@ -50,6 +52,48 @@ def test_the_servers_certificate_follows_the_names_and_is_renewed_near_its_end(t
     assert second != first
     authority.server_certificate(["hub.example"], now=NOW + 520 * DAY)
     assert server(authority).not_valid_after_utc > NOW + 800 * DAY
+
+
+@pytest.mark.parametrize("ahead", [365 * DAY, 920 * DAY], ids=["a year", "until the issuing CA is renewed"])
+def test_what_a_hub_makes_while_its_clock_is_ahead_is_good_now(tmp_path: Path, ahead: timedelta) -> None:
+    authority = open_authority(tmp_path, city="Pune", now=NOW)
+    authority.server_certificate(["localhost"], now=NOW)
+    before, device = server(authority), authority.device_certificate("pune-cam-01", key(), now=NOW)
+    wrong = open_authority(tmp_path, city="Pune", now=NOW + ahead)
+    wrong.server_certificate(["localhost"], now=NOW + ahead)
+    assert server(wrong) != before
+    right = open_authority(tmp_path, city="Pune", now=NOW)
+    right.server_certificate(["localhost"], now=NOW)
+    file, at = tmp_path / "device.pem", str(int(NOW.timestamp()))
+    file.write_bytes(device.public_bytes(Encoding.PEM))
+    for shown in (right.server_files[0], file):
+        openssl("verify", "-attime", at, "-CAfile", str(right.ca_file), str(shown))
+
+
+def test_a_server_certificate_that_is_not_valid_yet_is_replaced(tmp_path: Path) -> None:
+    """Earlier releases made such ones while the clock was ahead."""
+    authority = open_authority(tmp_path, city="Pune", now=NOW)
+    authority.server_certificate(["localhost"], now=NOW)
+    file, key_file = authority.server_files
+    begin, end = NOW + 364 * DAY, NOW + 730 * DAY
+    own, issuer, names = ca._load_key(key_file), authority.issuing[0], [x509.DNSName("localhost")]
+    builder = ca._builder(ca._name("localhost", "Pune"), own.public_key(), issuer.subject, begin, end)
+    early = ca._sign(ca._leaf(builder, [ExtendedKeyUsageOID.SERVER_AUTH], names), authority._key, issuer)
+    file.write_bytes(ca.pem([early, issuer, authority.root]))
+    authority.server_certificate(["localhost"], now=NOW + 365 * DAY)
+    assert server(authority) == early
+    authority.server_certificate(["localhost"], now=NOW)
+    assert server(authority).not_valid_before_utc <= NOW
+    assert server(authority).not_valid_after_utc >= NOW + 365 * DAY
+
+
+def test_a_server_certificate_that_is_made_while_the_clock_is_behind_ends_no_sooner(tmp_path: Path) -> None:
+    authority = open_authority(tmp_path, city="Pune", now=NOW)
+    authority.server_certificate(["localhost"], now=NOW)
+    end = server(authority).not_valid_after_utc
+    authority.server_certificate(["other"], now=datetime(1970, 1, 1, tzinfo=UTC))
+    assert server(authority).not_valid_after_utc == end
+    assert server(authority).not_valid_before_utc <= NOW
 
 
 def test_a_server_key_that_a_crash_parted_from_its_certificate_is_made_anew(tmp_path: Path) -> None:

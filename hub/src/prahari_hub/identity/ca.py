@@ -86,15 +86,26 @@ class Authority:
             return
         key = ec.generate_private_key(ec.SECP256R1())
         sans = [_general_name(name) for name in dict.fromkeys(names)]
-        life_end = min(now + SERVER_LIFE, self.issuing[0].not_valid_after_utc)
         builder = _builder(
-            _name(names[0], self.city), key.public_key(), self.issuing[0].subject, now - BACKDATED, life_end
+            _name(names[0], self.city), key.public_key(), self.issuing[0].subject, *self._server_life(now)
         )
         certificate = _sign(
             _leaf(builder, [ExtendedKeyUsageOID.SERVER_AUTH], sans), self._key, self.issuing[0]
         )
         write_private(key_file, _key_pem(key))
         write_private(certificate_file, pem([certificate, self.issuing[0], self.root]))
+
+    def _server_life(self, now: datetime) -> tuple[datetime, datetime]:
+        """Begin and end that hold when ``now`` is wrong as well: from the issuing CA's begin, and no shorter than what it replaces.
+
+        A hub that was started with its clock ahead would else show what every device refuses once the clock is right.
+        """
+        issuing = self.issuing[0]
+        ends = [
+            now + SERVER_LIFE,
+            *(found.not_valid_after_utc for found in _load_all(self.server_files[0])[:1]),
+        ]
+        return issuing.not_valid_before_utc, min(max(ends), issuing.not_valid_after_utc)
 
     def node_certificate(self, folder: Path, names: Sequence[str], *, now: datetime) -> None:
         """A new certificate for a broker's node elsewhere, with its key and what it trusts: node.pem, node.key and ca.pem.
@@ -121,6 +132,7 @@ class Authority:
             and found.public_key() == _load_key(self.server_files[1]).public_key()
             and found.issuer == self.issuing[0].subject
             and found.not_valid_after_utc - now > SERVER_LIFE / 6
+            and not found.not_valid_before_utc > now >= self.issuing[0].not_valid_before_utc
         )
 
 
@@ -176,17 +188,20 @@ def _make_root(folder: Path, city: str, now: datetime) -> None:
 def _make_issuing(
     folder: Path, city: str, root: x509.Certificate, before: list[x509.Certificate], now: datetime
 ) -> list[x509.Certificate]:
-    """A fresh issuing CA in front of those not yet expired; nothing if the root's key was taken away."""
+    """A fresh issuing CA in front of the others; nothing if the root's key was taken away.
+
+    ``now`` may be wrong: it begins with its root, and an ended one stays, which no handshake takes if it has truly ended.
+    """
     if not (folder / "root.key").exists():
         return []
     root_key = _load_key(folder / "root.key")
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(f"Prahari issuing {now:%Y-%m-%d}", city)
     end = min(now + ISSUING_LIFE, root.not_valid_after_utc)
-    builder = _builder(subject, key.public_key(), root.subject, now - BACKDATED, end)
+    builder = _builder(subject, key.public_key(), root.subject, root.not_valid_before_utc, end)
     builder = _authority_extensions(builder, key.public_key(), path_length=0)
     certificate = _sign(builder, root_key, root)
-    found = [certificate, *(old for old in before if old.not_valid_after_utc > now)]
+    found = [certificate, *before]
     write_private(folder / "issuing.key", _key_pem(key))
     write_private(folder / "issuing.pem", pem(found))
     return found
