@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.faults.clockshim import YEAR_S
+from tests.faults.place import LONG
 
 pytestmark = [
     pytest.mark.system,
@@ -61,6 +62,32 @@ def test_a_hub_whose_clock_steps_loses_nothing_and_calls_nobody_offline(place: A
     finally:
         place.hands.turn("hub", 0)
     place.whole(before, field=field, box=box)
+    assert place.rows("SELECT count(*) FROM events")[0][0] > kept, "nothing was taken for too old"
+
+
+@pytest.mark.parametrize("step", STEPS if LONG else STEPS[:1])
+def test_a_hub_that_was_started_with_a_wrong_clock_keeps_nobody_out_once_it_is_right(
+    place: Any, step: Any
+) -> None:
+    """Put right while the hub runs, then by the next start after it was killed."""
+    box, field = place.box, place.near
+    place.all_online(field, box)
+    field.set(events_a_s=2.0)
+    before, kept = place.before(), place.rows("SELECT count(*) FROM events")[0][0]
+    for running in (True, False):
+        place.kill_hub()
+        place.hands.turn("hub", step())
+        try:
+            place.start_hub()
+            time.sleep(2)
+            if not running:
+                place.kill_hub()
+        finally:
+            place.hands.turn("hub", 0)
+        if not running:
+            place.start_hub()
+        place.whole(before, field=field, box=box)
+        field.set(events_a_s=2.0)
     assert place.rows("SELECT count(*) FROM events")[0][0] > kept, "nothing was taken for too old"
 
 
