@@ -74,9 +74,7 @@ class Footage:
 
     def __init__(self, console: Any, folder: Path, port: int, aside: ThreadPoolExecutor) -> None:
         self.console, self._aside = console, aside
-        now = (
-            console.store.clock()
-        )  # as the console's own root is of now, and what a box signed before it is not believed
+        now = console.store.clock()  # what a box signed long before the console's root began is not believed
         self.city = City(Through(console), console.identity, folder, port, console.footage, now)
         self.box: Box | None = None
 
