@@ -46,12 +46,13 @@ def faults_part(results: Results, _folder: Path, short: bool) -> None:
     results.take("an hour", partial(fitness.take_hour, results, SHORT_HOUR_S if short else HOUR_S))
 
 
-def four_part(results: Results, folder: Path, _short: bool) -> None:
+def four_part(results: Results, folder: Path, short: bool) -> None:
     if not STREET_MODEL.is_file():
         results.row("four cameras at once", f"not measured: there is no {STREET_MODEL.name}")
         return
-    clips = [ensure_clip(folder / f"street-{seed}.mp4", seed) for seed in range(1, 5)]
-    results.take("four", partial(four.take, results, clips, STREET_MODEL, folder))
+    clips = [ensure_clip(folder / f"street-{seed}.mp4", seed) for seed in range(1, 2 if short else 5)]
+    seconds = four.SHORT_S if short else four.SECONDS
+    results.take("four", partial(four.take, results, clips, STREET_MODEL, folder, seconds))
 
 
 PARTS: dict[str, Callable[[Results, Path, bool], None]] = {
