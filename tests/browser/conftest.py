@@ -354,7 +354,6 @@ def _build(unit: Unit) -> None:
             health=health, health_state="warn", boot="6f1c9d1e-0000-4000-8000-000000000001", clock="synced"
         )
     )
-    _health(unit)
 
 
 def _health(unit: Unit) -> None:
@@ -379,6 +378,13 @@ def city(console: Console) -> Console:
     console.do(camera_fault)
     shows(console, "PUNE")
     return console
+
+
+@pytest.fixture
+def measured(city: Console) -> Console:
+    """The city, whose camera told of its measurements for a day: 264 writes, for those who look at a chart."""
+    city.do(_health)
+    return city
 
 
 @pytest.fixture

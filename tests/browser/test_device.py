@@ -20,7 +20,7 @@ def test_the_page_says_in_one_line_how_the_device_is(city: Any, page: Page) -> N
     expect(page.locator(".verdict")).to_contain_text("Offline")
 
 
-def test_health_is_charted_and_silence_is_a_gap(city: Any, page: Page) -> None:
+def test_health_is_charted_and_silence_is_a_gap(measured: Any, page: Page) -> None:
     page.goto("/devices/pune-cam-01")
     expect(page.locator("#charts")).to_have_attribute("data-drawn", "3")
     label = page.locator("#charts [role=img]").first.get_attribute("aria-label") or ""

@@ -37,7 +37,7 @@ def incident_of(page: Page) -> str:
 
 
 @pytest.mark.parametrize("locale", ["en", "hi"])
-def test_no_page_has_a_wcag_violation(city: Any, page: Page, locale: str) -> None:
+def test_no_page_has_a_wcag_violation(measured: Any, page: Page, locale: str) -> None:
     if locale == "hi":
         page.goto("/windows")
         page.get_by_role("button", name="हिन्दी").click()
