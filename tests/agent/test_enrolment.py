@@ -297,6 +297,30 @@ def test_a_clock_far_ahead_gets_one_certificate_an_hour_and_none_once_the_hub_ha
     assert box.new_pairs == 1
 
 
+def test_a_pair_of_a_hub_whose_clock_was_a_year_ahead_does_not_hold_up_the_next_renewal(
+    box: Box, seed: Make, https: Any
+) -> None:
+    keeper = enrolled(box, seed)
+    pair = box.identity.current()
+    assert pair is not None
+    ahead = box.at + timedelta(days=365)
+    box.clock.hub_said(ahead, sent_mono_ms=box.mono_ms, received_mono_ms=box.mono_ms)
+    https.device_since = ahead - timedelta(days=1)
+    keeper.step()
+    trial = box.identity.trial()
+    assert trial is not None and trial.not_before > pair.not_after, (
+        "useless until long after the old one has ended"
+    )
+    https.device_since = None
+    box.mono_ms += 3_600_000
+    box.at = pair.renew_at() + timedelta(minutes=1)
+    box.clock.hub_said(box.at, sent_mono_ms=box.mono_ms, received_mono_ms=box.mono_ms)
+    keeper.step()
+    fresh = box.identity.trial()
+    assert fresh is not None and fresh.not_before < box.at < pair.not_after < fresh.not_after
+    assert (keeper.trouble, box.new_pairs, box.identity.current()) == (None, 2, pair)
+
+
 def test_a_clock_that_nobody_vouches_for_renews_nothing_but_the_hubs_time_does(box: Box, seed: Make) -> None:
     keeper = enrolled(box, seed)
     pair = box.identity.current()

@@ -219,10 +219,12 @@ class Keeper:
 
     def _renew_if_due(self, now_ms: int) -> bool:
         trial, current = self._identity.trial(), self._identity.current()
+        today, sure = self._today()
+        if trial and current and sure and today < trial.not_before:
+            trial = None  # of a hub whose clock was ahead: it may begin long after the current one has ended
         newest = trial or current
         if newest is None or self._had_one_lately(now_ms):
             return False
-        today, sure = self._today()
         if expired(newest, today, margin=timedelta(minutes=1)):
             if not sure and now_ms - self._since_ms < UNSURE_WAIT_S * 1000:
                 return False
