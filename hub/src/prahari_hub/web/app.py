@@ -144,7 +144,8 @@ def _routes() -> list[BaseRoute]:
     """Shared by every console of this process: an application that includes routers looks at each of their signatures anew."""
     router = APIRouter()
     router.include_router(health.router)
-    router.include_router(api_router())
+    # to include the whole API would look at each of its signatures once more, and forget what it saw
+    router.routes.extend(api_router().routes)
     router.add_api_route("/api/v1/openapi.json", document, include_in_schema=False)
     for each in PAGE_ROUTERS:
         router.include_router(each, include_in_schema=False, dependencies=[Depends(note_position)])
