@@ -68,6 +68,14 @@ def test_a_frame_gives_small_brightness_and_colours_of_any_size(clip: Path) -> N
     assert frame.bgr(180).shape == (180, 320, 3)
 
 
+def test_a_frame_that_was_let_go_gives_the_same_part_again(clip: Path) -> None:
+    frame = next(file_source(clip).frames())
+    before = frame.part((0.2, 0.2, 0.6, 0.8), 64, 64)
+    frame.let_go()
+    frame.let_go()
+    assert (frame.part((0.2, 0.2, 0.6, 0.8), 64, 64) == before).all()
+
+
 def test_the_same_picture_is_recognised_and_the_next_one_is_another(clip: Path) -> None:
     first, second = islice(file_source(clip).frames(), 2)
     assert first.same_picture(Frame(second.at, second.time_s, first.image))

@@ -189,6 +189,7 @@ class Pipeline:
         if not parts:
             return None
         found, shown = self._looking.look(frame, parts), self._looking.shown(frame, parts)
+        frame.let_go()
         self._pace.looked(frame.time_s, self._wanted(found), self._tracker.live, shown)
         return _Seen(found, shown, everywhere=parts == [WHOLE])
 

@@ -107,6 +107,10 @@ class Frame:
         """All of the picture's pixels in colour, made once for all parts of it."""
         return cast("Pixels", _whole.reformat(self.image, format="rgb24").to_ndarray())
 
+    def let_go(self) -> None:
+        """Keep the picture without what was made of all its pixels: 6 MB of one in 1080p, that nobody needs once it was looked at."""
+        self.__dict__.pop("_full", None)
+
     def bgr(self, max_height: int) -> Pixels:
         """The picture for a snapshot, at most ``max_height`` high; shape (rows, columns, 3)."""
         return cast("Pixels", self._scaled(_colour, min(max_height, self.image.height), "bgr24").to_ndarray())
