@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -71,8 +73,12 @@ def kept(tmp_path: Path) -> Kept:
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The generated clip."""
-    return ensure_clip(tmp_path_factory.mktemp("clip") / "street.mp4", seed=1)
+    """The generated clip, drawn by the first of a run's workers that asks for it: two seconds of a core."""
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (folder / "clip.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return ensure_clip(folder / "clip" / "street.mp4", seed=1)
 
 
 @pytest.fixture
