@@ -9,10 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from itertools import islice, pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 from prahari_agent.camera.source import Address, Frame, Kind, Source, Timeline
 from prahari_agent.errors import SourceError
 
@@ -74,6 +77,15 @@ def test_a_frame_that_was_let_go_gives_the_same_part_again(clip: Path) -> None:
     frame.let_go()
     frame.let_go()
     assert (frame.part((0.2, 0.2, 0.6, 0.8), 64, 64) == before).all()
+
+
+@pytest.mark.parametrize("size", [(642, 358), (640, 360)])
+def test_a_part_of_a_frame_of_any_width_is_cut_from_the_picture(size: tuple[int, int]) -> None:
+    width, height = size
+    picture = np.random.default_rng(1).integers(0, 255, (height, width, 3), np.uint8)
+    frame = Frame(datetime.now(UTC), 0.0, VideoFrame.from_ndarray(picture, "rgb24"))
+    part = frame.part((0.25, 0.5, 0.75, 1.0), round(0.75 * width) - round(0.25 * width), height - height // 2)
+    assert (part == picture[height // 2 :, round(0.25 * width) : round(0.75 * width)]).all()
 
 
 def test_the_same_picture_is_recognised_and_the_next_one_is_another(clip: Path) -> None:

@@ -104,8 +104,11 @@ class Frame:
 
     @cached_property
     def _full(self) -> Pixels:
-        """All of the picture's pixels in colour, made once for all parts of it."""
-        return cast("Pixels", _whole.reformat(self.image, format="rgb24").to_ndarray())
+        """All of the picture's pixels in colour, made once for all parts of it, where the conversion put them."""
+        image = _whole.reformat(self.image, format="rgb24")
+        plane = image.planes[0]
+        shape, strides = (image.height, image.width, 3), (plane.line_size, 3, 1)
+        return np.ndarray(shape, np.uint8, memoryview(plane), strides=strides)
 
     def let_go(self) -> None:
         """Keep the picture without what was made of all its pixels: 6 MB of one in 1080p, that nobody needs once it was looked at."""
