@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from prahari_wire.seed import SEED_FILE, Seed
 from pydantic import BaseModel, ConfigDict
 
@@ -164,6 +163,9 @@ def box_files(seed: Seed, board: Board, box: Box) -> list[BoxFile]:
 
 def render(template: str, **values: object) -> str:
     """One file of firmware-config; a value that a template asks for and nobody gives is an error."""
+    # an eighth of every command's start, for what fills a card alone
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(  # noqa: S701  # configuration files, not HTML
         loader=FileSystemLoader(firmware_folder()),
         undefined=StrictUndefined,

@@ -43,6 +43,15 @@ def test_a_hub_that_cannot_start_says_so_in_one_sentence_whether_its_home_comes_
     assert said[0].stderr == said[1].stderr and said[0].stderr.startswith("prahari-hub: ")
 
 
+def test_accounts_tokens_and_a_home_are_made_without_the_web() -> None:
+    code = (
+        "import sys; from prahari_hub.access import links, tokens, users; from prahari_hub.identity import service\n"
+        "print('fastapi' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"
+
+
 def test_the_keys_are_listed_rolled_over_and_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from prahari_hub.access import audit, tokens, users
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import current_actor, require
-from prahari_hub.http.paging import Cursor, Limit
+from prahari_hub.http.parameters import Cursor, Limit
 from prahari_hub.http.state import store_of
 
 router = APIRouter(tags=["access"])

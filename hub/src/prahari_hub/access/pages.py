@@ -16,7 +16,7 @@ from prahari_hub.errors import HubError, Invalid
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import current_actor, require
 from prahari_hub.http.limits import RateLimit
-from prahari_hub.http.paging import Cursor
+from prahari_hub.http.parameters import Cursor
 from prahari_hub.http.state import store_of
 from prahari_hub.http.templates import LOCALE_COOKIE, LOCALES, is_fragment, page
 from prahari_hub.http.words import N_

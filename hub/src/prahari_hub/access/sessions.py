@@ -6,10 +6,9 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from fastapi import Request, Response
 from sqlalchemy import Connection, Row
 
 from prahari_hub.access import passwords
@@ -18,6 +17,9 @@ from prahari_hub.access.tables import sessions, users
 from prahari_hub.errors import Forbidden
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.store import Store, Unit
+
+if TYPE_CHECKING:
+    from fastapi import Request, Response
 
 IDLE, ABSOLUTE = timedelta(minutes=15), timedelta(hours=8)
 FREE_FAILURES = 5

@@ -49,7 +49,7 @@ from prahari_hub.fleet.api_models import DevicePath, Search, Slug
 from prahari_hub.fleet.blobs import Blobs
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
-from prahari_hub.http.paging import Cursor, Limit
+from prahari_hub.http.parameters import Cursor, Limit
 from prahari_hub.http.state import store_of
 from prahari_hub.store import Unit
 

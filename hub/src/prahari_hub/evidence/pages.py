@@ -27,7 +27,7 @@ from prahari_hub.fleet import owners
 from prahari_hub.fleet.map.queries import layers as map_layers
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
-from prahari_hub.http.paging import Cursor
+from prahari_hub.http.parameters import Cursor
 from prahari_hub.http.state import store_of
 from prahari_hub.http.templates import page
 from prahari_hub.store import Unit

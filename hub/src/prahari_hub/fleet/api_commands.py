@@ -12,7 +12,8 @@ from prahari_hub.fleet import commands, registry
 from prahari_hub.fleet.api_models import CommandIn, CommandList, CommandOut, DevicePath, UlidPath
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
-from prahari_hub.http.paging import Cursor, Limit, Page
+from prahari_hub.http.paging import Page
+from prahari_hub.http.parameters import Cursor, Limit
 from prahari_hub.http.state import store_of
 from prahari_hub.store import Unit
 

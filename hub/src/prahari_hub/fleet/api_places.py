@@ -28,7 +28,7 @@ from prahari_hub.fleet.api_models import (
 from prahari_hub.fleet.blobs import media_type
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
-from prahari_hub.http.paging import Cursor, Limit
+from prahari_hub.http.parameters import Cursor, Limit
 from prahari_hub.http.state import store_of
 from prahari_hub.store import Unit
 

@@ -14,7 +14,7 @@ from prahari_hub.fleet.api_models import In, Name, Out, Reason, Slug, SlugPath, 
 from prahari_hub.fleet.topology import Link
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
-from prahari_hub.http.paging import Cursor, Limit
+from prahari_hub.http.parameters import Cursor, Limit
 from prahari_hub.http.state import store_of
 
 router = APIRouter()

@@ -14,7 +14,7 @@ from prahari_hub.fleet.api_models import DesiredBody, DevicePath, TwinHistory, T
 from prahari_hub.http import paging
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
-from prahari_hub.http.paging import Cursor, Limit
+from prahari_hub.http.parameters import Cursor, Limit
 from prahari_hub.http.state import store_of
 
 router = APIRouter(prefix="/devices/{device}/twin", tags=["twins"])

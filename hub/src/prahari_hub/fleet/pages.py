@@ -24,7 +24,7 @@ from prahari_hub.fleet.stand import Stand, stand
 from prahari_hub.fleet.verdict import Verdict
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
-from prahari_hub.http.paging import Cursor
+from prahari_hub.http.parameters import Cursor
 from prahari_hub.http.state import store_of
 from prahari_hub.http.templates import is_fragment, locale_of, page, translate
 from prahari_hub.http.words import N_, WORDS

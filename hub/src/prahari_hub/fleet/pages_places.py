@@ -15,7 +15,7 @@ from prahari_hub.fleet import places, topology, topology_csv, windows
 from prahari_hub.fleet.topology import Link
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
-from prahari_hub.http.paging import Cursor
+from prahari_hub.http.parameters import Cursor
 from prahari_hub.http.state import store_of
 from prahari_hub.http.templates import IST, page
 from prahari_hub.store import Unit

@@ -8,17 +8,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
-from fastapi import Query
 
 from prahari_hub.errors import Invalid
 
 T = TypeVar("T")
 MAX_CURSOR = 400
-Limit = Annotated[int, Query(ge=1, le=500, description="at most this many items")]
-Cursor = Annotated[str | None, Query(max_length=MAX_CURSOR, description="the `next` of the page before")]
 
 
 @dataclass(frozen=True)

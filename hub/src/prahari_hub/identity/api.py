@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import require
-from prahari_hub.http.paging import Cursor, Limit, Page, checked_text, decode, encode
+from prahari_hub.http.paging import Page, checked_text, decode, encode
+from prahari_hub.http.parameters import Cursor, Limit
 from prahari_hub.http.state import store_of
 from prahari_hub.identity import certificates, claims
 from prahari_hub.identity.ca import pem

@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
-from prahari_hub.http.paging import Cursor, Limit, Page
+from prahari_hub.http.paging import Page
+from prahari_hub.http.parameters import Cursor, Limit
 from prahari_hub.http.state import store_of
 from prahari_hub.incidents import actions, outages, queries
 from prahari_hub.store import Unit

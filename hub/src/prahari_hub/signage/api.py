@@ -17,7 +17,7 @@ from prahari_hub.fleet.wire_body import strictly
 from prahari_hub.http import paging
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
-from prahari_hub.http.paging import Cursor, Limit
+from prahari_hub.http.parameters import Cursor, Limit
 from prahari_hub.http.state import store_of
 from prahari_hub.signage import displays, overrides
 from prahari_hub.signage.overrides import DEFAULT_LEASE_S, LONGEST, Wanted
