@@ -84,8 +84,8 @@ def demand(need: str) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than there are cores: tests wait for processes, brokers and browsers about half of their time."""
-    return (os.cpu_count() or 1) + 2
+    """Three more than there are cores: tests wait for processes, brokers and browsers more than half of their time."""
+    return (os.cpu_count() or 1) + 3
 
 
 @pytest.hookimpl(optionalhook=True)
