@@ -99,6 +99,7 @@ WORDS: dict[str, dict[str, str]] = {
         "device.flapping": N_("Device comes and goes"),
         "place.outage": N_("Outage of a place"),
         "fleet.outage": N_("Outage of hub or uplink"),
+        "place.fault": N_("One fault on many cameras"),
         "device.clone": N_("Two devices under one name"),
         "device.stranger": N_("A box that was taken out of service speaks again"),
         "device.flood": N_("Floods the hub and is shut out for a while"),

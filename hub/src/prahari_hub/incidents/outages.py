@@ -33,6 +33,9 @@ TOLD_ONE_BY_ONE = 50
 """Rows that browsers patch one by one; of more they learn with the outage."""
 
 
+_OUTAGES = sa.select(incidents.c.id).where(incidents.c.kind.in_(KINDS))
+
+
 class Silent(NamedTuple):
     """A device and when it was last heard."""
 
@@ -145,7 +148,7 @@ def join(unit: Unit, incident: str, silent: Sequence[Silent]) -> None:
     ]
     upsert(unit.conn, incident_children, rows, keys=("incident_id", "device_id"))
     take_in(unit, incident, ids)
-    _close(unit, [one for one in sorted(emptied) if _is_empty(unit.conn, one)], incident)
+    close_into(unit, [one for one in sorted(emptied) if _is_empty(unit.conn, one)], incident)
     _count(unit, incident)
 
 
@@ -161,8 +164,12 @@ def _is_empty(conn: Connection, outage: str) -> bool:
 def _leave(unit: Unit, ids: Sequence[str], for_: str | None = None) -> set[str]:
     """End the devices' part in the outages that hold them, but not in ``for_``; which outages these are."""
     touched: set[str] = set()
-    for part in _parts(ids):
-        here = sa.and_(incident_children.c.device_id.in_(part), incident_children.c.left_at.is_(None))
+    for part in parts_of(ids):
+        here = sa.and_(
+            incident_children.c.device_id.in_(part),
+            incident_children.c.left_at.is_(None),
+            incident_children.c.incident_id.in_(_OUTAGES),
+        )
         if for_ is not None:
             here = sa.and_(here, incident_children.c.incident_id != for_)
         found = unit.conn.scalars(sa.select(incident_children.c.incident_id).where(here).distinct()).all()
@@ -175,7 +182,7 @@ def _leave(unit: Unit, ids: Sequence[str], for_: str | None = None) -> set[str]:
 def take_in(unit: Unit, incident: str, ids: Sequence[str]) -> None:
     """Close the open incidents of the devices' own silence in favour of this one."""
     found: list[str] = []
-    for part in _parts(ids):
+    for part in parts_of(ids):
         found += unit.conn.scalars(
             sa.select(incidents.c.id).where(
                 incidents.c.device_id.in_(part),
@@ -184,14 +191,15 @@ def take_in(unit: Unit, incident: str, ids: Sequence[str]) -> None:
                 incidents.c.cleared_at.is_(None),
             )
         )
-    _close(unit, found, incident)
+    close_into(unit, found, incident)
 
 
-def _close(unit: Unit, found: Sequence[str], parent: str) -> None:
+def close_into(unit: Unit, found: Sequence[str], parent: str) -> None:
+    """Close open incidents in favour of another."""
     if not found:
         return
     values = {"resolved_at": unit.now, "resolved_by": HUB, "parent_id": parent, "children": 0}
-    for part in _parts(found):
+    for part in parts_of(found):
         unit.conn.execute(
             incidents.update()
             .where(incidents.c.id.in_(part))
@@ -215,7 +223,7 @@ def back(unit: Unit, ids: Sequence[str]) -> None:
 def held(conn: Connection, ids: Sequence[str]) -> set[str]:
     """Those of ``ids`` that are children of an outage that is open."""
     found: set[str] = set()
-    for part in _parts(ids):
+    for part in parts_of(ids):
         query = (
             sa.select(incident_children.c.device_id)
             .join(incidents, incidents.c.id == incident_children.c.incident_id)
@@ -223,6 +231,7 @@ def held(conn: Connection, ids: Sequence[str]) -> set[str]:
                 incident_children.c.device_id.in_(part),
                 incident_children.c.left_at.is_(None),
                 incidents.c.resolved_at.is_(None),
+                incidents.c.kind.in_(KINDS),
             )
         )
         found |= set(conn.scalars(query))
@@ -235,8 +244,8 @@ def silent_in(conn: Connection, incident: str) -> set[str]:
     return set(conn.scalars(sa.select(incident_children.c.device_id).where(here)))
 
 
-def end(unit: Unit, incident: str) -> list[Silent]:
-    """The place is no longer the cause. What is still silent, which from now on stands for itself."""
+def end(unit: Unit, incident: str, *, still: str = "silent") -> list[Silent]:
+    """The place is no longer the cause. What is ``still`` so, which from now on stands for itself."""
     row = unit.conn.execute(sa.select(incidents).where(incidents.c.id == incident)).one()
     here = sa.and_(incident_children.c.incident_id == incident, incident_children.c.left_at.is_(None))
     rest = [
@@ -251,7 +260,7 @@ def end(unit: Unit, incident: str) -> list[Silent]:
     if over:
         values |= {"resolved_at": unit.now, "resolved_by": HUB}
     unit.conn.execute(incidents.update().where(incidents.c.id == incident).values(values))
-    write_log(unit, incident, HUB, "cleared", text=f"{len(rest)} still silent" if rest else None)
+    write_log(unit, incident, HUB, "cleared", text=f"{len(rest)} still {still}" if rest else None)
     if over:
         write_log(unit, incident, HUB, "resolved")
     tell(unit, incident, "cleared")
@@ -325,7 +334,8 @@ def children(
     return Page(rows[:limit], paging.encode(rows[limit - 1].device) if len(rows) > limit else None)
 
 
-def _parts(ids: Iterable[str]) -> Iterator[list[str]]:
+def parts_of(ids: Iterable[str]) -> Iterator[list[str]]:
+    """As many at once as one statement takes."""
     every = list(ids)
     for start in range(0, len(every), IN_CLAUSE):
         yield every[start : start + IN_CLAUSE]

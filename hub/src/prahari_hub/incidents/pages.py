@@ -48,6 +48,7 @@ HEADLINES = {
     "fleet.outage": N_(
         "{silent} of {devices} devices silent at once: look at the hub's network and uplink first"
     ),
+    "place.fault": N_("{place}: {fault} at {faulty} of {devices} devices with cameras"),
     "device.clone": N_("Two devices under one name"),
     "device.stranger": N_("A box that was taken out of service speaks again"),
     "device.flood": N_("Floods the hub and is shut out for a while"),

@@ -4,8 +4,7 @@ A place is the cause when enough of what it feeds fell silent together and no si
 beats its switches when both are dark, and a switch alone stays the cause although its feeder's share is high. The whole fleet has a
 bar of its own, because what all devices have in common is the hub and its uplink.
 
-The same machinery may one day group other things than silence (one content fault on many cameras of a feeder): ``find`` asks only for
-counts by place.
+``find`` asks only for counts by place: one fault on many cameras of a feeder is found in the same way.
 """
 
 from __future__ import annotations

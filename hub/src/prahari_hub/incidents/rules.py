@@ -23,7 +23,7 @@ RANK = {severity: rank for rank, severity in enumerate(Severity)}
 """0 is the highest."""
 
 OFFLINE, CLONE, FLAPPING = "device.offline", "device.clone", "device.flapping"
-OUTAGE, FLEET_OUTAGE = "place.outage", "fleet.outage"
+OUTAGE, FLEET_OUTAGE, PLACE_FAULT = "place.outage", "fleet.outage", "place.fault"
 STRANGER, SECOND_KEY, FLOOD = "device.stranger", "claim.second_key", FLOODS
 SELF_CLOSING = frozenset(
     {
@@ -37,6 +37,7 @@ SELF_CLOSING = frozenset(
         FLOOD,
         OUTAGE,
         FLEET_OUTAGE,
+        PLACE_FAULT,
     }
 )
 """Faults: once cleared and acknowledged they are over, and once cleared nobody is called. A call or a person stays until resolved."""

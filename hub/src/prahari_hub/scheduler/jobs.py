@@ -22,6 +22,7 @@ from prahari_hub.incidents import holds, quiet
 from prahari_hub.incidents.rootcause import Flapping
 from prahari_hub.operations import parts, sizes
 from prahari_hub.scheduler import retention
+from prahari_hub.scheduler.likeness import Likeness
 from prahari_hub.scheduler.silence import Silence, bars_of
 from prahari_hub.scheduler.transitions import tell_incidents
 from prahari_hub.settings import Settings
@@ -54,6 +55,7 @@ def jobs(settings: Settings, seal: Seal = not_sealing) -> list[Job]:
         Job("transitions", 1.0, partial(tell_incidents, silence=silence), frozenset({"transitions"}), prepare=silence.prepare),
         Job("incidents.hold", 5.0, _once(holds.refresh), frozenset({"windows"})),
         Job("outages.settle", 5.0, _once(silence.settle)),
+        Job("faults.gather", 5.0, _once(Likeness(bars_of(settings)).gather)),
         Job("clones.end", 60.0, _once(quiet.end_clones), ends=True),
         Job("floods.end", 60.0, _once(quiet.end_floods), ends=True),
         Job("live.end", 5.0, _once(live_views.sweep), ends=True),
