@@ -114,3 +114,21 @@ def test_a_changed_device_replaces_its_row_and_one_that_is_gone_leaves() -> None
     found = merged(held, ["dev-00002", "dev-00003", "dev-00007"], now)
     assert [one.decode() for one in found.ids] == [f"dev-0000{n}" for n in (0, 1, 2, 4, 7)]
     assert found.state[2] == CODE[Stand.FAIL]
+
+
+@settings(deadline=None, max_examples=examples(60))
+@given(
+    st.dictionaries(st.integers(0, 20), st.sampled_from(list(Stand)), max_size=12),
+    st.dictionaries(st.integers(0, 20), st.none() | st.sampled_from(list(Stand)), max_size=12),
+)
+def test_columns_with_changes_are_those_that_reading_all_again_would_give(
+    before: dict[int, Stand], changes: dict[int, Stand | None]
+) -> None:
+    held = columns_of([standing(n, 18.0 + n, 73.8, state) for n, state in before.items()])
+    now = columns_of([standing(n, 19.0 + n, 73.9, state) for n, state in changes.items() if state])
+    found = merged(held, sorted(standing(n, None, None).id for n in changes), now)
+    rows = {n: standing(n, 18.0 + n, 73.8, state) for n, state in before.items() if n not in changes}
+    rows |= {n: standing(n, 19.0 + n, 73.9, state) for n, state in changes.items() if state}
+    wanted = columns_of(rows.values())
+    for name in ("ids", "x", "y", "state"):
+        assert getattr(found, name).tolist() == getattr(wanted, name).tolist()

@@ -174,10 +174,27 @@ def _packed(rows: Sequence[Standing]) -> Columns:
 
 def merged(held: Columns, changed: Sequence[str], now: Columns) -> Columns:
     """``held`` with the rows of ``changed`` replaced by ``now``, which lacks those that are gone."""
-    keep = ~np.isin(held.ids, np.array(changed, dtype="S32"))
+    named = np.array(changed, dtype="S32")
+    at, known = _places(held.ids, named)
+    if known.sum() == len(now.ids) and (there := _places(held.ids, now.ids))[1].all():
+        x, y, state = held.x.copy(), held.y.copy(), held.state.copy()  # who shows a map reads the others
+        x[there[0]], y[there[0]], state[there[0]] = now.x, now.y, now.state
+        return Columns(held.ids, x, y, state)
+    keep = np.ones(len(held.ids), np.bool_)
+    keep[at[known]] = False
     ids = np.concatenate([held.ids[keep], now.ids])
     order = np.argsort(ids, kind="stable")
     x, y, state = (
         np.concatenate([getattr(held, name)[keep], getattr(now, name)])[order] for name in ("x", "y", "state")
     )
     return Columns(ids[order], x, y, state)
+
+
+def _places(
+    ids: npt.NDArray[np.bytes_], wanted: npt.NDArray[np.bytes_]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Where each stands among sorted ``ids``, and whether it does."""
+    if not len(ids):
+        return np.zeros(len(wanted), np.intp), np.zeros(len(wanted), np.bool_)
+    at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    return at, ids[at] == wanted
