@@ -25,6 +25,8 @@ POLE_PX = 6
 CLUSTER_ZOOM = 16
 """From here on only devices at one pole form a group."""
 MOST_MARKS = 2500
+MOST_SQUARES = 4_000_000
+"""Of a grid that is counted square by square, in which no device has to be sorted; 32 MB."""
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int8]
@@ -105,10 +107,7 @@ def grouped(x: Floats, y: Floats, state: Codes, rows: Rows, zoom: float) -> tupl
     """Groups of two and more within a square, and the rows that stand alone; at most MOST_MARKS together."""
     side = (CLUSTER_PX if zoom < CLUSTER_ZOOM else POLE_PX) / (TILE_PX * 2.0**zoom)
     while True:
-        cells = np.floor(x[rows] / side).astype(np.int64) * (1 << 32) + np.floor(y[rows] / side).astype(
-            np.int64
-        )
-        _, member, count = np.unique(cells, return_inverse=True, return_counts=True)
+        member, count = _squares(x[rows], y[rows], side)
         if len(count) <= MOST_MARKS:
             break
         side *= 2
@@ -128,6 +127,25 @@ def grouped(x: Floats, y: Floats, state: Codes, rows: Rows, zoom: float) -> tupl
         _corners(x[rows], y[rows], member, several),
     )
     return found, rows[alone]
+
+
+def _squares(x: Floats, y: Floats, side: float) -> tuple[Rows, npt.NDArray[np.intp]]:
+    """(which square each lies in, how many lie in each), of the squares in which anything lies."""
+    columns, lines = np.floor(x / side).astype(np.int64), np.floor(y / side).astype(np.int64)
+    if not len(columns):
+        return np.zeros(0, np.intp), np.zeros(0, np.intp)
+    columns -= columns.min()
+    lines -= lines.min()
+    high = int(lines.max()) + 1
+    if (int(columns.max()) + 1) * high > MOST_SQUARES:
+        _, member, count = np.unique(columns * high + lines, return_inverse=True, return_counts=True)
+        return member, count
+    squares = columns * high + lines
+    filled = np.bincount(squares)
+    used = np.flatnonzero(filled)
+    number = np.zeros(len(filled), np.intp)
+    number[used] = np.arange(len(used))
+    return number[squares], filled[used]
 
 
 def _corners(
