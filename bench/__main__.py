@@ -32,7 +32,7 @@ KEPT = Path(".prahari/bench")
 PAGE = Path("docs/performance.md")
 STOP_S = 60.0
 LOOK_S = 3.0
-WITHIN_MIN = 45.0
+WITHIN_MIN = 60.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Part:
 
 PARTS = (
     Part("peers", 75, 180),
-    Part("state", 1050, 1500),
+    Part("state", 1500, 2100),
     Part("storm", 270, 480),
     Part("postgres", 400, 720),
     Part("map", 60, 240),
