@@ -50,12 +50,12 @@ def jobs(settings: Settings, seal: Seal = not_sealing) -> list[Job]:
     """``seal`` seals what came for a footage request."""
     flaps = Flapping(settings.flapping_per_hour, timedelta(seconds=settings.flapping_quiet_s))
     advance = partial(progress.advance, pace=Pace(settings.evidence_kbit_s), seal=seal)
-    silence = Silence(bars_of(settings), flaps)
+    silence, likeness = Silence(bars_of(settings), flaps), Likeness(bars_of(settings))
     return [
         Job("transitions", 1.0, partial(tell_incidents, silence=silence), frozenset({"transitions"}), prepare=silence.prepare),
         Job("incidents.hold", 5.0, _once(holds.refresh), frozenset({"windows"})),
         Job("outages.settle", 5.0, _once(silence.settle)),
-        Job("faults.gather", 5.0, _once(Likeness(bars_of(settings)).gather)),
+        Job("faults.gather", 5.0, _once(likeness.gather), prepare=likeness.prepare),
         Job("clones.end", 60.0, _once(quiet.end_clones), ends=True),
         Job("floods.end", 60.0, _once(quiet.end_floods), ends=True),
         Job("live.end", 5.0, _once(live_views.sweep), ends=True),

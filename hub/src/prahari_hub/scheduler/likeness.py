@@ -4,22 +4,44 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
 
 from prahari_hub.fleet.tree import Tree, site_node
 from prahari_hub.incidents import outages, rootcause, spread
 from prahari_hub.incidents.rootcause import Bars
 from prahari_hub.incidents.spread import Alone, Spread
-from prahari_hub.scheduler import census
+from prahari_hub.scheduler.census import KEPT, Census, faults_of
 from prahari_hub.scheduler.silence import raise_faults
 from prahari_hub.store import Unit
 
 
 class Likeness:
-    """``gather`` runs by the clock, inside a caller's transaction. What is kept between two calls is a copy of what the store says."""
+    """``gather`` runs by the clock, inside a caller's transaction. What is kept between two calls is a copy of what the store says: how
+    many devices of each place serve cameras takes a second to count at 400,000.
+    """
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
-        self._census = census.Census()
+        self._census = Census()
+        self._cameras: dict[str, int] = {}
+        self._counted: datetime | None = None
+        self._asked: datetime | None = None
+
+    def prepare(self, conn: Connection, now: datetime) -> None:
+        """Outside any transaction that writes: bring the copies up to date, as long as they are asked for."""
+        if self._asked is not None and now - self._asked < 2 * KEPT:
+            self._look(conn, now, kept=KEPT)
+
+    def _look(self, conn: Connection, now: datetime, *, kept: timedelta) -> None:
+        self._census.look(conn, now, kept=kept)
+        if self._counted is None or not timedelta() <= now - self._counted < kept:
+            by_site = spread.with_cameras(conn)
+            self._cameras = rootcause.summed(
+                self._census.tree, {site_node(site): n for site, n in by_site.items()}
+            )
+            self._counted = now
 
     def gather(self, unit: Unit) -> None:
         """End what is over; take cameras with the same fault into the incident of their place, or begin one."""
@@ -33,7 +55,8 @@ class Likeness:
         found = spread.alone(unit.conn, unit.now - 2 * self._bars.window)
         if not found or (not holding and len(found) < self._bars.least):
             return
-        self._census.look(unit.conn, unit.now)
+        self._asked = unit.now
+        self._look(unit.conn, unit.now, kept=2 * KEPT)
         tree, by_fault = self._census.tree, defaultdict(list)
         for camera in found:
             by_fault[camera.fault].append(camera)
@@ -43,16 +66,13 @@ class Likeness:
                 self._explained(unit, tree, fault, rest)
 
     def _explained(self, unit: Unit, tree: Tree, fault: str, cameras: Sequence[Alone]) -> None:
-        of = rootcause.summed(
-            tree, {site_node(site): n for site, n in spread.with_cameras(unit.conn).items()}
-        )
         for first, last in rootcause.together([one.since for one in cameras], self._bars.window):
             here = [one for one in cameras if first <= one.since <= last]
             by_site: dict[str, set[str]] = defaultdict(set)
             for one in here:
                 by_site[site_node(one.site)].add(one.device)
             counts = {site: len(ids) for site, ids in by_site.items()}
-            for node, devices in rootcause.find(tree, of, {}, counts, self._bars):
+            for node, devices in rootcause.find(tree, self._cameras, {}, counts, self._bars):
                 inside = [one for one in here if node in tree.chain(site_node(one.site))]
                 spread.begin(unit, node, fault, inside, of=devices)
 
@@ -69,7 +89,7 @@ class Likeness:
     def _end(self, unit: Unit, one: Spread) -> None:
         """What still has the fault stands for itself."""
         rest = [child.device for child in outages.end(unit, one.id, still="faulty")]
-        left = [found for found in census.faults_of(unit.conn, rest) if one.fault in found.faults]
+        left = [found for found in faults_of(unit.conn, rest) if one.fault in found.faults]
         raise_faults(unit, [found._replace(faults=[one.fault]) for found in left if found.type == "camera"])
 
 
