@@ -166,8 +166,9 @@ def test_systemd_hears_ready_a_fed_watchdog_and_stopping(home: Path, hub_peer: A
             agent.process.send_signal(signal.SIGTERM)
             while b"STOPPING=1" not in (said := systemd.recv(1000)):
                 assert b"WATCHDOG=1" in said
+            assert agent.process.wait(30) == 0, "a second SIGTERM would end a Python that is about to exit"
         finally:
-            assert agent.stop() == 0
+            agent.stop(signal.SIGKILL)
 
 
 def test_under_systemd_agent_restart_ends_the_process_for_systemd_to_start_the_next(
