@@ -1,4 +1,4 @@
-"""``make bench``: every figure of docs/performance.md that a command can take, in about half an hour on a quiet machine.
+"""``make bench``: every figure of docs/performance.md that a command can take, in about fifty minutes on a quiet machine.
 
     python -m bench [NAME ...] [--short] [--no-docs] [--within-min MINUTES]
 
