@@ -77,7 +77,7 @@ def test_a_snapshot_by_command_is_uploaded_and_named_by_its_hash(
     run: Run, kept: Any, clip: Path, eventually: Callable[..., Any]
 ) -> None:
     camera = run(source=str(clip))
-    eventually(lambda: "fps" in note(camera), within_s=30)
+    eventually(lambda: "fps" in note(camera))
     result = camera.commands()["camera.snapshot"]({})
     jpeg = kept.all("upload")[-1]
     assert result == {"snapshot": {"sha256": hashlib.sha256(jpeg).hexdigest(), "size": len(jpeg)}}
@@ -94,7 +94,7 @@ def test_a_camera_that_works_clears_once_what_an_agent_before_may_have_left_open
     run: Run, kept: Any, clip: Path, eventually: Callable[..., Any]
 ) -> None:
     run(source=str(clip))
-    eventually(lambda: len(kept.all(AGENT_FAULT)) >= 2, within_s=30)
+    eventually(lambda: len(kept.all(AGENT_FAULT)) >= 2)
     time.sleep(2)
     told = [(fault.part, fault.active) for fault in kept.all(AGENT_FAULT)]
     assert sorted(told) == [("camera model", False), ("camera process", False)]
@@ -104,7 +104,7 @@ def test_a_killed_process_starts_again_and_closes_what_was_open(
     run: Run, kept: Any, clip: Path, eventually: Callable[..., Any]
 ) -> None:
     camera = run(source=str(clip), regions=[STREET])
-    eventually(lambda: kept.all(TRACK), within_s=30, why="a track begins")
+    eventually(lambda: kept.all(TRACK), why="a track begins")
     first = camera.pid
     os.kill(first, signal.SIGKILL)
     (fault,) = eventually(lambda: raised(kept), why="the crash is told")
@@ -112,18 +112,18 @@ def test_a_killed_process_starts_again_and_closes_what_was_open(
     assert "signal 9" in fault.detail
     eventually(lambda: kept.all(TRACK)[-1].phase is TrackPhase.ENDED, why="what was open is closed")
     eventually(lambda: camera.pid not in (None, first), why="a new process")
-    eventually(lambda: camera.health().state is State.OK, within_s=30, why=note(camera))
-    eventually(lambda: not kept.all(AGENT_FAULT)[-1].active, within_s=30, why="the fault is cleared")
+    eventually(lambda: camera.health().state is State.OK, why=note(camera))
+    eventually(lambda: not kept.all(AGENT_FAULT)[-1].active, why="the fault is cleared")
 
 
 def test_a_crash_inside_the_model_starts_again_with_motion_alone_and_says_so(
     run: Run, kept: Any, clip: Path, write_model: Callable[..., Path], eventually: Callable[..., Any]
 ) -> None:
     camera = run(source=str(clip), model=str(write_model()), regions=[STREET])
-    eventually(lambda: "model tiny" in note(camera), within_s=30)
+    eventually(lambda: "model tiny" in note(camera))
     camera._supervisor._mark[0] = 1  # what the process leaves behind while its model runs
     os.kill(camera.pid, signal.SIGSEGV)
-    eventually(lambda: "motion only: the model crashed" in note(camera), within_s=30, why=note(camera))
+    eventually(lambda: "motion only: the model crashed" in note(camera), why=note(camera))
     assert camera.health().state is State.WARN
     fault = raised(kept)[0]
     assert (fault.part, fault.active) == ("camera model", True)
@@ -134,7 +134,7 @@ def test_a_model_that_cannot_be_used_leaves_the_motion_gate_and_says_why(
     run: Run, kept: Any, clip: Path, tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:
     camera = run(source=str(clip), model=str(tmp_path / "none.toml"))
-    eventually(lambda: "none.toml is missing" in note(camera) or "manifest" in note(camera), within_s=30)
+    eventually(lambda: "none.toml is missing" in note(camera) or "manifest" in note(camera))
     assert note(camera).startswith("motion only:")
     assert camera.health().state is State.WARN
     (fault,) = eventually(lambda: raised(kept))
@@ -149,7 +149,7 @@ def test_a_source_that_refuses_is_signal_loss_without_its_password_anywhere(
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         camera = run(source=f"rtsp://127.0.0.1:{taken.getsockname()[1]}/main", signal_loss_after_s=1)
-        (fault,) = eventually(lambda: kept.all(CAMERA_FAULT), within_s=30)
+        (fault,) = eventually(lambda: kept.all(CAMERA_FAULT))
         eventually(lambda: camera.health().state is State.FAIL)
         health = camera.health()
         arguments = psutil.Process(camera.pid).cmdline()
@@ -168,7 +168,7 @@ def test_signal_loss_ends_when_pictures_come_and_not_before(
 ) -> None:
     late = tmp_path / "late.mp4"
     camera = run(source=str(late), signal_loss_after_s=1)
-    eventually(lambda: kept.all(CAMERA_FAULT), within_s=30)
+    eventually(lambda: kept.all(CAMERA_FAULT))
     os.kill(camera.pid, signal.SIGKILL)  # the next process knows what the last one told
     late.write_bytes(clip.read_bytes())
     eventually(lambda: len(kept.all(CAMERA_FAULT)) == 2, within_s=40)
@@ -191,11 +191,11 @@ def test_other_rules_are_applied_without_a_new_process(
     run: Run, kept: Any, clip: Path, eventually: Callable[..., Any]
 ) -> None:
     camera = run(source=str(clip))
-    eventually(lambda: "fps" in note(camera), within_s=30)
+    eventually(lambda: "fps" in note(camera))
     first = camera.pid
     rule = ObjectsInside(id="anybody", name="Anybody", region=EVERYWHERE, classes=["motion"])
     camera.configure(CameraConfig(source=str(clip), rules=[rule]))
-    told = eventually(lambda: kept.all(RULE), within_s=30, why="the new rule tells something")
+    told = eventually(lambda: kept.all(RULE), why="the new rule tells something")
     assert (told[0].rule, told[0].phase) == ("anybody", RulePhase.STARTED)
     camera.configure(CameraConfig(source=str(clip)))
     eventually(lambda: kept.all(RULE)[-1].phase is RulePhase.ENDED, within_s=10, why="its cases end")
@@ -235,7 +235,7 @@ def test_an_agent_that_died_closes_its_open_tracks_when_it_starts_again(
     run: Run, kept: Any, clip: Path, eventually: Callable[..., Any]
 ) -> None:
     camera = run(source=str(clip), regions=[STREET])
-    eventually((kept.home / "open.json").exists, within_s=30, why="a track begins")
+    eventually((kept.home / "open.json").exists, why="a track begins")
     left_open = (kept.home / "open.json").read_bytes()
     opened = kept.all(TRACK)[-1]
     camera.stop()
