@@ -311,9 +311,9 @@ def test_a_pair_of_a_hub_whose_clock_was_a_year_ahead_does_not_hold_up_the_next_
     assert trial is not None and trial.not_before > pair.not_after, (
         "useless until long after the old one has ended"
     )
-    https.device_since = None
     box.mono_ms += 3_600_000
     box.at = pair.renew_at() + timedelta(minutes=1)
+    https.device_since = box.at - timedelta(hours=1)
     box.clock.hub_said(box.at, sent_mono_ms=box.mono_ms, received_mono_ms=box.mono_ms)
     keeper.step()
     fresh = box.identity.trial()
