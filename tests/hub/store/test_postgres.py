@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 from prahari_hub.errors import Unavailable
 from prahari_hub.fleet.tables import zones
-from prahari_hub.store import FencedStore, Store, Unit
+from prahari_hub.store import FencedStore, Store, Unit, leases
+from prahari_hub.store import postgres as pg
 from prahari_hub.store.migrate import migrate
 
 
@@ -152,6 +153,36 @@ def test_a_statement_that_takes_too_long_is_ended(database_url: str) -> None:
         assert names(store) == []
     finally:
         store.close()
+
+
+def test_what_a_process_locked_that_hangs_in_the_middle_of_many_rows_is_free_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """psycopg sends many rows as a pipeline: to PostgreSQL that is one statement at work, and none of its own limits counts."""
+    monkeypatch.setattr(pg, "STALLED_S", 0.5)
+    monkeypatch.setattr(pg, "IDLE_MS", 500)
+    store.write_sync(add_zone("kasba"))
+    with another(store) as hanging, hanging.engine.connect() as conn:
+        conn.execute(zones.update().values(name="locked"))
+        hanging_at = conn.connection.dbapi_connection.pgconn
+        hanging_at.enter_pipeline_mode()
+        hanging_at.send_query_params(b"SELECT 1", [])
+        hanging_at.send_flush_request()
+        hanging_at.flush()
+        waits = threading.Thread(
+            target=lambda: store.write_sync(
+                lambda unit: unit.conn.execute(zones.update().values(name="mine"))
+            )
+        )
+        waits.start()
+        waits.join(2)
+        assert waits.is_alive(), "no limit of PostgreSQL's ends it"
+        with closing(store.aside()) as aside:
+            aside.write_sync(lambda unit: leases.keep(unit, "ingest", "another worker", [], {}))
+        waits.join(20)
+        assert not waits.is_alive(), "the next round of a worker that lives ends it"
+        conn.invalidate()
+    assert store.read_sync(lambda conn: conn.scalars(sa.select(zones.c.name)).all()) == ["mine"]
 
 
 def test_a_read_sees_one_state_of_the_database(store: Store) -> None:

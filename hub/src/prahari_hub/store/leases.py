@@ -7,6 +7,7 @@ that has lost a lease gets in after its successor has begun to read.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from prahari_hub.errors import Unavailable
+from prahari_hub.store import postgres
 from prahari_hub.store.engine import Unit
 from prahari_hub.store.tables import leases
 from prahari_hub.store.upsert import insert, upsert
@@ -26,6 +28,7 @@ STALLED = "5s"
 """PostgreSQL ends a fenced transaction whose process stands still so long between two statements."""
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 NOBODY = ""
+log = logging.getLogger(__name__)
 
 Held = dict[str, int]
 """Name → epoch."""
@@ -58,7 +61,9 @@ def unheld(conn: Connection, names: Collection[str], own_now: datetime) -> set[s
 
 
 def keep(unit: Unit, group: str, holder: str, names: Collection[str], held: Held) -> Standing:
-    """Say that this worker lives, renew what it holds, and tell how all of ``names`` stand."""
+    """Say that this worker lives, renew what it holds, and tell how all of ``names`` stand; end what a worker that hangs has locked."""
+    if unit.conn.dialect.name == "postgresql":
+        _end_stalled(unit)
     now = database_now(unit)
     kept = renew(unit, group, holder, held)
     rows = unit.conn.execute(
@@ -181,6 +186,12 @@ def _renew(conn: Connection, holder: str, held: Held, until: datetime) -> Held:
         sa.select(leases.c.name, leases.c.epoch).where(leases.c.name.in_(held), leases.c.holder == holder)
     )
     return {row.name: row.epoch for row in found if held[row.name] == row.epoch}
+
+
+def _end_stalled(unit: Unit) -> None:
+    ended = postgres.end_stalled(unit.conn)
+    if ended:
+        log.warning("%d transactions of processes that stand still were ended, others waited for them", ended)
 
 
 def _worker(group: str, holder: str) -> str:

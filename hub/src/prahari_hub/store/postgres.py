@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import Enum
 from typing import Any, NoReturn
 
+import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import OperationalError
 
+APPLICATION = "prahari-hub"
 CONNECT_S = 5
 IDLE_MS = 15_000
 """A process that stands still so long within a transaction loses it: others wait for what it has locked."""
+STALLED_S = 5
+"""The same in the middle of a statement, where a process that lives is never so long."""
 AGAIN = frozenset({"40001", "40P01"})
 """SQLSTATEs of a transaction that lost against another one, undone as a whole: serialization failure, deadlock."""
 READ_ONLY = "25006"
@@ -48,7 +53,7 @@ def connect_args(timeout_s: float) -> dict[str, Any]:
         "idle_in_transaction_session_timeout": IDLE_MS,
     }
     return {
-        "application_name": "prahari-hub",
+        "application_name": APPLICATION,
         "connect_timeout": CONNECT_S,
         "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
         "keepalives_idle": 5,
@@ -74,6 +79,25 @@ def _raise(context: ExceptionContext) -> NoReturn:
     original = context.original_exception
     lost = OperationalError(context.statement, None, original, connection_invalidated=context.is_disconnect)
     raise lost from original
+
+
+def end_stalled(conn: Connection) -> int:
+    """End the hub's transactions whose process stands still in the middle of a statement; how many.
+
+    psycopg sends many rows as one pipeline. PostgreSQL takes a pipeline that has begun as a statement at work, though no statement runs
+    while it waits for the next message: none of the limits above counts, and what the process has locked stays locked (before
+    transaction_timeout of PostgreSQL 17, and that one would count the time of those who work as well).
+    """
+    ended = conn.execute(_END_STALLED, {"own": APPLICATION, "stalled": timedelta(seconds=STALLED_S)})
+    return sum(ended.scalars())
+
+
+_END_STALLED = sa.text("""
+    SELECT pg_terminate_backend(pid)::int FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user AND application_name = :own
+      AND state = 'active' AND wait_event_type = 'Client' AND xact_start IS NOT NULL
+      AND state_change < clock_timestamp() - CAST(:stalled AS interval)
+""")
 
 
 def may_be_repeated(error: OperationalError) -> bool:
