@@ -1,4 +1,4 @@
-"""``make check`` holds: style, types, layers, dependencies, generated files; each of its lines is a test, types in the long form alone."""
+"""``make check`` holds: style, types, layers, dependencies, generated files; each of its lines is a test."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from tests.form import LONG
 
 ROOT = Path(__file__).resolve().parents[2]
 MEMBERS = ("wire", "agent", "hub", "provisioning")
@@ -22,8 +20,6 @@ def recipe() -> list[str]:
     assert found is not None
     lines = [line.strip().lstrip("@") for line in found[1].splitlines()]
     commands = [line for line in lines if not line.startswith("for ")]
-    if not LONG:  # a minute of CPU in a fresh clone, and seconds by ``make check`` where it has run before
-        commands = [line for line in commands if not line.endswith("/mypy")]
     return commands + [f"cd {member} && $(TOOLS)/deptry src" for member in MEMBERS]
 
 
