@@ -9,7 +9,7 @@ import pytest
 from prahari_hub.fleet import faults, registry
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.tables import peripherals
-from prahari_hub.incidents import actions, outages, service
+from prahari_hub.incidents import actions, of_place, queries, service, spread
 from prahari_hub.incidents.rootcause import Bars
 from prahari_hub.scheduler.likeness import Likeness
 from prahari_hub.store import Unit
@@ -68,7 +68,7 @@ def test_a_fault_on_the_cameras_of_a_switch_is_one_incident_with_its_devices_as_
     found = city.only()
     assert found.title == "Switch 1: Picture too dark at 8 of 8 devices with cameras"
     assert str(found.severity) == "major"
-    listed = city.store.read_sync(lambda conn: outages.children(conn, found.id))
+    listed = city.store.read_sync(lambda conn: of_place.children(conn, found.id))
     assert [child.device for child in listed.items] == [*A, *B]
 
 
@@ -144,6 +144,20 @@ def test_a_device_that_is_taken_into_maintenance_leaves(city: City) -> None:
     city.store.write_sync(lambda unit: registry.change_device(unit, ASHA, A[0], change))
     city.gather(seconds=5)
     assert ("place.fault", "s1-a", 3) in city.shown()
+
+
+def test_what_an_operator_has_resolved_is_not_changed_when_devices_leave_it(city: City) -> None:
+    city.fault(A)
+    city.gather(seconds=5)
+    found = city.only()
+    city.store.write_sync(lambda unit: actions.resolve(unit, ASHA, found.id))
+    before = city.store.read_sync(lambda conn: queries.get(conn, found.id))
+    city.fault(A[:2], active=False)
+    city.now += timedelta(seconds=5)
+    city.store.write_sync(lambda unit: spread.let_go(unit, found.id, "ImageTooDark"))
+    assert city.store.read_sync(lambda conn: queries.get(conn, found.id)) == before
+    left = city.store.read_sync(lambda conn: of_place.devices_in(conn, found.id))
+    assert left == set(A[2:])
 
 
 def test_fog_over_the_whole_city_is_one_incident_of_the_fleet(city: City) -> None:

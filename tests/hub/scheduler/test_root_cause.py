@@ -12,7 +12,7 @@ from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.tables import devices, peripherals, sites, transitions, zones
 from prahari_hub.fleet.topology import Link
 from prahari_hub.http.actor import Actor, Role
-from prahari_hub.incidents import actions, outages, queries, service
+from prahari_hub.incidents import actions, of_place, queries, service
 from prahari_hub.incidents.queries import Filter, Incident
 from prahari_hub.incidents.rootcause import Bars, Flapping
 from prahari_hub.scheduler.silence import Silence
@@ -128,9 +128,9 @@ def test_a_switch_that_dies_is_one_incident_with_its_devices_as_children(city: C
     assert city.shown() == [("place.outage", "s1", 8)]
     found = city.only()
     assert found.title == "Switch 1: 8 of 8 devices silent" and found.device is None
-    listed = city.store.read_sync(lambda conn: outages.children(conn, found.id, limit=5))
+    listed = city.store.read_sync(lambda conn: of_place.children(conn, found.id, limit=5))
     assert [child.device for child in listed.items] == list((*A, *B)[:5]) and listed.next
-    rest = city.store.read_sync(lambda conn: outages.children(conn, found.id, limit=5, cursor=listed.next))
+    rest = city.store.read_sync(lambda conn: of_place.children(conn, found.id, limit=5, cursor=listed.next))
     assert [child.device for child in rest.items] == list((*A, *B)[5:]) and rest.next is None
 
 

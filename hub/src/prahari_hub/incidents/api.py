@@ -16,7 +16,7 @@ from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.paging import Page
 from prahari_hub.http.parameters import Cursor, Limit
 from prahari_hub.http.state import store_of
-from prahari_hub.incidents import actions, outages, queries
+from prahari_hub.incidents import actions, of_place, queries
 from prahari_hub.store import Unit
 
 router = APIRouter(prefix="/incidents", tags=["incidents"])
@@ -183,9 +183,9 @@ async def list_children(
 ) -> ChildList:
     """The devices of an outage; ``silent`` leaves out those that are back."""
 
-    def work(conn: Connection) -> Page[outages.Child]:
+    def work(conn: Connection) -> Page[of_place.Child]:
         queries.get(conn, incident)
-        return outages.children(conn, incident, limit=limit, cursor=cursor, silent=silent)
+        return of_place.children(conn, incident, limit=limit, cursor=cursor, silent=silent)
 
     page = await store_of(request).read(work)
     return ChildList(items=[ChildOut.model_validate(item) for item in page.items], next=page.next)

@@ -17,13 +17,15 @@ from prahari_hub.access import users
 from prahari_hub.fleet import places, topology, windows
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
+from prahari_hub.http.language import locale_of, translate
 from prahari_hub.http.parameters import Cursor
 from prahari_hub.http.state import store_of
-from prahari_hub.http.templates import is_fragment, locale_of, page, translate
-from prahari_hub.http.words import N_, WORDS
-from prahari_hub.incidents import actions, holds, outages, queries
+from prahari_hub.http.templates import is_fragment, page
+from prahari_hub.http.words import WORDS
+from prahari_hub.incidents import actions, holds, of_place, queries
 from prahari_hub.incidents.queries import Filter, Incident
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 router = APIRouter(prefix="/incidents")
 Reader = Annotated[Actor, Depends(require(*READERS))]
@@ -138,7 +140,7 @@ async def queue(request: Request, actor: Reader, wanted: Wanted, cursor: Cursor 
     )
 
 
-def _sites(conn: Connection, shown: Sequence[Incident | outages.Child]) -> dict[str, str]:
+def _sites(conn: Connection, shown: Sequence[Incident | of_place.Child]) -> dict[str, str]:
     return places.site_names(conn, {one.site for one in shown if one.site})
 
 
@@ -200,7 +202,7 @@ def _around(conn: Connection, found: Incident) -> dict[str, Any]:
         "above": above,
         "footage": _footage_form(found),
         "parent": queries.get(conn, found.parent) if found.parent else None,
-        "children": outages.children(conn, found.id, limit=PAGE),
+        "children": of_place.children(conn, found.id, limit=PAGE),
         "waits": waits,
     }
 
@@ -224,7 +226,7 @@ async def more_children(
     """The next devices of an outage."""
 
     def work(conn: Connection) -> dict[str, Any]:
-        found = outages.children(conn, incident, limit=PAGE, cursor=cursor)
+        found = of_place.children(conn, incident, limit=PAGE, cursor=cursor)
         return {
             "incident": queries.get(conn, incident),
             "children": found,

@@ -7,28 +7,23 @@ the fault any more, as its events and heartbeats say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from prahari_wire import events
 from prahari_wire.base import Severity
-from prahari_wire.ids import ulid
 from sqlalchemy import Connection
 
 from prahari_hub.fleet import topology
 from prahari_hub.fleet.tables import devices, peripherals
-from prahari_hub.fleet.tree import scope_of
 from prahari_hub.http.words import WORDS
-from prahari_hub.incidents import outages
-from prahari_hub.incidents.outages import parts_of
+from prahari_hub.incidents import of_place
+from prahari_hub.incidents.of_place import Held, held_in, parts_of
 from prahari_hub.incidents.rules import PLACE_FAULT, RANK
-from prahari_hub.incidents.service import HUB, tell, write_log
 from prahari_hub.incidents.tables import incident_children, incidents
 from prahari_hub.store import Unit
-from prahari_hub.store.upsert import upsert
 
 
 class Alone(NamedTuple):
@@ -40,18 +35,6 @@ class Alone(NamedTuple):
     fault: str
     since: datetime
     rank: int
-
-
-@dataclass(frozen=True)
-class Spread:
-    """One that holds. ``devices``: how many of the place's serve cameras; ``children``: those with the fault."""
-
-    id: str
-    node: str
-    fault: str
-    children: int
-    devices: int
-    last_change: datetime
 
 
 def alone(conn: Connection, since: datetime) -> list[Alone]:
@@ -68,17 +51,9 @@ def alone(conn: Connection, since: datetime) -> list[Alone]:
     ]
 
 
-def holding(conn: Connection) -> dict[tuple[str, str], Spread]:
-    """Every one that holds, by place and fault."""
-    query = sa.select(incidents).where(
-        incidents.c.kind == PLACE_FAULT, incidents.c.resolved_at.is_(None), incidents.c.cleared_at.is_(None)
-    )
-    found = {}
-    for row in conn.execute(query):
-        node, fault = f"{row.scope_type}/{row.scope_id or ''}", row.detail["fault"]
-        last = datetime.fromisoformat(row.detail["last_change"])
-        found[node, fault] = Spread(row.id, node, fault, row.children, row.detail["devices"], last)
-    return found
+def holding(conn: Connection) -> dict[tuple[str, str], Held]:
+    """Every one that holds, by place and fault. It counts the place's devices that serve cameras, and those of them with the fault."""
+    return {(one.node, detail["fault"]): one for one, detail in of_place.holding(conn, (PLACE_FAULT,))}
 
 
 def with_cameras(conn: Connection) -> dict[str | None, int]:
@@ -94,75 +69,40 @@ def with_cameras(conn: Connection) -> dict[str | None, int]:
 
 def begin(unit: Unit, node: str, fault: str, found: Sequence[Alone], *, of: int) -> None:
     """Open the incident of a place, or let the one that is open there hold again, and take in what it explains."""
-    key = f"fault/{fault}/{node}"
-    row = unit.conn.execute(
-        sa.select(incidents).where(incidents.c.key == key, incidents.c.resolved_at.is_(None))
-    ).first()
-    if row is None:
-        incident = _insert(unit, node, key, fault, found, of)
-        write_log(unit, incident, HUB, "opened")
-    else:
-        incident = row.id
-        values = {"cleared_at": None, "last_at": unit.now, "count": row._mapping["count"] + 1}
-        unit.conn.execute(incidents.update().where(incidents.c.id == incident).values(values))
-        write_log(unit, incident, HUB, "repeated")
-    join(unit, incident, found)
-
-
-def _insert(unit: Unit, node: str, key: str, fault: str, found: Sequence[Alone], of: int) -> str:
-    incident = ulid(int(unit.now.timestamp() * 1000))
-    kind, name = scope_of(node)
-    place = topology.names(unit.conn, [node])[node] or WORDS["place"]["fleet"]
     rank = min(one.rank for one in found)
-    detail = {"place": place, "fault": fault, "devices": of, "faulty": 0, "peak": 0}
-    unit.conn.execute(
-        incidents.insert().values(
-            id=incident,
-            key=key,
-            kind=PLACE_FAULT,
-            severity=str(next(severity for severity in Severity if RANK[severity] == rank)),
-            rank=rank,
-            site_id=name if kind == "site" else None,
-            scope_type=kind,
-            scope_id=name or None,
-            title=place,
-            detail=detail | {"caused_at": min(one.since for one in found).isoformat()},
-            opened_at=unit.now,
-            last_at=unit.now,
-            count=1,
-            version=1,
-        )
+    incident, _ = of_place.begin(
+        unit,
+        node,
+        f"fault/{fault}/{node}",
+        kind=PLACE_FAULT,
+        severity=next(severity for severity in Severity if RANK[severity] == rank),
+        detail={
+            "place": topology.names(unit.conn, [node])[node] or WORDS["place"]["fleet"],
+            "fault": fault,
+            "devices": of,
+            "faulty": 0,
+            "peak": 0,
+            "caused_at": min(one.since for one in found).isoformat(),
+        },
     )
-    return incident
+    join(unit, incident, found)
 
 
 def join(unit: Unit, incident: str, found: Sequence[Alone]) -> None:
     """Devices that the place explains: its children from now on."""
-    rows = {
-        one.device: {
-            "incident_id": incident,
-            "device_id": one.device,
-            "silent_since": one.since,
-            "joined_at": unit.now,
-            "left_at": None,
-        }
-        for one in found
-    }
-    upsert(unit.conn, incident_children, list(rows.values()), keys=("incident_id", "device_id"))
-    outages.close_into(unit, [one.id for one in found], incident)
+    of_place.add(unit, incident, {one.device: one.since for one in found}.items())
+    of_place.close_into(unit, [one.id for one in found], incident)
     _count(unit, incident)
 
 
-def let_go(unit: Unit, spread: Spread) -> None:
+def let_go(unit: Unit, incident: str, fault: str) -> None:
     """The devices whose cameras have the fault no more, and those out of service, leave."""
-    here = sa.and_(incident_children.c.incident_id == spread.id, incident_children.c.left_at.is_(None))
-    held = set(unit.conn.scalars(sa.select(incident_children.c.device_id).where(here)))
-    well = sorted(held - faulty(unit.conn, held, spread.fault))
+    held = of_place.devices_in(unit.conn, incident)
+    well = sorted(held - faulty(unit.conn, held, fault))
     for part in parts_of(well):
-        gone = sa.and_(here, incident_children.c.device_id.in_(part))
-        unit.conn.execute(incident_children.update().where(gone).values(left_at=unit.now))
+        of_place.let_go(unit, sa.and_(held_in(incident), incident_children.c.device_id.in_(part)))
     if well:
-        _count(unit, spread.id)
+        _count(unit, incident)
 
 
 def faulty(conn: Connection, ids: Iterable[str], fault: str) -> set[str]:
@@ -184,27 +124,9 @@ def faulty(conn: Connection, ids: Iterable[str], fault: str) -> set[str]:
 
 
 def _count(unit: Unit, incident: str) -> None:
-    """Write how many devices have the fault now, and tell."""
-    row = unit.conn.execute(sa.select(incidents).where(incidents.c.id == incident)).one()
-    here = sa.and_(incident_children.c.incident_id == incident, incident_children.c.left_at.is_(None))
-    n = unit.conn.scalar(sa.select(sa.func.count()).select_from(incident_children).where(here)) or 0
-    detail = row.detail | {
-        "faulty": n,
-        "devices": max(row.detail["devices"], n),
-        "peak": max(row.detail["peak"], n),
-        "last_change": unit.now.isoformat(),
-    }
-    values = {
-        "children": n,
-        "detail": detail,
-        "title": title(detail),
-        "last_at": unit.now,
-        "version": row.version + 1,
-    }
-    unit.conn.execute(incidents.update().where(incidents.c.id == incident).values(values))
-    tell(unit, incident, "opened" if row.version == 1 else "changed")
+    of_place.count(unit, incident, "faulty", lambda _, detail: title(detail))
 
 
-def title(detail: dict[str, Any]) -> str:
+def title(detail: Mapping[str, Any]) -> str:
     fault = WORDS["fault"].get(detail["fault"], detail["fault"])
     return f"{detail['place']}: {fault} at {detail['faulty']} of {detail['devices']} devices with cameras"

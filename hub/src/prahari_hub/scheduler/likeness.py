@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from prahari_hub.fleet.tree import Tree, site_node
-from prahari_hub.incidents import outages, rootcause, spread
+from prahari_hub.incidents import of_place, rootcause, spread
+from prahari_hub.incidents.of_place import Held
 from prahari_hub.incidents.rootcause import Bars
-from prahari_hub.incidents.spread import Alone, Spread
+from prahari_hub.incidents.spread import Alone
 from prahari_hub.scheduler.census import KEPT, Census, faults_of
 from prahari_hub.scheduler.silence import raise_faults
 from prahari_hub.store import Unit
@@ -46,12 +47,12 @@ class Likeness:
     def gather(self, unit: Unit) -> None:
         """End what is over; take cameras with the same fault into the incident of their place, or begin one."""
         holding = spread.holding(unit.conn)
-        for one in holding.values():
-            spread.let_go(unit, one)
-        for one in spread.holding(unit.conn).values() if holding else ():
-            if self._is_over(unit, one):
-                self._end(unit, one)
-                del holding[one.node, one.fault]
+        for (_, fault), one in holding.items():
+            spread.let_go(unit, one.id, fault)
+        for (node, fault), one in spread.holding(unit.conn).items() if holding else ():
+            if one.is_over(unit.now, self._bars):
+                _end(unit, one.id, fault)
+                del holding[node, fault]
         found = spread.alone(unit.conn, unit.now - 2 * self._bars.window)
         if not found or (not holding and len(found) < self._bars.least):
             return
@@ -76,21 +77,12 @@ class Likeness:
                 inside = [one for one in here if node in tree.chain(site_node(one.site))]
                 spread.begin(unit, node, fault, inside, of=devices)
 
-    def _is_over(self, unit: Unit, one: Spread) -> bool:
-        return rootcause.is_over(
-            one.node,
-            children=one.children,
-            of=one.devices,
-            last_change=one.last_change,
-            now=unit.now,
-            bars=self._bars,
-        )
 
-    def _end(self, unit: Unit, one: Spread) -> None:
-        """What still has the fault stands for itself."""
-        rest = [child.device for child in outages.end(unit, one.id, still="faulty")]
-        left = [found for found in faults_of(unit.conn, rest) if one.fault in found.faults]
-        raise_faults(unit, [found._replace(faults=[one.fault]) for found in left if found.type == "camera"])
+def _end(unit: Unit, incident: str, fault: str) -> None:
+    """What still has the fault stands for itself."""
+    rest = of_place.end(unit, incident, still="faulty")
+    left = [found for found in faults_of(unit.conn, rest) if fault in found.faults]
+    raise_faults(unit, [found._replace(faults=[fault]) for found in left if found.type == "camera"])
 
 
 def _joined(
@@ -98,18 +90,11 @@ def _joined(
     tree: Tree,
     fault: str,
     cameras: Sequence[Alone],
-    holding: dict[tuple[str, str], Spread],
+    holding: dict[tuple[str, str], Held],
 ) -> list[Alone]:
     """Those that no incident of a place explains that holds already."""
-    joins: dict[str, list[Alone]] = defaultdict(list)
-    rest = []
-    for camera in cameras:
-        chain = tree.chain(site_node(camera.site))
-        place = next((holding[node, fault] for node in chain if (node, fault) in holding), None)
-        if place is None:
-            rest.append(camera)
-        else:
-            joins[place.id].append(camera)
+    same = {node: one for (node, of), one in holding.items() if of == fault}
+    joins, rest = of_place.explained(tree, same, cameras, lambda camera: camera.site)
     for incident, found in joins.items():
         spread.join(unit, incident, found)
     return rest

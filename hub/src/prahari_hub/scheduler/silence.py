@@ -20,10 +20,11 @@ from prahari_hub import metrics
 from prahari_hub.fleet import windows
 from prahari_hub.fleet.facts import Fact, Transition
 from prahari_hub.fleet.tables import transitions
-from prahari_hub.fleet.tree import Tree, site_node
+from prahari_hub.fleet.tree import Tree
 from prahari_hub.fleet.windows import Cover
-from prahari_hub.incidents import flapping, outages, rootcause, service
-from prahari_hub.incidents.outages import Outage, Silent
+from prahari_hub.incidents import flapping, of_place, outages, rootcause, service
+from prahari_hub.incidents.of_place import Held
+from prahari_hub.incidents.outages import Silent
 from prahari_hub.incidents.rootcause import Bars, Flapping
 from prahari_hub.incidents.rules import OFFLINE
 from prahari_hub.incidents.tables import incidents
@@ -115,21 +116,12 @@ class Silence:
         unit: Unit,
         told: Sequence[Transition],
         known: dict[str, Standing],
-        holding: dict[str, Outage],
+        holding: dict[str, Held],
     ) -> list[Transition]:
         """Those that no outage explains that holds already."""
-        joins: dict[str, list[Silent]] = {}
-        rest = []
-        for transition in told:
-            found = known[transition.device]
-            chain = self._census.tree.chain(site_node(found.site))
-            outage = next((holding[node] for node in chain if node in holding), None)
-            if outage is None:
-                rest.append(transition)
-            else:
-                joins.setdefault(outage.id, []).append(Silent(found.id, found.heard_at))
-        for incident, silent in joins.items():
-            outages.join(unit, incident, silent)
+        joins, rest = of_place.explained(self._census.tree, holding, told, lambda one: known[one.device].site)
+        for incident, found in joins.items():
+            outages.join(unit, incident, [Silent(one.device, known[one.device].heard_at) for one in found])
         return rest
 
     def _explained(
@@ -154,22 +146,11 @@ class Silence:
     def settle(self, unit: Unit) -> None:
         """End the outages that are over, and what flaps no more."""
         for outage in outages.holding(unit.conn).values():
-            if self._is_over(outage, unit.now):
-                rest = outages.end(unit, outage.id)
-                self._stands_for_itself(unit, [one.device for one in rest])
+            if outage.is_over(unit.now, self._bars):
+                self._stands_for_itself(unit, of_place.end(unit, outage.id, still="silent"))
         for device in flapping.quiet(unit.conn, unit.now, self._flaps):
             if flapping.end(unit, device):
                 self._stands_for_itself(unit, [device])
-
-    def _is_over(self, outage: Outage, now: datetime) -> bool:
-        return rootcause.is_over(
-            outage.node,
-            children=outage.children,
-            of=outage.devices,
-            last_change=outage.last_change,
-            now=now,
-            bars=self._bars,
-        )
 
     def follow(self, unit: Unit) -> None:
         """After a window and its grace: what is still silent raises its alarm now, and so do faults that still hold."""
@@ -264,7 +245,7 @@ def taken_over(conn: Connection, tree: Tree, node: str) -> set[str]:
     found = {str(device) for device in conn.scalars(alone)}
     for place, outage in outages.holding(conn).items():
         if place != node and node in tree.chain(place):
-            found |= outages.silent_in(conn, outage.id)
+            found |= of_place.devices_in(conn, outage.id)
     return found
 
 
