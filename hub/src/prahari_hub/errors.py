@@ -11,9 +11,18 @@ HubError
 
 from __future__ import annotations
 
+from prahari_hub.texts import Text
+
 
 class HubError(Exception):
-    """Base of the hub's own errors; ``str()`` is one sentence for a person."""
+    """Base of the hub's own errors; ``str()`` is one sentence for a person, in English.
+
+    ``template`` has blanks such as {device} for ``values``. A page says it in its reader's language if it is marked by ``N_``.
+    """
+
+    def __init__(self, template: str, /, **values: object) -> None:
+        self.text = Text(template, values)
+        super().__init__(str(self.text))
 
 
 class SetupError(HubError):
@@ -31,8 +40,8 @@ class Conflict(HubError):
 class Invalid(HubError):
     """``fields``: (path, what was expected)."""
 
-    def __init__(self, detail: str, *fields: tuple[str, str]) -> None:
-        super().__init__(detail)
+    def __init__(self, template: str, /, *fields: tuple[str, str], **values: object) -> None:
+        super().__init__(template, **values)
         self.fields = list(fields)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from prahari_hub.http.templates import catalogue, translate
+from prahari_hub.http.language import catalogue, translate
 from prahari_hub.http.words import WORDS
 
-BLANK = re.compile(r"%\(\w+\)s|\{\w+\}")
+BLANK = re.compile(r"%\(\w+\)s|\{\w+(?:![rs])?(?::[^{}]+)?\}")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from prahari_hub.errors import Forbidden, Unavailable
 from prahari_hub.http.actor import Actor
 from prahari_hub.http.middleware import SAFE
 from prahari_hub.store import Store, Unit
+from prahari_hub.texts import N_
 
 TOUCH_EVERY = timedelta(minutes=1)
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -57,7 +58,7 @@ class StoreAuthenticator:
             return None
         needed = "read" if request.method in SAFE else "write"
         if needed not in token.scopes:
-            raise Forbidden(f"This token lacks the scope {needed}; use one that has it.")
+            raise Forbidden(N_("This token lacks the scope {needed}; use one that has it."), needed=needed)
         if token.last_used_at is None or now - token.last_used_at > tokens.USED_EVERY:
             self._note(token.id, lambda unit: tokens.used(unit, token.id))
         return Actor(f"token:{token.id}", token.role, "token")
@@ -67,8 +68,9 @@ class StoreAuthenticator:
         session = await self.store.read(lambda conn: sessions.find(conn, secret, now))
         if session is None:
             return None
+        request.state.locale = session.locale
         if request.method not in SAFE and not await _csrf_right(request, session.csrf):
-            raise Forbidden("The page was open too long or came from elsewhere; reload it and try again.")
+            raise Forbidden(N_("The page was open too long or came from elsewhere; reload it and try again."))
         if now - session.seen_at > TOUCH_EVERY:
             self._note(sessions.fingerprint(secret), lambda unit: sessions.touch(unit, secret))
         return Actor(session.user, session.role, "user", session.locale, session.csrf)

@@ -16,6 +16,7 @@ from prahari_hub.access.users import User
 from prahari_hub.errors import Conflict
 from prahari_hub.http.actor import Role, system
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 SETUP_PATH, LOGIN_PATH = "/setup", "/login/link"
 """Pages that take ``?token=…``."""
@@ -25,7 +26,7 @@ SETUP_LIFE, LOGIN_LIFE = timedelta(days=7), timedelta(hours=12)
 def make_setup_token(unit: Unit, role: Role = Role.ADMIN) -> str:
     """A token for /setup?token=…; those made before it are void. Conflict if there is an admin already."""
     if accounts.has_admin(unit.conn):
-        raise Conflict("There is an admin already; add users with prahari-hub user add.")
+        raise Conflict(N_("There is an admin already; add users with prahari-hub user add."))
     unit.conn.execute(setup_tokens.delete().where(setup_tokens.c.user.is_(None)))
     return _make(unit, role=str(role), user=None, life=SETUP_LIFE)
 
@@ -34,9 +35,9 @@ def redeem_setup(unit: Unit, token: str, name: str, password: str) -> User:
     """Make the account that the token promises; the token is spent only if that succeeds."""
     row = _live(unit, token, login=False)
     if row is None:
-        raise LogInRefused("This set-up link is used or expired; run prahari-hub init for a new one.")
+        raise LogInRefused(N_("This set-up link is used or expired; run prahari-hub init for a new one."))
     if row.role == Role.ADMIN and accounts.has_admin(unit.conn):
-        raise Conflict("There is an admin already; ask that person for an account.")
+        raise Conflict(N_("There is an admin already; ask that person for an account."))
     user = accounts.add(unit, system("setup"), name, password=password, role=Role(row.role))
     _spend(unit, row)
     return user
@@ -52,7 +53,7 @@ def make_login_link(unit: Unit, user: str) -> str:
 def redeem_login(unit: Unit, token: str) -> SignedIn:
     row = _live(unit, token, login=True)
     if row is None:
-        raise LogInRefused("This log-in link is used or expired; sign in with your name and password.")
+        raise LogInRefused(N_("This log-in link is used or expired; sign in with your name and password."))
     _spend(unit, row)
     return open_session(unit, row.user)
 

@@ -15,12 +15,13 @@ from prahari_hub.access import audit, links, sessions, tokens, users
 from prahari_hub.errors import HubError, Invalid
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import current_actor, require
+from prahari_hub.http.language import LOCALE_COOKIE, LOCALES
 from prahari_hub.http.limits import RateLimit
 from prahari_hub.http.parameters import Cursor
 from prahari_hub.http.state import store_of
-from prahari_hub.http.templates import LOCALE_COOKIE, LOCALES, is_fragment, page
-from prahari_hub.http.words import N_
+from prahari_hub.http.templates import is_fragment, page
 from prahari_hub.settings import Settings
+from prahari_hub.texts import N_, Series, Term
 
 router = APIRouter()
 Admin = Annotated[Actor, Depends(require())]
@@ -59,7 +60,7 @@ async def log_in(request: Request, name: Field = "", password: Field = "", next:
         signed_in = await sessions.log_in(store, name.strip().lower(), password, old_secret=old)
     except sessions.LogInRefused as error:
         limit.take(address)
-        return page(request, None, "access/login.html", status=403, **context, error=str(error))
+        return page(request, None, "access/login.html", status=403, **context, error=error)
     return _signed_in(request, signed_in, local(next))
 
 
@@ -74,7 +75,7 @@ async def use_link(request: Request, token: Field = "") -> Response:  # no token
     try:
         signed_in = await store_of(request).write(lambda unit: links.redeem_login(unit, token))
     except sessions.LogInRefused as error:
-        return page(request, None, "access/link.html", status=403, token="", error=str(error))
+        return page(request, None, "access/link.html", status=403, token="", error=error)
     return _signed_in(request, signed_in, "/")
 
 
@@ -94,11 +95,11 @@ async def set_up(
     name = name.strip().lower()
     try:
         if password != again:
-            raise Invalid("The two passwords differ; type the same one twice.")
+            raise Invalid(N_("The two passwords differ; type the same one twice."))
         await store_of(request).write(lambda unit: links.redeem_setup(unit, token.strip(), name, password))
         signed_in = await sessions.log_in(store_of(request), name, password)
     except HubError as error:
-        context = {"token": token, "name": name, "error": str(error)}
+        context = {"token": token, "name": name, "error": error}
         return page(request, None, "access/setup.html", status=422, **context)
     return _signed_in(request, signed_in, "/")
 
@@ -118,7 +119,9 @@ async def log_out(request: Request, actor: Anyone) -> Response:
 async def set_locale(request: Request, locale: Field, next: Field = "/") -> Response:
     """The browser keeps it for the log-in page, the account for everything behind it."""
     if locale not in LOCALES:
-        raise Invalid(f"The language is one of {', '.join(LOCALES)}.", ("locale", "en or hi"))
+        raise Invalid(
+            N_("The language is one of {locales}."), ("locale", "en or hi"), locales=", ".join(LOCALES)
+        )
     actor = await request.app.state.authenticator.actor(request)
     if actor is not None and actor.kind == "user":
         await store_of(request).write(lambda unit: users.change(unit, actor, actor.name, locale=locale))
@@ -213,12 +216,12 @@ async def _accounts(
     made: list[str] | None = None,
 ) -> HTMLResponse:
     """Do ``work`` and show the page again, with the reason if it was refused."""
-    error = None
+    error: HubError | None = None
     if work is not None:
         try:
             await work()
         except HubError as refused:
-            error = str(refused)
+            error = refused
     store = store_of(request)
     people, keys = await asyncio.gather(store.read(users.listed), store.read(tokens.listed))
     return page(
@@ -271,4 +274,8 @@ def _role(text: str) -> Role:
     try:
         return Role(text)
     except ValueError:
-        raise Invalid(f"The role is one of {', '.join(Role)}.", ("role", "a role")) from None
+        raise Invalid(
+            N_("The role is one of {roles}."),
+            ("role", "a role"),
+            roles=Series(tuple(Term("role", one) for one in Role)),
+        ) from None

@@ -10,6 +10,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 from prahari_hub.errors import Invalid
+from prahari_hub.texts import N_, Text
 
 MIN_LENGTH, MAX_LENGTH, MIN_DIFFERENT = 12, 128, 5
 # OWASP's profile for argon2id with the least memory: the hub also runs on a small machine
@@ -24,17 +25,19 @@ def check(password: str, *, name: str) -> None:
     """Raise Invalid with what to change unless the password may be used by ``name``."""
     reason = None
     if len(password) < MIN_LENGTH:
-        reason = f"at least {MIN_LENGTH} characters are needed"
+        reason = Text(N_("at least {n} characters are needed"), {"n": MIN_LENGTH})
     elif len(password) > MAX_LENGTH:
-        reason = f"at most {MAX_LENGTH} characters are accepted"
+        reason = Text(N_("at most {n} characters are accepted"), {"n": MAX_LENGTH})
     elif password.lower() in _COMMON or len(set(password)) < MIN_DIFFERENT:
-        reason = (
-            "it is among the first that anyone would try; choose another, for example four unrelated words"
+        reason = Text(
+            N_(
+                "it is among the first that anyone would try; choose another, for example four unrelated words"
+            )
         )
     elif name.lower() in password.lower():
-        reason = "it must not contain the user's name"
+        reason = Text(N_("it must not contain the user's name"))
     if reason:
-        raise Invalid(f"This password cannot be used: {reason}.", ("password", reason))
+        raise Invalid(N_("This password cannot be used: {reason}."), ("password", str(reason)), reason=reason)
 
 
 def digest(password: str) -> str:

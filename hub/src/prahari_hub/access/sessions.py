@@ -17,6 +17,7 @@ from prahari_hub.access.tables import sessions, users
 from prahari_hub.errors import Forbidden
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.store import Store, Unit
+from prahari_hub.texts import N_
 
 if TYPE_CHECKING:
     from fastapi import Request, Response
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 IDLE, ABSOLUTE = timedelta(minutes=15), timedelta(hours=8)
 FREE_FAILURES = 5
 LOCK, LONGEST_LOCK = timedelta(seconds=30), timedelta(minutes=15)
-REFUSED = "The name or the password is wrong; after several wrong ones wait up to 15 minutes."
+REFUSED = N_("The name or the password is wrong; after several wrong ones wait up to 15 minutes.")
 """The same for a name that does not exist, and for an account that waits: nobody learns which names there are."""
 
 
@@ -123,7 +124,7 @@ def open_session(unit: Unit, name: str) -> SignedIn:
     query = sa.select(users.c.id, users.c.role).where(users.c.name == name, users.c.disabled.is_(False))
     row = unit.conn.execute(query).one_or_none()
     if row is None:
-        raise LogInRefused("This account is disabled; ask an admin.")
+        raise LogInRefused(N_("This account is disabled; ask an admin."))
     sweep(unit)
     secret, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
     unit.conn.execute(

@@ -20,6 +20,7 @@ from prahari_hub.access.tables import tokens
 from prahari_hub.errors import Invalid, NotFound
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 Scope = Literal["read", "write"]
 SCOPES: tuple[Scope, ...] = ("read", "write")
@@ -60,12 +61,14 @@ def create(
     """The token and its text, which cannot be shown again."""
     if not name.strip() or len(name) > 60:
         raise Invalid(
-            "A token's name says what it is for, in 1 to 60 characters.", ("name", "1 to 60 characters")
+            N_("A token's name says what it is for, in 1 to 60 characters."), ("name", "1 to 60 characters")
         )
     if not scopes or set(scopes) - set(SCOPES):
-        raise Invalid("A token's scopes are read, write or both.", ("scopes", "read and write are known"))
+        raise Invalid(N_("A token's scopes are read, write or both."), ("scopes", "read and write are known"))
     if not timedelta() < life <= LONGEST:
-        raise Invalid(f"A token lives up to {LONGEST.days} days.", ("days", f"1 to {LONGEST.days}"))
+        raise Invalid(
+            N_("A token lives up to {days} days."), ("days", f"1 to {LONGEST.days}"), days=LONGEST.days
+        )
     token_id, secret = ulid(), secrets.token_hex(24)
     unit.conn.execute(
         tokens.insert().values(
@@ -87,7 +90,7 @@ def create(
 def get(conn: Connection, token_id: str) -> Token:
     row = conn.execute(sa.select(*_COLUMNS).where(tokens.c.id == token_id)).one_or_none()
     if row is None:
-        raise NotFound(f"There is no token {token_id[:40]!r}.")
+        raise NotFound(N_("There is no token {token_id!r}."), token_id=token_id[:40])
     return _token(row)
 
 

@@ -17,6 +17,7 @@ from prahari_hub.access.tables import sessions, users
 from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 NAME = r"^[a-z][a-z0-9._-]{1,31}$"
 LOCALES = ("en", "hi")
@@ -46,14 +47,17 @@ def add(unit: Unit, actor: Actor, name: str, *, password: str | None, role: Role
     """Make an account; without a password it signs in by link alone. Invalid for a bad name or password, Conflict if taken."""
     if not re.fullmatch(NAME, name):
         raise Invalid(
-            "A user name has 2 to 32 of a-z, 0-9, '.', '_' and '-', and begins with a letter.", ("name", NAME)
+            N_("A user name has 2 to 32 of a-z, 0-9, '.', '_' and '-', and begins with a letter."),
+            ("name", NAME),
         )
     if locale not in LOCALES:
-        raise Invalid(f"The language is one of {', '.join(LOCALES)}.", ("locale", "not known"))
+        raise Invalid(
+            N_("The language is one of {locales}."), ("locale", "not known"), locales=", ".join(LOCALES)
+        )
     if password is not None:
         passwords.check(password, name=name)
     if find(unit.conn, name) is not None:
-        raise Conflict(f"There is already a user {name}; choose another name.")
+        raise Conflict(N_("There is already a user {name}; choose another name."), name=name)
     values = {
         "id": ulid(),
         "name": name,
@@ -81,7 +85,7 @@ def find(conn: Connection, name: str) -> User | None:
 def get(conn: Connection, name: str) -> User:
     found = find(conn, name)
     if found is None:
-        raise NotFound(f"There is no user {name[:40]!r}.")
+        raise NotFound(N_("There is no user {name!r}."), name=name[:40])
     return found
 
 
@@ -116,7 +120,9 @@ def change(
     """Change what is given; the last admin can neither be disabled nor lose the role."""
     before = get(unit.conn, name)
     if locale is not None and locale not in LOCALES:
-        raise Invalid(f"The language is one of {', '.join(LOCALES)}.", ("locale", "not known"))
+        raise Invalid(
+            N_("The language is one of {locales}."), ("locale", "not known"), locales=", ".join(LOCALES)
+        )
     given = {"role": role and str(role), "disabled": disabled, "locale": locale}
     values = {
         key: value for key, value in given.items() if value is not None and value != getattr(before, key)
@@ -125,7 +131,7 @@ def change(
         return before
     _update(unit, before, **values)
     if before.role is Role.ADMIN and not has_admin(unit.conn):
-        raise Conflict(f"{name} is the last admin; make another user an admin first.")
+        raise Conflict(N_("{name} is the last admin; make another user an admin first."), name=name)
     if "role" in values or "disabled" in values:
         _end_sessions(unit, before)
     record(unit, actor, "user.change", f"user:{name}", detail=values)

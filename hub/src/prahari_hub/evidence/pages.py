@@ -193,7 +193,7 @@ async def look(request: Request, actor: Operator, drafted: Drafted) -> HTMLRespo
         start, end = drafted.interval(zone_of(request))
         found = await store.read(lambda conn: requests.search(conn, place, start, end, now=now))
     except HubError as error:
-        return await _new(request, actor, drafted, error=str(error))
+        return await _new(request, actor, drafted, error=error)
     return await _new(request, actor, drafted, found=found)
 
 
@@ -209,7 +209,7 @@ async def submit(request: Request, actor: Operator, drafted: Drafted, camera: Ch
         )
         made = await store_of(request).write(lambda unit: requests.submit(unit, actor, wanted))
     except HubError as error:
-        return await _new(request, actor, drafted, error=str(error))
+        return await _new(request, actor, drafted, error=error)
     return RedirectResponse(f"/evidence/{made}", 303)
 
 
@@ -310,7 +310,7 @@ async def make_link(
     try:
         _, secret = await store_of(request).write(lambda unit: release.link(unit, actor, request_id, terms))
     except HubError as error:
-        return await _request(request, actor, request_id, error=str(error))
+        return await _request(request, actor, request_id, error=error)
     address = f"{str(request.base_url).rstrip('/')}{release.PATH}/{secret}"
     return await _request(request, actor, request_id, fresh=address)
 
@@ -324,12 +324,12 @@ async def _do(request: Request, actor: Actor, request_id: str, work: Callable[[U
     try:
         await store_of(request).write(work)
     except HubError as error:
-        return await _request(request, actor, request_id, error=str(error))
+        return await _request(request, actor, request_id, error=error)
     return RedirectResponse(f"/evidence/{request_id}", 303)
 
 
 async def _request(
-    request: Request, actor: Actor, request_id: str, *, error: str | None = None, fresh: str | None = None
+    request: Request, actor: Actor, request_id: str, *, error: HubError | None = None, fresh: str | None = None
 ) -> HTMLResponse:
     store = store_of(request)
     now = store.clock()
@@ -361,7 +361,7 @@ async def _new(
     drafted: Draft,
     *,
     found: list[Found] | None = None,
-    error: str | None = None,
+    error: HubError | None = None,
 ) -> HTMLResponse:
     names, positions, layers = await store_of(request).read(_surroundings)
     start_ms = ms(drafted.interval(zone_of(request))[0]) if found else 0

@@ -35,7 +35,7 @@ async def release_page(request: Request, secret: Secret) -> HTMLResponse:
     try:
         found = await store.read(work)
     except NotFound as error:
-        return page(request, None, "evidence/release.html", status=404, error=str(error))
+        return page(request, None, "evidence/release.html", status=404, error=error)
     return page(request, None, "evidence/release.html", error=None, secret=secret, **found)
 
 

@@ -24,11 +24,13 @@ from prahari_hub.fleet.stand import Stand, stand
 from prahari_hub.fleet.verdict import Verdict
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.http.auth import READERS, require
+from prahari_hub.http.language import locale_of, translate
 from prahari_hub.http.parameters import Cursor
 from prahari_hub.http.state import store_of
-from prahari_hub.http.templates import is_fragment, locale_of, page, translate
-from prahari_hub.http.words import N_, WORDS
+from prahari_hub.http.templates import is_fragment, page
+from prahari_hub.http.words import WORDS
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 router = APIRouter(prefix="/devices")
 Reader = Annotated[Actor, Depends(require(*READERS))]
@@ -204,7 +206,7 @@ async def put_twin(
             lambda unit: twins.put(unit, actor, device, desired, if_version=version)
         )
     except (Invalid, Conflict) as error:
-        return await _device(request, actor, device, twin_error=str(error), draft=document, version=version)
+        return await _device(request, actor, device, twin_error=error, draft=document, version=version)
     return RedirectResponse(f"/devices/{device}#twin", 303)
 
 
@@ -225,7 +227,7 @@ async def issue_command(
     try:
         await store_of(request).write(work)
     except HubError as error:
-        return await _device(request, actor, device, command_error=str(error))
+        return await _device(request, actor, device, command_error=error)
     return RedirectResponse(f"/devices/{device}#commands", 303)
 
 
@@ -234,7 +236,7 @@ async def cancel_command(request: Request, actor: Operator, device: str, command
     try:
         await store_of(request).write(lambda unit: commands.cancel(unit, actor, command))
     except Conflict as error:
-        return await _device(request, actor, device, command_error=str(error))
+        return await _device(request, actor, device, command_error=error)
     return RedirectResponse(f"/devices/{device}#commands", 303)
 
 
@@ -243,10 +245,10 @@ async def _device(
     actor: Actor,
     device: str,
     *,
-    twin_error: str | None = None,
+    twin_error: HubError | None = None,
     draft: str | None = None,
     version: int | None = None,
-    command_error: str | None = None,
+    command_error: HubError | None = None,
 ) -> HTMLResponse:
     clock, now = zone_of(request), datetime.now(UTC)
     first = day_of(now, clock).replace(day=1)

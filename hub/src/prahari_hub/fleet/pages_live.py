@@ -45,7 +45,7 @@ async def begin(
     try:
         view = await store_of(request).write(work)
     except HubError as error:
-        return await _page(request, actor, (device, camera), problem=str(error), reason=reason)
+        return await _page(request, actor, (device, camera), problem=error, reason=reason)
     return RedirectResponse(f"/devices/{device}/cameras/{camera}/live/{view}", 303)
 
 
@@ -71,7 +71,7 @@ async def _page(
     camera: owners.Camera,
     *,
     view: str | None = None,
-    problem: str | None = None,
+    problem: HubError | None = None,
     reason: str = "",
 ) -> HTMLResponse:
     store = store_of(request)

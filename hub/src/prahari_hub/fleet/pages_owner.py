@@ -145,7 +145,7 @@ async def write_terms(
     try:
         await store_of(request).write(work)
     except HubError as error:
-        return await _page(request, actor, (device, camera), problem=str(error), draft=draft, version=version)
+        return await _page(request, actor, (device, camera), problem=error, draft=draft, version=version)
     return _back(device, camera)
 
 
@@ -176,7 +176,7 @@ async def _do(
     try:
         await store_of(request).write(work)
     except HubError as error:
-        return await _page(request, actor, camera, problem=str(error))
+        return await _page(request, actor, camera, problem=error)
     return _back(*camera)
 
 
@@ -189,7 +189,7 @@ async def _page(
     actor: Actor,
     camera: owners.Camera,
     *,
-    problem: str | None = None,
+    problem: HubError | None = None,
     draft: Draft | None = None,
     version: int | None = None,
 ) -> HTMLResponse:

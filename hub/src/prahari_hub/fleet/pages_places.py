@@ -70,7 +70,7 @@ async def plan_window(
     try:
         await store_of(request).write(work)
     except HubError as error:
-        return await _windows(request, actor, error=str(error), said=said)
+        return await _windows(request, actor, error=error, said=said)
     return RedirectResponse("/windows", 303)
 
 
@@ -79,7 +79,7 @@ async def end_window(request: Request, actor: Planner, window: str) -> Response:
     try:
         await store_of(request).write(lambda unit: windows.end(unit, actor, window))
     except HubError as error:
-        return await _windows(request, actor, error=str(error))
+        return await _windows(request, actor, error=error)
     return RedirectResponse("/windows", 303)
 
 
@@ -89,7 +89,7 @@ async def _windows(
     *,
     state: str = "current",
     cursor: str | None = None,
-    error: str | None = None,
+    error: HubError | None = None,
     said: dict[str, str] | None = None,
 ) -> HTMLResponse:
     store = store_of(request)
@@ -181,7 +181,7 @@ async def _change(
     try:
         await store_of(request).write(work)
     except HubError as error:
-        return await _topology(request, actor, error=str(error), said=said, table=table)
+        return await _topology(request, actor, error=error, said=said, table=table)
     return RedirectResponse("/topology", 303)
 
 
@@ -192,7 +192,7 @@ async def _topology(
     kind: str = "",
     edit: str = "",
     cursor: str | None = None,
-    error: str | None = None,
+    error: HubError | None = None,
     said: Link | None = None,
     table: str = "",
 ) -> HTMLResponse:

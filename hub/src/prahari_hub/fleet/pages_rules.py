@@ -14,7 +14,7 @@ from prahari_wire.rules import AnyRule, WrongDirection
 from prahari_wire.twin import Desired
 from sqlalchemy import Connection
 
-from prahari_hub.errors import Conflict, Invalid, NotFound
+from prahari_hub.errors import Conflict, HubError, Invalid, NotFound
 from prahari_hub.fleet import commands, journal, twins
 from prahari_hub.fleet.twins import Twin
 from prahari_hub.http.actor import Actor, Role
@@ -53,7 +53,7 @@ async def write_rules(
     try:
         await store_of(request).write(work)
     except (Invalid, Conflict) as error:
-        return await _page(request, actor, device, camera, problem=str(error), draft=rules, version=version)
+        return await _page(request, actor, device, camera, problem=error, draft=rules, version=version)
     return RedirectResponse(f"/devices/{device}/cameras/{camera}/rules", 303)
 
 
@@ -88,7 +88,7 @@ async def _page(
     device: str,
     camera: str,
     *,
-    problem: str | None = None,
+    problem: HubError | None = None,
     draft: str | None = None,
     version: int | None = None,
 ) -> HTMLResponse:

@@ -12,6 +12,7 @@ from fastapi import Request
 
 from prahari_hub.errors import Forbidden
 from prahari_hub.http.actor import Actor, Role
+from prahari_hub.texts import N_, Series, Term
 
 READERS = (Role.OPERATOR, Role.TECHNICIAN, Role.AUDITOR)
 
@@ -44,7 +45,11 @@ def require(*roles: Role) -> Callable[[Request], Awaitable[Actor]]:
     async def dependency(request: Request) -> Actor:
         actor = await current_actor(request)
         if actor.role is not Role.ADMIN and actor.role not in roles:
-            raise Forbidden(f"this needs the role {' or '.join(roles) or 'admin'}; yours is {actor.role}")
+            raise Forbidden(
+                N_("this needs the role {roles}; yours is {role}"),
+                roles=Series(tuple(Term("role", role) for role in roles or (Role.ADMIN,)), N_(" or ")),
+                role=Term("role", actor.role),
+            )
         return actor
 
     return dependency

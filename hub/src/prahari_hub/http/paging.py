@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from prahari_hub.errors import Invalid
+from prahari_hub.texts import N_
 
 T = TypeVar("T")
 MAX_CURSOR = 400
@@ -43,7 +44,7 @@ def decode(cursor: str, *types: type) -> list[Any]:
         return [_typed(value, wanted) for value, wanted in zip(found, types, strict=True)]
     except (ValueError, RecursionError, binascii.Error):
         raise Invalid(
-            "the cursor is not one of this list; begin again without it",
+            N_("the cursor is not one of this list; begin again without it"),
             ("query.cursor", "a value of next"),
         ) from None
 

@@ -1,5 +1,7 @@
 """Problem documents (RFC 9457): every error that the API answers, in one shape.
 
+Below /api/ they say the English; what a page's address answers, a person reads: in that person's language.
+
 What a page answers instead (a redirect to log-in, an error page) is decided by ``wants_page``.
 """
 
@@ -21,10 +23,12 @@ from starlette.exceptions import HTTPException
 
 from prahari_hub.errors import Conflict, Forbidden, HubError, Invalid, NotFound, Unavailable
 from prahari_hub.http.auth import Unauthenticated
+from prahari_hub.http.language import locale_of, say
+from prahari_hub.texts import N_, Text
 
 MEDIA_TYPE = "application/problem+json"
 API = "/api/"
-DISK_FULL = "The hub's disk is full; make room in the hub's home and send it again."
+DISK_FULL = N_("The hub's disk is full; make room in the hub's home and send it again.")
 log = structlog.get_logger(__name__)
 
 STATUS: tuple[tuple[type[Exception], int], ...] = (
@@ -72,7 +76,7 @@ ErrorPage = Callable[[Request, Problem], Response]
 def problem(
     request: Request,
     status: int,
-    detail: str | None = None,
+    detail: str | Text | None = None,
     *,
     errors: list[FieldProblem] | None = None,
     headers: Mapping[str, str] | None = None,
@@ -81,7 +85,7 @@ def problem(
     document = Problem(
         title=HTTPStatus(status).phrase,
         status=status,
-        detail=detail,
+        detail=None if detail is None else say(language_of(request), detail),
         instance=request.url.path,
         request_id=getattr(request.state, "request_id", None),
         errors=errors,
@@ -99,6 +103,11 @@ def problem(
     )
 
 
+def language_of(request: Request) -> str:
+    """English for programs, a person's language for what the console's pages ask."""
+    return "en" if request.url.path.startswith(API) else locale_of(request, None)
+
+
 def wants_page(request: Request) -> bool:
     """A browser outside the API that takes HTML."""
     return not request.url.path.startswith(API) and "text/html" in request.headers.get("accept", "")
@@ -109,12 +118,12 @@ async def _hub_error(request: Request, error: Exception) -> Response:
     status = next((code for kind, code in STATUS if isinstance(error, kind)), 500)
     if status == 500:
         log.error("the hub is not set up right", error=str(error))
-        return problem(request, 500, "The hub is not set up right; its log says why.")
+        return problem(request, 500, N_("The hub is not set up right; its log says why."))
     errors = None
     if isinstance(error, Invalid) and error.fields:
         errors = [FieldProblem(path=path, message=message) for path, message in error.fields]
     headers = {"Retry-After": "5"} if status == 503 else None
-    return problem(request, status, str(error), errors=errors, headers=headers)
+    return problem(request, status, error.text, errors=errors, headers=headers)
 
 
 async def _unauthenticated(request: Request, error: Exception) -> Response:
@@ -123,7 +132,7 @@ async def _unauthenticated(request: Request, error: Exception) -> Response:
         return problem(
             request,
             401,
-            "Sign in, or send a valid API token as Authorization: Bearer.",
+            N_("Sign in, or send a valid API token as Authorization: Bearer."),
             headers={"WWW-Authenticate": 'Bearer realm="prahari"'},
         )
     target = "/login"
@@ -164,14 +173,16 @@ def _is_full(error: BaseException | None) -> bool:
 
 async def _not_storable(request: Request, error: Exception) -> Response:
     """Half of a surrogate pair, or what the database's types cannot hold, such as a NUL in a text of PostgreSQL."""
-    return problem(request, 422, "A value holds characters that cannot be stored; correct and send it again.")
+    return problem(
+        request, 422, N_("A value holds characters that cannot be stored; correct and send it again.")
+    )
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
     """Nothing of the inside leaves; the log has it under the request's id."""
     log.error("a request failed", path=request.url.path, method=request.method, exc_info=error)
     return problem(
-        request, 500, "The hub failed on this request; its log has the cause under the request id."
+        request, 500, N_("The hub failed on this request; its log has the cause under the request id.")
     )
 
 

@@ -19,26 +19,12 @@ from markupsafe import Markup
 
 from prahari_hub.errors import SetupError
 from prahari_hub.http.actor import Actor, Role
+from prahari_hub.http.language import LOCALES, catalogue, locale_of, say, translate
 from prahari_hub.http.words import WORDS
 
 WEB = Path(__file__).parent.parent / "web"
 DIST = WEB / "static" / "dist"
-LOCALE_COOKIE = "prahari_locale"
-LOCALES = {"en": "English", "hi": "हिन्दी"}
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
-
-
-@cache
-def catalogue(locale: str) -> Mapping[str, str]:
-    """Message → translation, read from the .po file itself; empty for English."""
-    path = WEB / "locale" / locale / "LC_MESSAGES" / "messages.po"
-    if locale not in LOCALES or not path.is_file():
-        return {}
-    from babel.messages.pofile import read_po
-
-    with path.open("rb") as file:
-        found = read_po(file, locale=locale)
-    return {str(message.id): str(message.string) for message in found if message.id and message.string}
 
 
 @cache
@@ -64,10 +50,6 @@ def browser_strings(locale: str) -> Mapping[str, str]:
     return {message: found[message] for message in messages if message in found}
 
 
-def translate(locale: str, message: str) -> str:
-    return catalogue(locale).get(message, message)
-
-
 @cache
 def environment(locale: str) -> jinja2.Environment:
     found = jinja2.Environment(
@@ -90,24 +72,14 @@ def environment(locale: str) -> jinja2.Environment:
         known = WORDS[group].get(str(key))
         return gettext(known) if known else str(key)
 
-    def say(sentence: str) -> str:
-        """A sentence that a service wrote, translated where the catalogue has it."""
-        return gettext(sentence)
+    def said(sentence: object) -> str:
+        """A sentence that a service wrote, or an error, translated where the catalogue has it."""
+        return say(locale, sentence)
 
     found.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]
     found.globals.update(asset=asset, locales=LOCALES, Role=Role)
-    found.filters.update(word=word, say=say, clock=clock, stamp=stamp, when=when, pretty=pretty)
+    found.filters.update(word=word, say=said, clock=clock, stamp=stamp, when=when, pretty=pretty)
     return found
-
-
-def locale_of(request: Request, actor: Actor | None) -> str:
-    """The account's language; before log-in the browser's cookie, then what the browser asks for."""
-    if actor is not None and actor.kind == "user":
-        return actor.locale if actor.locale in LOCALES else "en"
-    cookie = request.cookies.get(LOCALE_COOKIE)
-    if cookie in LOCALES:
-        return cookie
-    return "hi" if request.headers.get("accept-language", "").lower().startswith("hi") else "en"
 
 
 def page(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-
-def N_(message: str) -> str:  # noqa: N802  # gettext's own name for "collect, do not translate yet"
-    return message
-
+from prahari_hub.texts import N_
 
 WORDS: dict[str, dict[str, str]] = {
     "presence": {
@@ -337,6 +334,8 @@ WORDS: dict[str, dict[str, str]] = {
 }
 
 SENTENCES = (
+    N_("Not Found"),
+    N_("Method Not Allowed"),
     N_("The end must lie after the beginning."),
     N_("That time has not passed yet: ask for it when it has."),
     N_("A request covers at most 24 hours: name the time more closely, or make one request a day."),

@@ -19,6 +19,7 @@ from prahari_hub.http.actor import Actor, system
 from prahari_hub.identity.tables import claims
 from prahari_hub.identity.tokens import ClaimToken, fingerprint, new_token, read_token
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 MAX_FAILURES = 10
 RETRY = timedelta(minutes=15)
@@ -86,12 +87,12 @@ def issue(
     """A new claim and its token, which is shown this once."""
     if not is_device_id(device):
         raise Invalid(
-            "A device id is 3 to 32 of a-z, 0-9 and '-', and does not begin with '-'.",
+            N_("A device id is 3 to 32 of a-z, 0-9 and '-', and does not begin with '-'."),
             ("device", "for example pune-cam-01"),
         )
     life = TTL[purpose] if ttl is None else ttl
     if not MIN_TTL <= life <= MAX_TTL:
-        raise Invalid("A claim lives between a minute and 30 days.", ("ttl_s", "60 to 2592000"))
+        raise Invalid(N_("A claim lives between a minute and 30 days."), ("ttl_s", "60 to 2592000"))
     token = new_token()
     row = {
         "id": token.id,
@@ -173,7 +174,11 @@ def revoke(unit: Unit, actor: Actor, claim: str) -> Claim:
     """Void a claim that nobody has used; Conflict if a key has taken it."""
     found = get(unit.conn, claim, unit.now)
     if found.state in (ClaimState.BOUND, ClaimState.USED):
-        raise Conflict(f"The claim {claim} has been used; revoke the device {found.device} instead.")
+        raise Conflict(
+            N_("The claim {claim} has been used; revoke the device {device} instead."),
+            claim=claim,
+            device=found.device,
+        )
     unit.conn.execute(claims.update().where(claims.c.id == claim).values(state=ClaimState.REVOKED))
     record(unit, actor, "claim.revoke", f"device:{found.device}", detail={"claim": claim})
     return get(unit.conn, claim, unit.now)
@@ -188,7 +193,7 @@ def revoke_open(unit: Unit, device: str) -> None:
 def get(conn: Connection, claim: str, now: datetime) -> Claim:
     row = _row(conn, claim)
     if row is None:
-        raise NotFound(f"There is no claim {claim[:40]}.")
+        raise NotFound(N_("There is no claim {claim}."), claim=claim[:40])
     return _claim(row, now)
 
 

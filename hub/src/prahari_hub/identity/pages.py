@@ -48,7 +48,7 @@ async def create_claim(
     try:
         claim, token = await store_of(request).write(work)
     except HubError as error:
-        return await _page(request, actor, device=device, error=str(error))
+        return await _page(request, actor, device=device, error=error)
     return await _page(request, actor, made=claim, token=token)
 
 
@@ -57,7 +57,7 @@ async def revoke_claim(request: Request, actor: Technician, claim_id: str) -> HT
     try:
         await store_of(request).write(lambda unit: claims.revoke(unit, actor, claim_id))
     except HubError as error:
-        return await _page(request, actor, error=str(error))
+        return await _page(request, actor, error=error)
     return await _page(request, actor)
 
 
@@ -68,7 +68,7 @@ async def _page(
     device: str = "",
     made: Claim | None = None,
     token: str | None = None,
-    error: str | None = None,
+    error: HubError | None = None,
 ) -> HTMLResponse:
     store = store_of(request)
     now = store.clock()

@@ -33,6 +33,7 @@ from prahari_hub.identity.tables import nonces
 from prahari_hub.identity.tokens import open_pepper
 from prahari_hub.log import about
 from prahari_hub.store import Change, Store, Unit
+from prahari_hub.texts import N_
 
 NONCE_LIFE = timedelta(minutes=5)
 RECOVERY = timedelta(days=90)
@@ -149,7 +150,9 @@ class Identity:
     def revoke(self, unit: Unit, actor: Actor, device: str, reason: str) -> int:
         """Revoke a device's certificates and open claims; its connections are cut after the commit. NotFound if it has none."""
         if not certificates.history(unit.conn, device):
-            raise NotFound(f"The device {device[:40]} has no certificate that could be revoked.")
+            raise NotFound(
+                N_("The device {device} has no certificate that could be revoked."), device=device[:40]
+            )
         found = certificates.revoke_all(unit, device, reason)
         claims.revoke_open(unit, device)
         record(

@@ -19,6 +19,7 @@ from prahari_hub.incidents.rules import SELF_CLOSING
 from prahari_hub.incidents.service import drop_notifications, tell, write_log
 from prahari_hub.incidents.tables import incidents
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 
 def acknowledge(unit: Unit, actor: Actor, incident: str, *, comment: str | None = None) -> None:
@@ -45,7 +46,9 @@ def resolve(unit: Unit, actor: Actor, incident: str, *, comment: str | None = No
         return
     if row.severity == Severity.CRITICAL and row.acked_at is None and not (comment or "").strip():
         raise Invalid(
-            "Nobody has acknowledged this critical incident: acknowledge it first, or say why it can be closed.",
+            N_(
+                "Nobody has acknowledged this critical incident: acknowledge it first, or say why it can be closed."
+            ),
             ("comment", "needed here"),
         )
     values: dict[str, Any] = {"resolved_at": unit.now, "resolved_by": actor.name}
@@ -63,13 +66,14 @@ def assign(
     """Give it to a user who may act on it, or to nobody."""
     row = _row(unit, incident)
     if row.resolved_at is not None:
-        raise Conflict("This incident is closed; comment on it, or wait for the next one.")
+        raise Conflict(N_("This incident is closed; comment on it, or wait for the next one."))
     if assignee is not None:
         user = users.find(unit.conn, assignee)
         if user is None or user.disabled or user.role not in (Role.ADMIN, Role.OPERATOR, Role.TECHNICIAN):
             raise Invalid(
-                f"{assignee[:40]!r} cannot take incidents; name an operator, technician or admin.",
+                N_("{assignee!r} cannot take incidents; name an operator, technician or admin."),
                 ("assignee", "name of an active user"),
+                assignee=assignee[:40],
             )
     if row.assignee == assignee:
         return
@@ -81,14 +85,14 @@ def comment(unit: Unit, actor: Actor, incident: str, *, text: str) -> None:
     """A word for whoever reads next; also after it was closed."""
     row = _row(unit, incident)
     if not text.strip():
-        raise Invalid("A comment needs words.", ("text", "1 to 2000 characters"))
+        raise Invalid(N_("A comment needs words."), ("text", "1 to 2000 characters"))
     _note(unit, actor, row, "commented", text.strip())
 
 
 def _row(unit: Unit, incident: str) -> Row[Any]:
     row = unit.conn.execute(sa.select(incidents).where(incidents.c.id == incident)).one_or_none()
     if row is None:
-        raise NotFound(f"There is no incident {incident[:40]!r}.")
+        raise NotFound(N_("There is no incident {incident!r}."), incident=incident[:40])
     return row
 
 

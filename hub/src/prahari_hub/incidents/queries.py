@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection
 from prahari_hub.errors import NotFound
 from prahari_hub.http.paging import Page, decode, encode
 from prahari_hub.incidents.tables import incident_log, incidents, notifications
+from prahari_hub.texts import N_
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ _SELECT = sa.select(
 def get(conn: Connection, incident: str) -> Incident:
     row = conn.execute(_SELECT.where(incidents.c.id == incident)).one_or_none()
     if row is None:
-        raise NotFound(f"There is no incident {incident[:40]!r}.")
+        raise NotFound(N_("There is no incident {incident!r}."), incident=incident[:40])
     return incident_of(row)
 
 

@@ -15,6 +15,7 @@ from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.state import store_of
 from prahari_hub.operations import overview
 from prahari_hub.operations.overview import Overview
+from prahari_hub.texts import N_
 
 router = APIRouter(tags=["hub"])
 Reader = Annotated[Actor, Depends(require(*READERS))]
@@ -87,4 +88,4 @@ async def looked_at(request: Request) -> Overview:
     try:
         return await asyncio.to_thread(overview.take, state.settings, store_of(request), notices=notices)
     except OSError as error:
-        raise Unavailable(f"the hub's home cannot be read: {error.strerror}") from error
+        raise Unavailable(N_("the hub's home cannot be read: {strerror}"), strerror=error.strerror) from error

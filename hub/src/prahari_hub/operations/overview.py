@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from prahari_hub import metrics
-from prahari_hub.http.words import N_
 from prahari_hub.operations import sizes
 from prahari_hub.operations.doctor import examine, worst
 from prahari_hub.operations.doctor.findings import WORST, Finding, Level, Look, fail, ok, warn
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store
 from prahari_hub.store.tables import leases
+from prahari_hub.texts import N_
 
 QUICK = ("database", "schema", "pictures", "backup", "disk", "clock", "settings", "authority", "certificates")
 """Checks that take no longer than a page may."""

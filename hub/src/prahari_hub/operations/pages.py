@@ -9,7 +9,8 @@ from fastapi.responses import HTMLResponse
 
 from prahari_hub.http.actor import Actor
 from prahari_hub.http.auth import READERS, require
-from prahari_hub.http.templates import locale_of, page, translate
+from prahari_hub.http.language import locale_of, translate
+from prahari_hub.http.templates import page
 from prahari_hub.operations.api import looked_at
 from prahari_hub.operations.doctor.findings import Finding
 

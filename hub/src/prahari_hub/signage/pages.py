@@ -123,7 +123,7 @@ async def ask_for_preview(request: Request, actor: Operator, display: Name, comp
     try:
         command = await store.write(work)
     except Invalid as error:
-        return await _display(request, actor, display, composed, error=str(error))
+        return await _display(request, actor, display, composed, error=error)
     return await _confirm(request, actor, display, command, composed)
 
 
@@ -169,7 +169,7 @@ async def confirm(
     try:
         await store.write(work)
     except HubError as error:
-        return await _display(request, actor, display, composed, error=str(error))
+        return await _display(request, actor, display, composed, error=error)
     return RedirectResponse(f"/displays/{display}", 303)
 
 
@@ -178,7 +178,7 @@ async def cancel(request: Request, actor: Operator, display: Name, override: Uli
     try:
         await store_of(request).write(lambda unit: overrides.cancel(unit, actor, override))
     except Conflict as error:
-        return await _display(request, actor, display, Draft(), error=str(error))
+        return await _display(request, actor, display, Draft(), error=error)
     return RedirectResponse(f"/displays/{display}", 303)
 
 
@@ -200,7 +200,7 @@ def _preview(conn: Connection, display: str, command: str) -> Preview:
 
 
 async def _display(
-    request: Request, actor: Actor, display: str, composed: Draft, *, error: str | None = None
+    request: Request, actor: Actor, display: str, composed: Draft, *, error: HubError | None = None
 ) -> HTMLResponse:
     store = store_of(request)
     now = store.clock()

@@ -25,6 +25,7 @@ from prahari_hub import metrics
 from prahari_hub.errors import SetupError, Unavailable
 from prahari_hub.store import postgres
 from prahari_hub.store.schema import metadata
+from prahari_hub.texts import N_
 
 T = TypeVar("T")
 READERS = 4
@@ -33,9 +34,9 @@ BUSY_MS = 5000
 TRIES = 4
 """Of a transaction that PostgreSQL undid because another one came first."""
 SQLITE_CORRUPT, SQLITE_NOTADB = 11, 26
-DAMAGED = (
-    "the database {} is damaged ({}): stop the hub, keep the file, and restore a backup into an empty home with prahari-hub restore; "
-    "prahari-hub doctor says more"
+DAMAGED = N_(
+    "the database {file} is damaged ({cause}): stop the hub, keep the file, and restore a backup into an empty home with prahari-hub "
+    "restore; prahari-hub doctor says more"
 )
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class Store:
                 _assert_durable(conn)
         except DatabaseError as error:
             if is_damage(error):
-                raise SetupError(DAMAGED.format(engine.url.database, error.orig)) from error
+                raise SetupError(DAMAGED, file=engine.url.database, cause=error.orig) from error
             raise SetupError(
                 f"the database {engine.url.render_as_string()} cannot be opened: {error.orig}"
             ) from error
@@ -167,7 +168,7 @@ class Store:
             with self._reading() as conn:
                 return work(conn)
         except (OperationalError, PoolTimeout) as error:
-            raise Unavailable(f"the database does not answer now: {_said(error)}") from error
+            raise Unavailable(N_("the database does not answer now: {cause}"), cause=_said(error)) from error
 
     def _look(self, work: Callable[[Unit], T]) -> tuple[T] | None:
         """The result of work that neither writes nor tells anything; None for any other."""
@@ -178,7 +179,7 @@ class Store:
         except (OperationalError, PoolTimeout) as error:
             if postgres.may_not_write(error):
                 return None
-            raise Unavailable(f"the database does not answer now: {_said(error)}") from error
+            raise Unavailable(N_("the database does not answer now: {cause}"), cause=_said(error)) from error
         return None if unit.changes or unit.callbacks else (result,)
 
     def _reading(self) -> Connection:
@@ -211,10 +212,12 @@ class Store:
             if tries > 1 and isinstance(error, OperationalError) and postgres.may_be_repeated(error):
                 time.sleep(random.uniform(0.01, 0.05))  # noqa: S311 - so that the two do not meet again
                 return self._transact(work, tries - 1)
-            raise Unavailable(f"the database does not take writes now: {_said(error)}") from error
+            raise Unavailable(
+                N_("the database does not take writes now: {cause}"), cause=_said(error)
+            ) from error
         except DatabaseError as error:
             if is_damage(error):
-                raise Unavailable(DAMAGED.format(self.engine.url.database, error.orig)) from error
+                raise Unavailable(DAMAGED, file=self.engine.url.database, cause=error.orig) from error
             raise
         return unit, result
 

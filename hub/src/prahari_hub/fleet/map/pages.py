@@ -16,8 +16,9 @@ from prahari_hub.fleet.map.api import board_of, folder_of
 from prahari_hub.fleet.stand import Stand
 from prahari_hub.http.actor import Actor
 from prahari_hub.http.auth import READERS, require
+from prahari_hub.http.language import locale_of, translate
 from prahari_hub.http.state import store_of
-from prahari_hub.http.templates import locale_of, page, translate
+from prahari_hub.http.templates import page
 from prahari_hub.http.words import WORDS
 
 router = APIRouter()
@@ -67,11 +68,11 @@ async def remove_layer(request: Request, actor: Admin, layer_id: str) -> HTMLRes
 async def _layers(
     request: Request, actor: Actor, work: Callable[[], Awaitable[None]] | None = None
 ) -> HTMLResponse:
-    error = None
+    error: HubError | None = None
     if work is not None:
         try:
             await work()
         except HubError as refused:
-            error = str(refused)
+            error = refused
     items = await store_of(request).read(queries.layers)
     return page(request, actor, "map/layers.html", status=422 if error else 200, items=items, error=error)

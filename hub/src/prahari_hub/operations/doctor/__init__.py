@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from sqlalchemy.exc import DatabaseError
 
 from prahari_hub.errors import HubError
-from prahari_hub.http.words import N_
 from prahari_hub.operations.doctor import data, machine, network
 from prahari_hub.operations.doctor.findings import WORST, Check, Finding, Level, Look, fail
+from prahari_hub.texts import N_
 
 CHECKS: dict[str, Check] = {
     "hub": network.hub,

@@ -8,13 +8,13 @@ from sqlalchemy import Connection
 
 from prahari_hub.access import audit, chain
 from prahari_hub.errors import Unavailable
-from prahari_hub.http.words import N_
 from prahari_hub.operations import parts, queries
 from prahari_hub.operations.backup import ACTION
 from prahari_hub.operations.doctor.findings import Finding, Look, fail, ok, warn
 from prahari_hub.operations.manifest import BLOBS, hash_of
 from prahari_hub.store.copy import faults, sqlite_file
 from prahari_hub.store.migrate import knows, newest, stands
+from prahari_hub.texts import N_
 
 SAMPLE = 200
 BACKUP_OLD, BACKUP_TOO_OLD = timedelta(days=2), timedelta(days=7)

@@ -7,11 +7,11 @@ import os
 import stat
 from pathlib import Path
 
-from prahari_hub.http.words import N_
 from prahari_hub.operations import queries, sizes
 from prahari_hub.operations.backup import keys_of
 from prahari_hub.operations.doctor.findings import Finding, Look, fail, ok, warn
 from prahari_hub.store.copy import sqlite_file
+from prahari_hub.texts import N_
 
 GIB = 1024**3
 LEAST_FREE = 0.05

@@ -15,9 +15,9 @@ from cryptography import x509
 
 from prahari_hub.broker.role import hub_bus
 from prahari_hub.errors import SetupError
-from prahari_hub.http.words import N_
 from prahari_hub.identity import certificates as issued
 from prahari_hub.operations.doctor.findings import Finding, Look, fail, ok, warn
+from prahari_hub.texts import N_
 
 SOON, VERY_SOON = timedelta(days=90), timedelta(days=14)
 DEVICES_SOON = timedelta(days=14)

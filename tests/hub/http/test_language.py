@@ -1,0 +1,105 @@
+"""What is refused is told in the reader's language on pages, and in English below /api/."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from prahari_hub.access import sessions, users
+from prahari_hub.errors import Conflict, Forbidden, Invalid
+from prahari_hub.http.actor import Role, system
+from prahari_hub.http.language import say
+from prahari_hub.store import Store, Unit
+from prahari_hub.texts import Series, Term, Text
+
+HINDI = "उपयोगकर्ता ravi पहले से है; कोई दूसरा नाम चुनें।"
+ENGLISH = "There is already a user ravi; choose another name."
+PAGE = {"accept": "text/html"}
+
+
+@pytest.fixture
+async def asha(client: httpx.AsyncClient, store: Store) -> AsyncIterator[httpx.AsyncClient]:
+    """The browser of an admin whose account is set to Hindi, with no cookie that says so."""
+
+    def work(unit: Unit) -> sessions.SignedIn:
+        password = "four unrelated words here"
+        users.add(unit, system("test"), "asha", password=password, role=Role.ADMIN, locale="hi")
+        users.add(unit, system("test"), "ravi", password=password, role=Role.OPERATOR)
+        return sessions.open_session(unit, "asha")
+
+    signed_in = store.write_sync(work)
+    client.cookies.set("prahari_session", signed_in.secret)
+    client.headers["x-csrf-token"] = signed_in.csrf
+    yield client
+
+
+async def test_a_refused_form_says_why_in_the_accounts_language(asha: httpx.AsyncClient) -> None:
+    form = {"name": "ravi", "password": "some other four words", "role": "operator"}
+    answer = await asha.post("/users", data=form)
+    assert answer.status_code == 422
+    assert HINDI in answer.text and ENGLISH not in answer.text
+
+
+async def test_the_api_says_the_english_whoever_asks(asha: httpx.AsyncClient) -> None:
+    body = {"name": "ravi", "password": "some other four words", "role": "operator"}
+    answer = await asha.post("/api/v1/users", json=body, headers={"accept-language": "hi"})
+    assert answer.status_code == 409
+    assert answer.json()["detail"] == ENGLISH
+
+
+async def test_a_part_of_an_error_is_in_the_readers_language_too(asha: httpx.AsyncClient) -> None:
+    answer = await asha.post("/users/ravi/password", data={"password": "short"})
+    assert "यह पासवर्ड नहीं चल सकता: कम से कम 12 अक्षर चाहिए।" in answer.text
+
+
+@pytest.mark.parametrize("accept", ["text/html", "*/*"], ids=["page", "fragment"])
+async def test_what_a_page_of_its_own_or_a_notice_says_is_in_the_accounts_language(
+    asha: httpx.AsyncClient, accept: str
+) -> None:
+    answer = await asha.post("/incidents/none/ack", headers={"accept": accept, "hx-request": "true"})
+    assert answer.status_code == 404
+    said = answer.json()["detail"] if accept == "*/*" else answer.text.replace("&#39;", "'")
+    assert "घटना 'none' नहीं है।" in said
+
+
+async def test_a_page_that_was_open_too_long_says_so_in_the_accounts_language(
+    asha: httpx.AsyncClient,
+) -> None:
+    answer = await asha.post("/users", data={}, headers=PAGE | {"x-csrf-token": "old"})
+    assert answer.status_code == 403
+    assert "इसे फिर लोड करके प्रयास करें।" in answer.text and '<html lang="hi"' in answer.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"accept-language": "hi-IN,hi;q=0.9"}, {"cookie": "prahari_locale=hi"}],
+    ids=["browser", "cookie"],
+)
+async def test_before_log_in_an_error_follows_cookie_and_browser(
+    client: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    answer = await client.get("/no-such-page", headers=PAGE | headers)
+    assert answer.status_code == 404 and "ऐसा कोई पृष्ठ नहीं है।" in answer.text
+
+
+def test_words_of_the_vocabulary_are_translated_within_an_error_and_a_persons_own_stay() -> None:
+    refused = Forbidden(
+        "this needs the role {roles}; yours is {role}",
+        roles=Series((Term("role", Role.OPERATOR), Term("role", Role.TECHNICIAN)), " or "),
+        role=Term("role", Role.AUDITOR),
+    )
+    assert str(refused) == "this needs the role operator or technician; yours is auditor"
+    assert say("en", refused) == str(refused)
+    assert say("hi", refused) == "इसके लिए संचालक या तकनीशियन की भूमिका चाहिए; आपकी भूमिका लेखा-परीक्षक है"
+    named = Conflict("There is already a user {name}; choose another name.", name="Normal")
+    assert say("hi", named) == "उपयोगकर्ता Normal पहले से है; कोई दूसरा नाम चुनें।"
+
+
+def test_an_error_keeps_its_fields_and_a_sentence_without_values_its_braces() -> None:
+    refused = Invalid("at least {n} characters are needed", ("password", "longer"), n=12)
+    assert (str(refused), refused.fields) == (
+        "at least 12 characters are needed",
+        [("password", "longer")],
+    )
+    assert str(Text("{not a blank")) == "{not a blank" == say("hi", Text("{not a blank"))
