@@ -36,6 +36,16 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """``path: message`` as pydantic or the wire contract said it of a value: ``http.expected`` knows the usual ones."""
+
+    detail: str
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+@dataclass(frozen=True)
 class Text:
     """``template`` has blanks as ``str.format`` knows them; a text without values is said as it stands."""
 

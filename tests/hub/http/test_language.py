@@ -91,7 +91,7 @@ def test_words_of_the_vocabulary_are_translated_within_an_error_and_a_persons_ow
     )
     assert str(refused) == "this needs the role operator or technician; yours is auditor"
     assert say("en", refused) == str(refused)
-    assert say("hi", refused) == "इसके लिए संचालक या तकनीशियन की भूमिका चाहिए; आपकी भूमिका लेखा-परीक्षक है"
+    assert say("hi", refused) == "इसके लिए संचालक या तकनीशियन की भूमिका चाहिए; आपकी भूमिका लेखा-परीक्षक है।"
     named = Conflict("There is already a user {name}; choose another name.", name="Normal")
     assert say("hi", named) == "उपयोगकर्ता Normal पहले से है; कोई दूसरा नाम चुनें।"
 

@@ -52,6 +52,7 @@ from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.parameters import Cursor, Limit
 from prahari_hub.http.state import store_of
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 router = APIRouter(prefix="/evidence", tags=["evidence"])
 VIEWERS = (Role.OPERATOR, Role.AUDITOR)
@@ -86,7 +87,7 @@ def place_of(
     """Of the three ways to say where, the one that was used; Invalid for none or several."""
     given = [lat is not None or lon is not None, site is not None, bool(camera)]
     if sum(given) != 1 or (lat is None) != (lon is None):
-        raise Invalid("Say where in one way: lat and lon, or site, or cameras.", ("query.lat", "a place"))
+        raise Invalid(N_("Say where in one way: lat and lon, or site, or cameras."), ("query.lat", "a place"))
     if lat is not None and lon is not None:
         return Point(lat=lat, lon=lon, radius_m=radius_m)
     if site is not None:
@@ -142,7 +143,7 @@ def utc(at: datetime) -> datetime:
     try:
         return at.astimezone(UTC)
     except OverflowError:
-        raise Invalid("The time is out of range.", ("starts_at", "a time of this century")) from None
+        raise Invalid(N_("The time is out of range."), ("starts_at", "a time of this century")) from None
 
 
 @router.get("/requests")

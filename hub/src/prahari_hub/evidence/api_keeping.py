@@ -15,6 +15,7 @@ from prahari_hub.fleet.api_models import In, Reason
 from prahari_hub.http.actor import Actor
 from prahari_hub.http.auth import require
 from prahari_hub.http.state import store_of
+from prahari_hub.texts import N_
 
 router = APIRouter(prefix="/evidence/requests/{request_id}/keeping", tags=["evidence"])
 Approver = Annotated[Actor, Depends(require())]
@@ -46,7 +47,7 @@ async def get_keeping(request: Request, request_id: RequestId, actor: Viewer) ->
     usual = setting_of(request)
     found = await store_of(request).read(lambda conn: retention.keeping(conn, request_id, usual))
     if found is None:
-        raise Conflict("Nothing of this request has been sealed yet.")
+        raise Conflict(N_("Nothing of this request has been sealed yet."))
     return KeepingOut(until=found.until, named=found.named, deleted_at=found.deleted_at)
 
 

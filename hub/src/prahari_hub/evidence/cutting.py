@@ -26,6 +26,7 @@ from prahari_hub.evidence.requests import subject
 from prahari_hub.evidence.tables import evidence_segments, transfers
 from prahari_hub.http.actor import Actor
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 BASE = Fraction(1, 90_000)
 MOST_SEGMENTS = 1000
@@ -71,7 +72,7 @@ class Film:
             self._stream.time_base = BASE
         elif (stream.width, stream.height) != (self._stream.width, self._stream.height):
             raise Invalid(
-                "The picture changes its size within the interval: use the segments of the package."
+                N_("The picture changes its size within the interval: use the segments of the package.")
             )
 
     def _take(self, packet: Any, start_ms: int, first: int) -> None:
@@ -100,7 +101,7 @@ class Film:
         if self.packets:
             self._out.close()
         else:
-            raise NotFound("Nothing of this camera lies in the interval.")
+            raise NotFound(N_("Nothing of this camera lies in the interval."))
 
 
 def pieces(conn: Connection, request: str, device: str, camera: str) -> tuple[list[Piece], int, int]:
@@ -121,9 +122,11 @@ def pieces(conn: Connection, request: str, device: str, camera: str) -> tuple[li
     )
     found = [Piece(sha256, start_ms) for sha256, start_ms in conn.execute(query)]
     if not found:
-        raise NotFound(f"Nothing of {device}, {camera} was sealed for this request.")
+        raise NotFound(
+            N_("Nothing of {device}, {camera} was sealed for this request."), device=device, camera=camera
+        )
     if len(found) > MOST_SEGMENTS:
-        raise Invalid("The interval is too long for one film: use the segments of the package.")
+        raise Invalid(N_("The interval is too long for one film: use the segments of the package."))
     return found, ms(row.starts_at), ms(row.ends_at)
 
 
@@ -133,7 +136,7 @@ async def film(
     """Write the cut and give its SHA-256; Unavailable where PyAV is not installed."""
     if find_spec("av") is None:
         raise Unavailable(
-            "Cutting needs PyAV: install prahari-hub[clips], or use the segments of the package."
+            N_("Cutting needs PyAV: install prahari-hub[clips], or use the segments of the package.")
         )
     cut = await asyncio.to_thread(Film, target, start_ms, end_ms)
     for piece in found:

@@ -31,6 +31,7 @@ from prahari_hub.http.parameters import Cursor
 from prahari_hub.http.state import store_of
 from prahari_hub.http.templates import page
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 router = APIRouter(prefix="/evidence")
 Viewer = Annotated[Actor, Depends(require(*VIEWERS))]
@@ -77,9 +78,7 @@ class Draft:
                 case _:
                     return Point(lat=float(self.lat), lon=float(self.lon), radius_m=float(self.radius_m))
         except (ValueError, ValidationError):
-            raise Invalid(
-                SAY_WHERE[self.kind if self.kind in SAY_WHERE else "point"], ("place", "a place")
-            ) from None
+            raise Invalid(SAY_WHERE.get(self.kind, SAY_WHERE["point"]), ("place", "a place")) from None
 
     def interval(self, zone: ZoneInfo) -> tuple[datetime, datetime]:
         try:
@@ -88,14 +87,14 @@ class Draft:
                 for text in (self.starts_at, self.ends_at)
             )
         except (ValueError, OverflowError):
-            raise Invalid("Say from when until when.", ("starts_at", "a time")) from None
+            raise Invalid(N_("Say from when until when."), ("starts_at", "a time")) from None
         return start, end
 
 
 SAY_WHERE = {
-    "point": "Give the point as latitude and longitude in degrees, and a radius of up to 5000 metres.",
-    "site": "Choose a site.",
-    "cameras": "Name cameras as device:camera, with blanks between.",
+    "point": N_("Give the point as latitude and longitude in degrees, and a radius of up to 5000 metres."),
+    "site": N_("Choose a site."),
+    "cameras": N_("Name cameras as device:camera, with blanks between."),
 }
 
 
@@ -252,7 +251,7 @@ async def refuse(
 ) -> Response:
     def work(unit: Unit) -> None:
         if reason not in set(Refusal):
-            raise Invalid("Choose why the request is refused.", ("reason", "one of the list"))
+            raise Invalid(N_("Choose why the request is refused."), ("reason", "one of the list"))
         requests.refuse(unit, actor, request_id, Refusal(reason), note.strip() or None)
 
     return await _do(request, actor, request_id, work)
@@ -280,7 +279,7 @@ def end_of(day: str, zone: ZoneInfo) -> datetime | None:
     try:
         return datetime.combine(date.fromisoformat(day.strip()) + timedelta(days=1), time(), zone)
     except (ValueError, OverflowError):
-        raise Invalid("Give the last day as a date.", ("until", "a date")) from None
+        raise Invalid(N_("Give the last day as a date."), ("until", "a date")) from None
 
 
 @router.get("/{request_id}/package")
@@ -329,7 +328,12 @@ async def _do(request: Request, actor: Actor, request_id: str, work: Callable[[U
 
 
 async def _request(
-    request: Request, actor: Actor, request_id: str, *, error: HubError | None = None, fresh: str | None = None
+    request: Request,
+    actor: Actor,
+    request_id: str,
+    *,
+    error: HubError | None = None,
+    fresh: str | None = None,
 ) -> HTMLResponse:
     store = store_of(request)
     now = store.clock()

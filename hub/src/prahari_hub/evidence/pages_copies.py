@@ -14,6 +14,7 @@ from prahari_hub.evidence.api_copies import as_package
 from prahari_hub.evidence.pages import Operator, RequestId, Text, _do, zone_of
 from prahari_hub.evidence.redaction import Wanted
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 router = APIRouter(prefix="/evidence/{request_id}/copies")
 
@@ -41,7 +42,7 @@ def _start(text: str, zone: ZoneInfo) -> datetime:
     try:
         return datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise Invalid("Say from when until when.", ("starts_at", "a time")) from None
+        raise Invalid(N_("Say from when until when."), ("starts_at", "a time")) from None
 
 
 @router.get("/{copy_id}")

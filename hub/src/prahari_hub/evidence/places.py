@@ -16,6 +16,7 @@ from prahari_hub.errors import Invalid, NotFound
 from prahari_hub.evidence import coverage
 from prahari_hub.evidence.coverage import IN_CLAUSE, Camera
 from prahari_hub.fleet.tables import devices, peripherals, sites
+from prahari_hub.texts import N_
 
 MOST_RADIUS_M = 5_000
 MOST_CAMERAS = 200
@@ -88,14 +89,16 @@ def cameras_at(conn: Connection, place: Point | AtSite | Named) -> list[Standing
             found = _near(conn, place)
         case AtSite():
             if conn.scalar(sa.select(sites.c.id).where(sites.c.id == place.site)) is None:
-                raise NotFound(f"There is no site {place.site}; look it up under Devices.")
+                raise NotFound(N_("There is no site {site}; look it up under Devices."), site=place.site)
             found = _standing(conn, devices.c.site_id == place.site)
         case Named():
             found = _named(conn, [(one.device, one.camera) for one in place.cameras])
     if len(found) > MOST_CAMERAS:
         raise Invalid(
-            f"{len(found)} cameras stand there, a request takes at most {MOST_CAMERAS}: make the circle smaller.",
+            N_("{count} cameras stand there, a request takes at most {most}: make the circle smaller."),
             ("place", f"at most {MOST_CAMERAS} cameras"),
+            count=len(found),
+            most=MOST_CAMERAS,
         )
     return found
 
@@ -137,7 +140,11 @@ def _named(conn: Connection, wanted: Collection[Camera]) -> list[Standing]:
     for device, camera in wanted:
         if (device, camera) not in found:
             raise NotFound(
-                f"There is no camera {camera} at {device}: names are device:camera, as the device's page shows them."
+                N_(
+                    "There is no camera {camera} at {device}: names are device:camera, as the device's page shows them."
+                ),
+                camera=camera,
+                device=device,
             )
     return [found[key] for key in dict.fromkeys(wanted)]
 

@@ -45,6 +45,7 @@ from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.tables import commands, expected_uploads
 from prahari_hub.http.actor import Actor
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 LIFE_S = 86_400.0
 """A box that is offline draws the copy when it is back within a day."""
@@ -88,16 +89,20 @@ def ask(unit: Unit, actor: Actor, request: str, wanted: Wanted) -> str:
     row = requests.get(unit.conn, request)
     sealing.item_of(unit.conn, request)
     if not wanted.reason.strip():
-        raise Invalid("Say what the copy is for.", ("reason", "why"))
+        raise Invalid(N_("Say what the copy is for."), ("reason", "why"))
     if not row.starts_at <= wanted.starts_at < wanted.ends_at <= row.ends_at:
-        raise Invalid("The copy lies within the time of the request.", ("starts_at", "within the request"))
+        raise Invalid(
+            N_("The copy lies within the time of the request."), ("starts_at", "within the request")
+        )
     if (wanted.ends_at - wanted.starts_at).total_seconds() > LONGEST_COPY_S:
         raise Invalid(
-            "A copy takes at most two minutes: ask for several.", ("ends_at", "at most two minutes")
+            N_("A copy takes at most two minutes: ask for several."), ("ends_at", "at most two minutes")
         )
     device, camera = wanted.camera
     if not _originals(unit.conn, request, wanted.camera):
-        raise NotFound(f"Nothing of {device}, {camera} was sealed for this request.")
+        raise NotFound(
+            N_("Nothing of {device}, {camera} was sealed for this request."), device=device, camera=camera
+        )
     copy = ulid()
     args = {
         "peripheral": camera, "copy_id": copy,
@@ -224,7 +229,7 @@ def get(conn: Connection, request: str, copy: str) -> Row[Any]:
     mine = (redacted_copies.c.id == copy) & (redacted_copies.c.request_id == request)
     row = conn.execute(sa.select(redacted_copies).where(mine)).first()
     if row is None:
-        raise NotFound("This request has no such copy.")
+        raise NotFound(N_("This request has no such copy."))
     return row
 
 
@@ -232,7 +237,7 @@ def downloaded(unit: Unit, actor: Actor, request: str, copy: str) -> Row[Any]:
     """Count a download and give the row; Conflict unless the film is here."""
     row = get(unit.conn, request, copy)
     if row.state != "ready":
-        raise Conflict("The film of this copy is not here: look at its state.")
+        raise Conflict(N_("The film of this copy is not here: look at its state."))
     detail = {"device": row.device_id, "camera": row.camera, "copy": copy, "sha256": row.sha256}
     record(unit, actor, "evidence.download-copy", subject(request), detail=detail)
     return row

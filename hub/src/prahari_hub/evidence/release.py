@@ -19,6 +19,7 @@ from prahari_hub.evidence.requests import subject
 from prahari_hub.evidence.tables import release_links
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 LONGEST = timedelta(days=30)
 MOST_USES = 50
@@ -39,12 +40,18 @@ def link(unit: Unit, actor: Actor, request: str, terms: Terms) -> tuple[str, str
     sealing.item_of(unit.conn, request)
     if not terms.recipient.strip():
         raise Invalid(
-            "A link is made out to somebody: name the recipient.", ("recipient", "1 to 200 characters")
+            N_("A link is made out to somebody: name the recipient."), ("recipient", "1 to 200 characters")
         )
     if not timedelta() < terms.life <= LONGEST:
-        raise Invalid(f"A link lives for up to {LONGEST.days} days.", ("days", f"1 to {LONGEST.days}"))
+        raise Invalid(
+            N_("A link lives for up to {days} days."), ("days", f"1 to {LONGEST.days}"), days=LONGEST.days
+        )
     if not 1 <= terms.most_uses <= MOST_USES:
-        raise Invalid(f"A link opens 1 to {MOST_USES} times.", ("most_uses", f"1 to {MOST_USES}"))
+        raise Invalid(
+            N_("A link opens 1 to {most} times."),
+            ("most_uses", f"1 to {MOST_USES}"),
+            most=MOST_USES,
+        )
     name, secret = ulid(), secrets.token_urlsafe(24)
     row = {
         "id": name,
@@ -69,9 +76,9 @@ def revoke(unit: Unit, actor: Actor, request: str, name: str) -> None:
     mine = (release_links.c.id == name) & (release_links.c.request_id == request)
     row = unit.conn.execute(sa.select(release_links).where(mine)).first()
     if row is None:
-        raise NotFound("This request has no such link.")
+        raise NotFound(N_("This request has no such link."))
     if row.revoked_at is not None:
-        raise Conflict("The link has been called back already.")
+        raise Conflict(N_("The link has been called back already."))
     unit.conn.execute(release_links.update().where(mine).values(revoked_at=unit.now))
     record(unit, actor, "evidence.revoke", subject(request), detail={"link": name})
     unit.tell("requests", id=request)
@@ -87,7 +94,7 @@ def live(conn: Connection, secret: str, now: Any) -> Row[Any]:
     """The link of that secret; NotFound, in the same words for all cases, unless it opens now."""
     row = conn.execute(sa.select(release_links).where(release_links.c.hash == fingerprint(secret))).first()
     if row is None or row.revoked_at is not None or row.expires_at <= now or row.uses >= row.most_uses:
-        raise NotFound("This link does not open anything any more: ask the command centre for a new one.")
+        raise NotFound(N_("This link does not open anything any more: ask the command centre for a new one."))
     return row
 
 

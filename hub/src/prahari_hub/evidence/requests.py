@@ -32,11 +32,17 @@ from prahari_hub.evidence.tables import footage_requests, request_cameras
 from prahari_hub.fleet import owners
 from prahari_hub.http.actor import Actor, system
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_, Term
 
 HUB = system("evidence")
 LONGEST = timedelta(hours=24)
 OLDEST = timedelta(days=400)
 """The longest that a box is ever told to keep footage."""
+NEEDED = {
+    "authority": N_("A request names the authority that asks."),
+    "case_number": N_("A request names the number of the case."),
+    "purpose": N_("A request names what the footage is for."),
+}
 MOST_TOKENS = 8
 """A token may have been made with a token, and so on."""
 PATIENCE = timedelta(days=30)
@@ -78,20 +84,21 @@ class Found:
 def check_time(starts_at: datetime, ends_at: datetime, now: datetime) -> None:
     """Invalid unless it is a time that footage can be asked of."""
     if ends_at <= starts_at:
-        raise Invalid("The end must lie after the beginning.", ("ends_at", "after starts_at"))
+        raise Invalid(N_("The end must lie after the beginning."), ("ends_at", "after starts_at"))
     if ends_at > now:
         raise Invalid(
-            "That time has not passed yet: ask for it when it has.", ("ends_at", "not in the future")
+            N_("That time has not passed yet: ask for it when it has."), ("ends_at", "not in the future")
         )
     if ends_at - starts_at > LONGEST:
         raise Invalid(
-            "A request covers at most 24 hours: name the time more closely, or make one request a day.",
+            N_("A request covers at most 24 hours: name the time more closely, or make one request a day."),
             ("ends_at", "at most 24 hours after starts_at"),
         )
     if starts_at < now - OLDEST:
         raise Invalid(
-            f"No box keeps footage for more than {OLDEST.days} days: of that time there is none.",
+            N_("No box keeps footage for more than {days} days: of that time there is none."),
             ("starts_at", f"within the last {OLDEST.days} days"),
+            days=OLDEST.days,
         )
 
 
@@ -148,13 +155,9 @@ def submit(unit: Unit, actor: Actor, wanted: Wanted) -> str:
 
 
 def _check_texts(wanted: Wanted) -> None:
-    for name, text, said in (
-        ("authority", wanted.authority, "the authority that asks"),
-        ("case_number", wanted.case_number, "the number of the case"),
-        ("purpose", wanted.purpose, "what the footage is for"),
-    ):
-        if not text.strip():
-            raise Invalid(f"A request names {said}.", (name, "1 to 500 characters"))
+    for name in NEEDED:
+        if not getattr(wanted, name).strip():
+            raise Invalid(NEEDED[name], (name, "1 to 500 characters"))
 
 
 def _chosen(found: list[Found], only: Sequence[Camera] | None) -> list[Found]:
@@ -165,10 +168,12 @@ def _chosen(found: list[Found], only: Sequence[Camera] | None) -> list[Found]:
     if beside:
         name = ":".join(min(beside))
         raise Invalid(
-            f"The camera {name} does not stand at the place that was named.", ("cameras", "of the place")
+            N_("The camera {name} does not stand at the place that was named."),
+            ("cameras", "of the place"),
+            name=name,
         )
     if not wanted and found:
-        raise Invalid("Choose at least one camera.", ("cameras", "at least one"))
+        raise Invalid(N_("Choose at least one camera."), ("cameras", "at least one"))
     return [one for one in found if one.camera.key in wanted]
 
 
@@ -197,7 +202,7 @@ def approve(unit: Unit, actor: Actor, request: str) -> None:
 def refuse(unit: Unit, actor: Actor, request: str, reason: Refusal, note: str | None = None) -> None:
     """Say no, for a reason of the list."""
     if reason is Refusal.WITHDRAWN:
-        raise Invalid("Only who submitted a request withdraws it.", ("reason", "why it is refused"))
+        raise Invalid(N_("Only who submitted a request withdraws it."), ("reason", "why it is refused"))
     row = _deciding(unit, actor, request)
     _change(unit, row, decided_by=actor.name, decided_at=unit.now)
     record(unit, actor, "evidence.refuse", subject(request), reason=note, detail={"reason": str(reason)})
@@ -208,9 +213,13 @@ def withdraw(unit: Unit, actor: Actor, request: str) -> None:
     """Take back what nobody has decided on; by whoever submitted it."""
     row = get(unit.conn, request)
     if person_of(unit.conn, actor) != row.submitter:
-        raise Forbidden(f"Only {row.submitter}, who submitted the request, withdraws it.")
+        raise Forbidden(
+            N_("Only {submitter}, who submitted the request, withdraws it."), submitter=row.submitter
+        )
     if row.state != State.SUBMITTED:
-        raise Conflict(f"The request has been decided on: it is {row.state}.")
+        raise Conflict(
+            N_("The request has been decided on: it is {state}."), state=Term("request_state", row.state)
+        )
     record(unit, actor, "evidence.withdraw", subject(request))
     end(unit, request, Outcome.REFUSED, str(Refusal.WITHDRAWN))
 
@@ -218,9 +227,11 @@ def withdraw(unit: Unit, actor: Actor, request: str) -> None:
 def _deciding(unit: Unit, actor: Actor, request: str) -> Row[Any]:
     row = get(unit.conn, request)
     if row.state != State.SUBMITTED:
-        raise Conflict(f"The request has been decided on: it is {row.state}.")
+        raise Conflict(
+            N_("The request has been decided on: it is {state}."), state=Term("request_state", row.state)
+        )
     if person_of(unit.conn, actor) == row.submitter:
-        raise Forbidden("Another person must decide: you submitted this request yourself.")
+        raise Forbidden(N_("Another person must decide: you submitted this request yourself."))
     return row
 
 
@@ -255,7 +266,7 @@ def person_of(conn: Connection, actor: Actor) -> str:
 def get(conn: Connection, request: str) -> Row[Any]:
     row = conn.execute(sa.select(footage_requests).where(footage_requests.c.id == request)).first()
     if row is None:
-        raise NotFound(f"There is no footage request {request[:40]}.")
+        raise NotFound(N_("There is no footage request {request}."), request=request[:40])
     return row
 
 

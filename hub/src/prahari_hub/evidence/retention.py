@@ -27,6 +27,7 @@ from prahari_hub.evidence.tables import (
 from prahari_hub.fleet.blobs import Blobs
 from prahari_hub.http.actor import Actor
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 PIECE = 20
 LONGEST = timedelta(days=36_525)
@@ -61,13 +62,13 @@ def keep_until(unit: Unit, actor: Actor, request: str, until: datetime | None, *
     get(unit.conn, request)
     row = unit.conn.execute(_sealed().where(sealed_items.c.request_id == request)).first()
     if row is None:
-        raise Conflict("Nothing of this request has been sealed yet.")
+        raise Conflict(N_("Nothing of this request has been sealed yet."))
     if row.deleted_at is not None:
-        raise Conflict("The footage of this request has been deleted: its time was over.")
+        raise Conflict(N_("The footage of this request has been deleted: its time was over."))
     if not reason.strip():
-        raise Invalid("Say why the date changes.", ("reason", "why"))
+        raise Invalid(N_("Say why the date changes."), ("reason", "why"))
     if until is not None and not unit.now < until < unit.now + LONGEST:
-        raise Invalid("Footage is kept to a date that lies ahead.", ("until", "a date ahead"))
+        raise Invalid(N_("Footage is kept to a date that lies ahead."), ("until", "a date ahead"))
     unit.conn.execute(sealed_items.update().where(sealed_items.c.id == row.id).values(keep_until=until))
     detail = {"until": until.isoformat() if until else None}
     record(unit, actor, "evidence.keep", subject(request), reason=reason.strip()[:500], detail=detail)

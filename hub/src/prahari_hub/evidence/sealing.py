@@ -43,6 +43,7 @@ from prahari_hub.evidence.tables import evidence_segments, sealed_items, transfe
 from prahari_hub.fleet.tables import devices, peripherals, sites
 from prahari_hub.identity.tables import certificates
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Of every file in the package: what it says of times stands in the manifest, and the same package is the same bytes."""
@@ -212,9 +213,9 @@ def item_of(conn: Connection, request: str) -> Row[Any]:
     row = conn.execute(sa.select(sealed_items).where(sealed_items.c.request_id == request)).first()
     if row is None:
         requests.get(conn, request)
-        raise Conflict("Nothing of this request has been sealed yet.")
+        raise Conflict(N_("Nothing of this request has been sealed yet."))
     if row.deleted_at is not None:
-        raise Conflict("The footage of this request has been deleted: its time was over.")
+        raise Conflict(N_("The footage of this request has been deleted: its time was over."))
     return row
 
 

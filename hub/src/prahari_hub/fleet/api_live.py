@@ -18,6 +18,7 @@ from prahari_hub.http.auth import require
 from prahari_hub.http.state import store_of
 from prahari_hub.identity.peer import client_device
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 router = APIRouter(tags=["live views"])
 device_router = APIRouter(prefix="/device/v1/live")
@@ -78,7 +79,7 @@ async def get_picture(request: Request, view: UlidPath, actor: Operator) -> Resp
 async def picture_of(request: Request, actor: Actor, view: str) -> Response:
     row = await store_of(request).read(lambda conn: live_views.get(conn, actor, view))
     if row.picture is None:
-        raise NotFound("There is no picture: the view has ended, or the first is on its way.")
+        raise NotFound(N_("There is no picture: the view has ended, or the first is on its way."))
     return Response(row.picture, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
@@ -101,6 +102,10 @@ async def put_picture(request: Request, device: Device, view: View) -> Response:
     async for chunk in request.stream():
         jpeg += chunk
         if len(jpeg) > MOST_BYTES:
-            raise Invalid(f"a picture is a JPEG of at most {MOST_BYTES} bytes", ("body", "a JPEG"))
+            raise Invalid(
+                N_("a picture is a JPEG of at most {most} bytes"),
+                ("body", "a JPEG"),
+                most=MOST_BYTES,
+            )
     await store.write(lambda unit: live_views.shown(unit, device, view, bytes(jpeg)))
     return Response(status_code=204)

@@ -36,6 +36,7 @@ from prahari_hub.http import paging
 from prahari_hub.http.actor import Actor
 from prahari_hub.http.paging import Page
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_, Checked, Term
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 30.0
 ANSWER_GRACE = timedelta(seconds=15)
@@ -62,9 +63,9 @@ SAFE = frozenset(
 """May run although the device's clock is not synced."""
 ONCE = frozenset({CommandName.RESTART})
 
-ASK_FOR_FOOTAGE = "Ask for footage by a footage request: another person approves it."
+ASK_FOR_FOOTAGE = N_("Ask for footage by a footage request: another person approves it.")
 ELSEWHERE: Mapping[CommandName, str] = MappingProxyType(
-    {CommandName.LIVE: "Begin a live view on the camera's page: it wants a reason."}
+    {CommandName.LIVE: N_("Begin a live view on the camera's page: it wants a reason.")}
     | dict.fromkeys(
         (CommandName.HOLD, CommandName.RELEASE, CommandName.SEND, CommandName.REDACT), ASK_FOR_FOOTAGE
     )
@@ -105,11 +106,11 @@ def issue(
     """
     checked = _arguments(name, args)
     if unit.conn.scalar(sa.select(devices.c.id).where(devices.c.id == device)) is None:
-        raise NotFound(f"there is no device {device}")
+        raise NotFound(N_("there is no device {device}"), device=device)
     life = timedelta(seconds=expires_in_s)
     if not timedelta(0) < life <= LONGEST_LIFE:
         raise Invalid(
-            "a command lives for more than 0 seconds and at most 7 days",
+            N_("a command lives for more than 0 seconds and at most 7 days"),
             ("expires_in_s", "more than 0, at most 604800"),
         )
     if name is CommandName.LAMP:
@@ -168,7 +169,10 @@ def _arguments(name: CommandName, args: Mapping[str, Any]) -> dict[str, Any]:
     except Refused as error:
         path, _, expected = error.detail.partition(": ")
         raise Invalid(
-            f"the arguments of {name} are not accepted: {error.detail}", (f"args.{path}", expected)
+            N_("the arguments of {name} are not accepted: {detail}"),
+            (f"args.{path}", expected),
+            name=Term("command_name", name),
+            detail=Checked(error.detail),
         ) from None
 
 
@@ -185,7 +189,9 @@ def cancel(unit: Unit, actor: Actor, command: str, *, reason: str | None = None)
     """Stop sending; Conflict once the device has begun or the command has ended."""
     row = get(unit.conn, command)
     if row["state"] not in UNANSWERED:
-        raise Conflict(f"the command is {row['state']} and cannot be recalled")
+        raise Conflict(
+            N_("the command is {state} and cannot be recalled"), state=Term("command", row["state"])
+        )
     _conclude(unit, command, row["device_id"], S.CANCELLED, f"cancelled by {actor.name}")
     record(unit, actor, "command.cancel", f"command:{command}", reason=reason)
 
@@ -193,7 +199,7 @@ def cancel(unit: Unit, actor: Actor, command: str, *, reason: str | None = None)
 def get(conn: Connection, command: str) -> dict[str, Any]:
     row = conn.execute(sa.select(commands).where(commands.c.id == command)).first()
     if row is None:
-        raise NotFound(f"there is no command {command}")
+        raise NotFound(N_("there is no command {command}"), command=command)
     return dict(row._mapping)
 
 

@@ -20,6 +20,7 @@ from prahari_hub.fleet.presence import Presence
 from prahari_hub.fleet.tables import devices, live_views
 from prahari_hub.http.actor import Actor, system
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 LEAST_REASON = 8
 COMMAND_S = 20.0
@@ -34,15 +35,18 @@ def begin(unit: Unit, actor: Actor, camera: owners.Camera, *, reason: str, secon
     """The id of the new view. Invalid without a reason, Forbidden by the owner's terms, Conflict while the device is offline."""
     device, name = camera
     if len(reason.strip()) < LEAST_REASON:
-        raise Invalid("Say why you watch: the reason stands in the audit log.", ("reason", "at least 8 characters"))  # fmt: skip
+        raise Invalid(N_("Say why you watch: the reason stands in the audit log."), ("reason", "at least 8 characters"))  # fmt: skip
     if not 1 <= seconds <= LONGEST_S:
-        raise Invalid(f"A live view lasts 1 to {LONGEST_S} seconds.", ("seconds", f"1 to {LONGEST_S}"))
+        raise Invalid(
+            N_("A live view lasts 1 to {most} seconds."),
+            ("seconds", f"1 to {LONGEST_S}"),
+            most=LONGEST_S,
+        )
     owner = owners.config_of(twins.get(unit.conn, device), name).owner
     if (why := denied(owner, Use.LIVE, unit.now)) is not None:
-        sentence = SENTENCES[why]
-        raise Forbidden(f"{sentence[0].upper()}{sentence[1:]}.")
+        raise Forbidden(f"{SENTENCES[why][0].upper()}{SENTENCES[why][1:]}.")
     if unit.conn.scalar(sa.select(devices.c.presence).where(devices.c.id == device)) == Presence.OFFLINE:
-        raise Conflict("The device is not online: there is nothing to watch.")
+        raise Conflict(N_("The device is not online: there is nothing to watch."))
     earlier = (live_views.c.device_id == device) & (live_views.c.camera == name)
     for row in unit.conn.execute(sa.select(live_views).where(earlier, _open())).all():
         _end(unit, HUB, row)
@@ -70,9 +74,9 @@ def get(conn: Connection, actor: Actor, view: str) -> Row[Any]:
     """The view of whoever began it: everybody else gives a reason of their own."""
     row = conn.execute(sa.select(live_views).where(live_views.c.id == view)).first()
     if row is None:
-        raise NotFound("There is no such live view: begin one on the camera's page.")
+        raise NotFound(N_("There is no such live view: begin one on the camera's page."))
     if row.started_by != actor.name:
-        raise Forbidden("Somebody else began this live view: begin one of your own, with your reason.")
+        raise Forbidden(N_("Somebody else began this live view: begin one of your own, with your reason."))
     return row
 
 
@@ -98,7 +102,7 @@ def expected(conn: Connection, device: str, view: str, now: Any) -> None:
         )
     ).first()
     if row is None:
-        raise NotFound("the hub has not asked this device for such a live view")
+        raise NotFound(N_("the hub has not asked this device for such a live view"))
     if row.ended_at is not None or row.ends_at <= now:
         raise HTTPException(GONE, "nobody looks any more: stop sending")
 
@@ -107,7 +111,7 @@ def shown(unit: Unit, device: str, view: str, jpeg: bytes) -> None:
     """The newest picture, in place of the one before."""
     expected(unit.conn, device, view, unit.now)
     if len(jpeg) > MOST_BYTES or not jpeg.startswith(JPEG):
-        raise Invalid(f"a picture is a JPEG of at most {MOST_BYTES} bytes", ("body", "a JPEG"))
+        raise Invalid(N_("a picture is a JPEG of at most {most} bytes"), ("body", "a JPEG"), most=MOST_BYTES)
     here = live_views.update().where(live_views.c.id == view)
     unit.conn.execute(here.values(picture=jpeg, pictures=live_views.c.pictures + 1))
 

@@ -20,6 +20,7 @@ from prahari_hub.fleet import twins
 from prahari_hub.fleet.tables import twins as twins_table
 from prahari_hub.http.actor import Actor
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 Camera = tuple[str, str]
 """Device and peripheral."""
@@ -65,7 +66,7 @@ def config_of(twin: twins.Twin, camera: str) -> CameraConfig:
     """NotFound where the twin names no such camera."""
     config = twin.desired.peripherals.get(camera)
     if not isinstance(config, CameraConfig):
-        raise NotFound(f"the twin of {twin.device} names no camera {camera}")
+        raise NotFound(N_("the twin of {device} names no camera {camera}"), device=twin.device, camera=camera)
     return config
 
 
@@ -78,7 +79,9 @@ def write(
     """
     device, name = camera
     if not reason.strip():
-        raise Invalid("Say why the terms change: what the owner has signed, or who asked.", ("reason", "why"))
+        raise Invalid(
+            N_("Say why the terms change: what the owner has signed, or who asked."), ("reason", "why")
+        )
     twin = twins.get(unit.conn, device)
     before = config_of(twin, name)
     peripherals = dict(twin.desired.peripherals) | {name: before.model_copy(update={"owner": owner})}
@@ -100,7 +103,9 @@ def withdraw(unit: Unit, actor: Actor, camera: Camera, *, if_version: int, reaso
     device, name = camera
     owner = config_of(twins.get(unit.conn, device), name).owner
     if owner is None:
-        raise Invalid("The camera is the city's: there is no consent to withdraw.", ("camera", "of an owner"))
+        raise Invalid(
+            N_("The camera is the city's: there is no consent to withdraw."), ("camera", "of an owner")
+        )
     gone = owner.model_copy(update={"withdrawn_at": unit.now})
     write(unit, actor, camera, gone, if_version=if_version, reason=reason)
 

@@ -30,7 +30,7 @@ from prahari_hub.http.state import store_of
 from prahari_hub.http.templates import is_fragment, page
 from prahari_hub.http.words import WORDS
 from prahari_hub.store import Unit
-from prahari_hub.texts import N_
+from prahari_hub.texts import N_, Text
 
 router = APIRouter(prefix="/devices")
 Reader = Annotated[Actor, Depends(require(*READERS))]
@@ -308,10 +308,10 @@ def _json(text: str, path: str) -> Any:
     try:
         return json.loads(text or "{}")
     except (ValueError, RecursionError) as error:
-        where = (
-            f"line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else path
-        )
-        raise Invalid(f"The text is not JSON: see {where}.", (path, "JSON")) from None
+        where: object = path
+        if isinstance(error, json.JSONDecodeError):
+            where = Text(N_("line {line}, column {column}"), {"line": error.lineno, "column": error.colno})
+        raise Invalid(N_("The text is not JSON: see {where}."), (path, "JSON"), where=where) from None
 
 
 def _tools(request: Request, actor: Actor) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.state import store_of
 from prahari_hub.http.templates import page
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_, Checked
 
 router = APIRouter(prefix="/devices/{device}/cameras/{camera}/owner")
 Reader = Annotated[Actor, Depends(require(*READERS))]
@@ -52,7 +53,7 @@ class Draft:
         """Invalid names what is wrong. The consent holds to the end of the day ``until``, by the city's clocks."""
         if not self.name.strip() or not self.contact.strip():
             raise Invalid(
-                "Name the owner, and how to reach the owner.", ("name", "the owner's name and contact")
+                N_("Name the owner, and how to reach the owner."), ("name", "the owner's name and contact")
             )
         fields = {
             "name": self.name.strip(),
@@ -68,7 +69,11 @@ class Draft:
         try:
             return validate(Owner, fields)
         except Refused as error:
-            raise Invalid(f"The terms are not accepted: {error.detail}", ("terms", error.detail)) from None
+            raise Invalid(
+                N_("The terms are not accepted: {detail}"),
+                ("terms", error.detail),
+                detail=Checked(error.detail),
+            ) from None
 
 
 def _end_of(text: str, zone: ZoneInfo) -> str | None:
@@ -77,7 +82,7 @@ def _end_of(text: str, zone: ZoneInfo) -> str | None:
     try:
         day = datetime.fromisoformat(text.strip()).date() + timedelta(days=1)
     except (ValueError, OverflowError):
-        raise Invalid("Give the last day of the consent as a date.", ("until", "a date")) from None
+        raise Invalid(N_("Give the last day of the consent as a date."), ("until", "a date")) from None
     return datetime.combine(day, time(), zone).astimezone(UTC).isoformat()
 
 
@@ -87,7 +92,7 @@ def hours_of(line: str) -> dict[str, object]:
     days = found["days"].split() if found else []
     if found is None or not set(days) <= set(Day):
         raise Invalid(
-            "Write the owner's hours a line each, such as: mon tue wed 09:00-21:00.", ("hours", "mon 09:00-21:00")
+            N_("Write the owner's hours a line each, such as: mon tue wed 09:00-21:00."), ("hours", "mon 09:00-21:00")
         )  # fmt: skip
     return {"start": found["start"], "end": found["end"], "days": days or [str(day) for day in Day]}
 

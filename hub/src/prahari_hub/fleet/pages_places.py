@@ -19,6 +19,7 @@ from prahari_hub.http.parameters import Cursor
 from prahari_hub.http.state import store_of
 from prahari_hub.http.templates import IST, page
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 router = APIRouter()
 Reader = Annotated[Actor, Depends(require(*READERS))]
@@ -242,4 +243,4 @@ def _local(text: str, name: str) -> datetime:
     try:
         return datetime.fromisoformat(text).replace(tzinfo=IST)
     except ValueError:
-        raise Invalid("Choose a date and a time.", (name, "date and time")) from None
+        raise Invalid(N_("Choose a date and a time."), (name, "date and time")) from None

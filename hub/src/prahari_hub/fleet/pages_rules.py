@@ -22,6 +22,7 @@ from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.state import store_of
 from prahari_hub.http.templates import page
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 router = APIRouter(prefix="/devices")
 Reader = Annotated[Actor, Depends(require(*READERS))]
@@ -61,9 +62,9 @@ def _parsed(text: str) -> list[Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        raise Invalid("The rules are not JSON.", ("rules", "JSON")) from None
+        raise Invalid(N_("The rules are not JSON."), ("rules", "JSON")) from None
     if not isinstance(found, list):
-        raise Invalid("The rules are a list.", ("rules", "a list"))
+        raise Invalid(N_("The rules are a list."), ("rules", "a list"))
     return found
 
 
@@ -78,7 +79,7 @@ def _with_rules(twin: Twin, camera: str, rules: list[Any]) -> Desired:
 def _camera_of(twin: Twin, camera: str) -> CameraConfig:
     config = twin.desired.peripherals.get(camera)
     if not isinstance(config, CameraConfig):
-        raise NotFound(f"the twin of {twin.device} names no camera {camera}")
+        raise NotFound(N_("the twin of {device} names no camera {camera}"), device=twin.device, camera=camera)
     return config
 
 

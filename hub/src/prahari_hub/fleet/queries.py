@@ -19,6 +19,7 @@ from prahari_hub.fleet.verdict import Situation, Verdict, verdict
 from prahari_hub.fleet.vitals import Vitals
 from prahari_hub.http import paging
 from prahari_hub.http.paging import Page
+from prahari_hub.texts import N_
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HEALTH_STATES = ("ok", "warn", "fail", "unknown")
@@ -122,13 +123,15 @@ def list_devices(
     descending, name = sort.startswith("-"), sort.removeprefix("-")
     if name not in SORTS:
         raise Invalid(
-            f"devices are not sorted by {name[:40]!r}", ("query.sort", f"one of {', '.join(SORTS)}")
+            N_("devices are not sorted by {name!r}"),
+            ("query.sort", f"one of {', '.join(SORTS)}"),
+            name=name[:40],
         )
     after = None
     if cursor:
         said, value, last = paging.decode(cursor, str, SORTS[name][1], str)
         if said != sort:
-            raise Invalid("the cursor belongs to another order", ("query.cursor", "a value of next"))
+            raise Invalid(N_("the cursor belongs to another order"), ("query.cursor", "a value of next"))
         after = value, last
     find = _by_presence if name == "presence" else _sorted
     found = find(conn, wanted, name, descending, after, limit + 1)
@@ -217,7 +220,7 @@ def device(conn: Connection, wanted: str) -> Detail:
     query = _devices().where(t.devices.c.id == wanted)
     row = conn.execute(query.add_columns(*_DETAIL)).first()
     if row is None:
-        raise NotFound(f"there is no device {wanted}")
+        raise NotFound(N_("there is no device {device}"), device=wanted)
     open_commands = commands.count_open(conn, wanted)
     served = _peripherals(conn, [wanted]).get(wanted, [])
     refused, quarantine = journal.refused(conn, wanted)

@@ -16,6 +16,7 @@ from prahari_hub.errors import Conflict, Invalid, NotFound
 from prahari_hub.fleet.tables import devices, sites, transitions, zones
 from prahari_hub.http.actor import Actor
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_, Term
 
 SLUG = r"^[a-z0-9][a-z0-9-]{0,63}$"
 SERVICES = ("registered", "active", "maintenance", "retired")
@@ -42,11 +43,11 @@ def put_zone(unit: Unit, actor: Actor, zone: str, name: str, *, parent: str | No
         if above is None:
             break
         if above == zone:
-            raise Conflict(f"zone {zone} cannot stand below itself")
+            raise Conflict(N_("zone {zone} cannot stand below itself"), zone=zone)
         _require(unit.conn, zones, above, "zone")
         above = unit.conn.scalar(sa.select(zones.c.parent_id).where(zones.c.id == above))
     else:
-        raise Conflict(f"zones nest at most {MAX_DEPTH} deep")
+        raise Conflict(N_("zones nest at most {most} deep"), most=MAX_DEPTH)
     values = {"name": check_name(name), "parent_id": parent}
     unit.conn.execute(zones.update().where(zones.c.id == zone).values(values))
     record(unit, actor, "zone.change", f"zone:{zone}", detail={"name": name, "parent": parent})
@@ -62,7 +63,7 @@ def delete_zone(unit: Unit, actor: Actor, zone: str) -> None:
 def zone_of(conn: Connection, zone: str) -> dict[str, Any]:
     row = conn.execute(sa.select(zones).where(zones.c.id == zone)).first()
     if row is None:
-        raise NotFound(f"there is no zone {zone}")
+        raise NotFound(N_("there is no zone {zone}"), zone=zone)
     return dict(row._mapping)
 
 
@@ -109,14 +110,14 @@ def delete_site(unit: Unit, actor: Actor, site: str) -> None:
 def site_of(conn: Connection, site: str) -> dict[str, Any]:
     row = conn.execute(sa.select(sites).where(sites.c.id == site)).first()
     if row is None:
-        raise NotFound(f"there is no site {site}")
+        raise NotFound(N_("there is no site {site}"), site=site)
     return dict(row._mapping)
 
 
 def _site_values(unit: Unit, name: str, lat: float, lon: float, zone: str | None) -> dict[str, Any]:
     if not (-90 <= lat <= 90 and -180 <= lon <= 180):
         raise Invalid(
-            "a position is a latitude of -90 to 90 and a longitude of -180 to 180", ("lat", "degrees")
+            N_("a position is a latitude of -90 to 90 and a longitude of -180 to 180"), ("lat", "degrees")
         )
     if zone is not None:
         _require(unit.conn, zones, zone, "zone")
@@ -136,8 +137,9 @@ def create_device(
     """Register a device; it may enrol once a claim has been made for it. ``vendor`` is who answers for it in the figures."""
     if not is_device_id(device):
         raise Invalid(
-            f"{device[:40]!r} is not a device id",
+            N_("{device!r} is not a device id"),
             ("id", "3 to 32 of a-z, 0-9 and '-', not beginning with '-'"),
+            device=device[:40],
         )
     if site is not None:
         _require(unit.conn, sites, site, "site")
@@ -178,7 +180,7 @@ def change_device(unit: Unit, actor: Actor, device: str, changes: Mapping[str, A
         values["site_id"] = changes["site"]
     if "service" in changes:
         if changes["service"] not in SERVICES:
-            raise Invalid("no such state of service", ("service", f"one of {', '.join(SERVICES)}"))
+            raise Invalid(N_("no such state of service"), ("service", f"one of {', '.join(SERVICES)}"))
         values["service"] = changes["service"]
         if changes["service"] == "retired":
             values |= {"presence": "unknown", "presence_since": unit.now}
@@ -227,25 +229,27 @@ def require_device(conn: Connection, device: str) -> None:
 def check_name(name: str) -> str:
     text = name.strip()
     if not 0 < len(text) <= MAX_NAME or "\0" in text:
-        raise Invalid("a name has 1 to 120 characters", ("name", "1 to 120 characters"))
+        raise Invalid(N_("a name has 1 to 120 characters"), ("name", "1 to 120 characters"))
     return text
 
 
 def check_slug(text: str) -> None:
     if not re.fullmatch(SLUG, text):
         raise Invalid(
-            f"{text[:40]!r} is not an id", ("id", "1 to 64 of a-z, 0-9 and '-', not beginning with '-'")
+            N_("{text!r} is not an id"),
+            ("id", "1 to 64 of a-z, 0-9 and '-', not beginning with '-'"),
+            text=text[:40],
         )
 
 
 def _require(conn: Connection, table: Table, wanted: str, what: str) -> None:
     if conn.scalar(sa.select(table.c.id).where(table.c.id == wanted)) is None:
-        raise NotFound(f"there is no {what} {wanted}")
+        raise NotFound(N_("there is no {what} {wanted}"), what=Term("place", what), wanted=wanted)
 
 
 def _insert(unit: Unit, table: Table, values: dict[str, Any], what: str) -> None:
     if unit.conn.scalar(sa.select(table.c.id).where(table.c.id == values["id"])) is not None:
-        raise Conflict(f"there is a {what} {values['id']} already")
+        raise Conflict(N_("there is a {what} {id} already"), what=Term("place", what), id=values["id"])
     unit.conn.execute(table.insert().values(values))
 
 
@@ -254,4 +258,8 @@ def _delete(unit: Unit, table: Table, wanted: str, what: str) -> None:
         with unit.conn.begin_nested():
             unit.conn.execute(table.delete().where(table.c.id == wanted))
     except IntegrityError as error:
-        raise Conflict(f"{what} {wanted} is in use; move what stands in it first") from error
+        raise Conflict(
+            N_("{what} {wanted} is in use; move what stands in it first"),
+            what=Term("place", what),
+            wanted=wanted,
+        ) from error

@@ -22,6 +22,7 @@ from prahari_hub.http.actor import Actor
 from prahari_hub.http.paging import Page
 from prahari_hub.store import Unit
 from prahari_hub.store.upsert import upsert
+from prahari_hub.texts import N_
 
 KINDS = ("cabinet", "switch", "feeder")
 MAX_DEPTH = 8
@@ -56,7 +57,9 @@ def delete_asset(unit: Unit, actor: Actor, asset: str) -> None:
     )
     first = unit.conn.execute(hangs).scalars().first()
     if first is not None:
-        raise Conflict(f"{first} hangs on {asset}; hang it on something else first")
+        raise Conflict(
+            N_("{first} hangs on {asset}; hang it on something else first"), first=first, asset=asset
+        )
     unit.conn.execute(assets.delete().where(assets.c.id == asset))
     record(unit, actor, "asset.delete", f"asset:{asset}")
     changed(unit)
@@ -102,12 +105,17 @@ def in_order(given: Mapping[str, Link], known: set[str]) -> list[Link]:
         while link is not None and link.id not in ordered:
             if link in chain:
                 raise Invalid(
-                    f"{link.id} hangs on itself: take one link of the circle out", ("parent", "no circle")
+                    N_("{id} hangs on itself: take one link of the circle out"),
+                    ("parent", "no circle"),
+                    id=link.id,
                 )
             chain.append(link)
             if link.parent is not None and link.parent not in given and link.parent not in known:
                 raise Invalid(
-                    f"{link.id} hangs on {link.parent}, which nobody knows", ("parent", "a known asset")
+                    N_("{id} hangs on {parent}, which nobody knows"),
+                    ("parent", "a known asset"),
+                    id=link.id,
+                    parent=link.parent,
                 )
             link = given.get(link.parent) if link.parent is not None else None
         ordered |= {one.id: one for one in reversed(chain)}
@@ -119,9 +127,16 @@ def _hang_all(unit: Unit, hangs: Mapping[str, str | None]) -> None:
     known_assets = set(unit.conn.scalars(sa.select(assets.c.id)))
     for site, asset in hangs.items():
         if site not in known_sites:
-            raise Invalid(f"there is no site {site[:40]!r}; register it first", ("site", "a known site"))
+            raise Invalid(
+                N_("there is no site {site!r}; register it first"), ("site", "a known site"), site=site[:40]
+            )
         if asset is not None and asset not in known_assets:
-            raise Invalid(f"site {site} hangs on {asset}, which nobody knows", ("asset", "a known asset"))
+            raise Invalid(
+                N_("site {site} hangs on {asset}, which nobody knows"),
+                ("asset", "a known asset"),
+                site=site,
+                asset=asset,
+            )
     if hangs:
         rows = [{"b_site": site, "asset_id": asset} for site, asset in hangs.items()]
         unit.conn.execute(sites.update().where(sites.c.id == sa.bindparam("b_site")), rows)
@@ -136,9 +151,11 @@ def _write(unit: Unit, wanted: Link) -> None:
 def _check(wanted: Link, zone_ids: set[str]) -> None:
     registry.check_slug(wanted.id)
     if wanted.kind not in KINDS:
-        raise Invalid(f"{wanted.kind[:40]!r} is no kind of asset", ("kind", f"one of {', '.join(KINDS)}"))
+        raise Invalid(
+            N_("{kind!r} is no kind of asset"), ("kind", f"one of {', '.join(KINDS)}"), kind=wanted.kind[:40]
+        )
     if wanted.zone is not None and wanted.zone not in zone_ids:
-        raise NotFound(f"there is no zone {wanted.zone}")
+        raise NotFound(N_("there is no zone {zone}"), zone=wanted.zone)
 
 
 def _check_depth(wanted: Link, parents: Mapping[str, str | None]) -> None:
@@ -146,9 +163,9 @@ def _check_depth(wanted: Link, parents: Mapping[str, str | None]) -> None:
     above, steps = wanted.parent, 1
     while above is not None:
         if above == wanted.id:
-            raise Conflict(f"{wanted.id} cannot hang on itself")
+            raise Conflict(N_("{id} cannot hang on itself"), id=wanted.id)
         if steps == MAX_DEPTH:
-            raise Conflict(f"assets hang at most {MAX_DEPTH} deep")
+            raise Conflict(N_("assets hang at most {most} deep"), most=MAX_DEPTH)
         above, steps = parents.get(above), steps + 1
 
 
@@ -168,16 +185,16 @@ def _check_above(conn: Connection, wanted: Link) -> None:
         if above is None:
             return
         if above == wanted.id:
-            raise Conflict(f"{wanted.id} cannot hang on itself")
+            raise Conflict(N_("{id} cannot hang on itself"), id=wanted.id)
         above = asset_of(conn, above)["parent_id"]
     if above is not None:
-        raise Conflict(f"assets hang at most {MAX_DEPTH} deep")
+        raise Conflict(N_("assets hang at most {most} deep"), most=MAX_DEPTH)
 
 
 def asset_of(conn: Connection, asset: str) -> dict[str, Any]:
     row = conn.execute(sa.select(assets).where(assets.c.id == asset)).first()
     if row is None:
-        raise NotFound(f"there is no cabinet, switch or feeder {asset[:64]!r}")
+        raise NotFound(N_("there is no cabinet, switch or feeder {asset!r}"), asset=asset[:64])
     return dict(row._mapping)
 
 

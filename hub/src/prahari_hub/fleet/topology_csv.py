@@ -7,6 +7,7 @@ import io
 
 from prahari_hub.errors import Invalid
 from prahari_hub.fleet.topology import KINDS, Link
+from prahari_hub.texts import N_
 
 COLUMNS = ("kind", "id", "name", "parent", "zone")
 SITE = "site"
@@ -18,8 +19,10 @@ def parse(text: str) -> tuple[list[Link], dict[str, str | None]]:
     missing = [name for name in COLUMNS[:2] if name not in (reader.fieldnames or ())]
     if missing:
         raise Invalid(
-            f"The first line names the columns {', '.join(COLUMNS)}; {', '.join(missing)} is missing.",
+            N_("The first line names the columns {columns}; {missing} is missing."),
             ("body", "a header line"),
+            columns=", ".join(COLUMNS),
+            missing=", ".join(missing),
         )
     links: list[Link] = []
     hangs: dict[str, str | None] = {}
@@ -36,7 +39,10 @@ def parse(text: str) -> tuple[list[Link], dict[str, str | None]]:
             )
         else:
             raise Invalid(
-                f"Line {reader.line_num}: {values['kind'][:40]!r} is none of {', '.join((*KINDS, SITE))}.",
+                N_("Line {line}: {kind!r} is none of {kinds}."),
                 ("kind", "cabinet, switch, feeder or site"),
+                line=reader.line_num,
+                kind=values["kind"][:40],
+                kinds=", ".join((*KINDS, SITE)),
             )
     return links, hangs

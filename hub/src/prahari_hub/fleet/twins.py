@@ -33,6 +33,7 @@ from prahari_hub.fleet.tables import devices, peripherals, twin_history, twins
 from prahari_hub.http.actor import Actor, system
 from prahari_hub.store import Unit
 from prahari_hub.store.upsert import upsert
+from prahari_hub.texts import N_, Checked
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 300.0
 log = logging.getLogger(__name__)
@@ -65,7 +66,11 @@ def parse_desired(value: object) -> Desired:
         desired = validate(Desired, value)
     except Refused as error:
         path, _, expected = error.detail.partition(": ")
-        raise Invalid(f"the desired document is not accepted: {error.detail}", (path, expected)) from None
+        raise Invalid(
+            N_("the desired document is not accepted: {detail}"),
+            (path, expected),
+            detail=Checked(error.detail),
+        ) from None
     check(desired)
     return desired
 
@@ -75,8 +80,10 @@ def check(desired: Desired) -> None:
     size = len(document_bytes(desired))
     if size > DOCUMENT_LIMIT:
         raise Invalid(
-            f"the document has {size} bytes, at most {DOCUMENT_LIMIT} are accepted",
+            N_("the document has {size} bytes, at most {most} are accepted"),
             ("body", f"at most {DOCUMENT_LIMIT} bytes"),
+            size=size,
+            most=DOCUMENT_LIMIT,
         )
 
 
@@ -84,7 +91,7 @@ def get(conn: Connection, device: str) -> Twin:
     """NotFound if there is no such device."""
     known = conn.scalar(sa.select(devices.c.id).where(devices.c.id == device))
     if known is None:
-        raise NotFound(f"there is no device {device}")
+        raise NotFound(N_("there is no device {device}"), device=device)
     row = conn.execute(sa.select(twins).where(twins.c.device_id == device)).first()
     if row is None:
         return Twin(device, 0, Desired())
@@ -108,8 +115,12 @@ def put(unit: Unit, actor: Actor, device: str, desired: Desired, *, if_version: 
     present = get(unit.conn, device)
     if present.version != if_version:
         raise Conflict(
-            f"the twin of {device} is at version {present.version}, not {if_version}: "
-            "read it again, repeat your change on it and write that"
+            N_(
+                "the twin of {device} is at version {version}, not {if_version}: read it again, repeat your change on it and write that"
+            ),
+            device=device,
+            version=present.version,
+            if_version=if_version,
         )
     _store(unit, actor, device, desired, present.version + 1)
     _name_peripherals(unit, device, desired)
@@ -181,7 +192,7 @@ def document(conn: Connection, device: str, version: int) -> bytes:
     where = (twin_history.c.device_id == device) & (twin_history.c.version == version)
     found = conn.scalar(sa.select(twin_history.c.document).where(where))
     if found is None:
-        raise NotFound(f"{device} has no twin of version {version}")
+        raise NotFound(N_("{device} has no twin of version {version}"), device=device, version=version)
     return document_bytes(validate(Desired, found))
 
 

@@ -23,6 +23,7 @@ from prahari_hub.http import paging
 from prahari_hub.http.actor import Actor
 from prahari_hub.http.paging import Page
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_, Term
 
 PLANNED_POWER, MAINTENANCE = "planned_power", "maintenance"
 KINDS = (PLANNED_POWER, MAINTENANCE)
@@ -70,21 +71,24 @@ def plan(
 ) -> Window:
     """``scope`` is (device, site, asset or zone; its id). One that has begun already starts now: the past is not rewritten."""
     if kind not in KINDS:
-        raise Invalid(f"{kind[:40]!r} is no kind of window", ("kind", f"one of {', '.join(KINDS)}"))
+        raise Invalid(
+            N_("{kind!r} is no kind of window"), ("kind", f"one of {', '.join(KINDS)}"), kind=kind[:40]
+        )
     _check_scope(unit.conn, *scope)
     starts_at = max(starts_at, unit.now)
     if ends_at <= starts_at:
         raise Invalid(
-            "The window is over before it begins: choose an end in the future.",
+            N_("The window is over before it begins: choose an end in the future."),
             ("ends_at", "after starts_at"),
         )
     if ends_at - starts_at > LONGEST:
         raise Invalid(
-            "A window lasts at most 60 days; plan the next one when it ends.", ("ends_at", "60 days at most")
+            N_("A window lasts at most 60 days; plan the next one when it ends."),
+            ("ends_at", "60 days at most"),
         )
     if not reason.strip():
         raise Invalid(
-            "Say why: the reason stands in every incident that waits for it.",
+            N_("Say why: the reason stands in every incident that waits for it."),
             ("reason", "1 to 500 characters"),
         )
     window = ulid(int(unit.now.timestamp() * 1000))
@@ -121,7 +125,10 @@ def end(unit: Unit, actor: Actor, window: str) -> Window:
         case "running":
             values, action = {"ends_at": unit.now}, "window.end"
         case over:
-            raise Conflict(f"This window is {over} already; there is nothing to end.")
+            raise Conflict(
+                N_("This window is {state} already; there is nothing to end."),
+                state=Term("window_state", over),
+            )
     unit.conn.execute(windows.update().where(windows.c.id == window).values(values))
     record(unit, actor, action, f"window:{window}")
     unit.tell("windows", id=window)
@@ -131,7 +138,7 @@ def end(unit: Unit, actor: Actor, window: str) -> Window:
 def get(conn: Connection, window: str) -> Window:
     row = conn.execute(sa.select(windows).where(windows.c.id == window)).first()
     if row is None:
-        raise NotFound(f"there is no window {window[:40]!r}")
+        raise NotFound(N_("there is no window {window!r}"), window=window[:40])
     return Window(**row._mapping)
 
 
@@ -222,6 +229,14 @@ def sites_under(tree: Tree, window: Window) -> set[str]:
 def _check_scope(conn: Connection, scope_type: str, scope_id: str) -> None:
     table = SCOPES.get(scope_type)
     if table is None:
-        raise Invalid(f"{scope_type[:40]!r} is no scope", ("scope_type", f"one of {', '.join(SCOPES)}"))
+        raise Invalid(
+            N_("{scope_type!r} is no scope"),
+            ("scope_type", f"one of {', '.join(SCOPES)}"),
+            scope_type=scope_type[:40],
+        )
     if conn.scalar(sa.select(table.c.id).where(table.c.id == scope_id)) is None:
-        raise NotFound(f"there is no {scope_type} {scope_id[:64]!r}")
+        raise NotFound(
+            N_("there is no {scope_type} {scope_id!r}"),
+            scope_type=Term("place", scope_type),
+            scope_id=scope_id[:64],
+        )

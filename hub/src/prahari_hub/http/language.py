@@ -10,8 +10,9 @@ from fastapi import Request
 
 from prahari_hub.errors import HubError
 from prahari_hub.http.actor import Actor
+from prahari_hub.http.expected import expected
 from prahari_hub.http.words import WORDS
-from prahari_hub.texts import Series, Text, Term
+from prahari_hub.texts import Checked, Series, Term, Text
 
 LOCALE_COOKIE = "prahari_locale"
 LOCALES = {"en": "English", "hi": "हिन्दी"}
@@ -50,6 +51,8 @@ def say(locale: str, said: object) -> str:
         case Series():
             parts = (str(_value(locale, part)) for part in said.parts)
             return translate(locale, said.joint).join(parts)
+        case Checked():
+            return expected(catalogue(locale), said.detail)
         case Text():
             values = {name: _value(locale, value) for name, value in said.values.items()}
             return str(Text(translate(locale, said.template), values))
@@ -58,7 +61,7 @@ def say(locale: str, said: object) -> str:
 
 
 def _value(locale: str, value: object) -> object:
-    return say(locale, value) if isinstance(value, (HubError, Term, Series, Text)) else value
+    return say(locale, value) if isinstance(value, (HubError, Term, Series, Checked, Text)) else value
 
 
 def locale_of(request: Request, actor: Actor | None) -> str:

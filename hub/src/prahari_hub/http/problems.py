@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException
 from prahari_hub.errors import Conflict, Forbidden, HubError, Invalid, NotFound, Unavailable
 from prahari_hub.http.auth import Unauthenticated
 from prahari_hub.http.language import locale_of, say
-from prahari_hub.texts import N_, Text
+from prahari_hub.texts import N_, Checked, Text
 
 MEDIA_TYPE = "application/problem+json"
 API = "/api/"
@@ -76,7 +76,7 @@ ErrorPage = Callable[[Request, Problem], Response]
 def problem(
     request: Request,
     status: int,
-    detail: str | Text | None = None,
+    detail: str | Text | Checked | None = None,
     *,
     errors: list[FieldProblem] | None = None,
     headers: Mapping[str, str] | None = None,
@@ -151,7 +151,7 @@ async def _not_valid(request: Request, error: Exception) -> Response:
         for item in error.errors()[:20]
     ]
     first = errors[0]
-    return problem(request, 422, f"{first.path}: {first.message}", errors=errors)
+    return problem(request, 422, Checked(f"{first.path}: {first.message}"), errors=errors)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

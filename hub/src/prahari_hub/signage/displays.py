@@ -18,6 +18,7 @@ from prahari_hub.fleet.tables import devices, expected_uploads, peripherals, sit
 from prahari_hub.signage import overrides
 from prahari_hub.signage.tables import displays
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 SLACK = timedelta(seconds=20)
 """How far behind a display's report may be before it counts as wrong: the way, the drawing, the turn of an item."""
@@ -156,8 +157,11 @@ def get(conn: Connection, display: str, now: datetime) -> Display:
         query = query.where(peripherals.c.id == peripheral)
     rows = conn.execute(query.limit(2)).all()
     if len(rows) != 1:
-        many = "serves several displays; name one as device:peripheral"
-        raise NotFound(f"{device} {many}" if rows else f"there is no display {display}")
+        if rows:
+            raise NotFound(
+                N_("{device} serves several displays; name one as device:peripheral"), device=device
+            )
+        raise NotFound(N_("there is no display {display}"), display=display)
     return _display(conn, rows[0]._mapping, now)
 
 

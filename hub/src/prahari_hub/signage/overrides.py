@@ -38,6 +38,7 @@ from prahari_hub.http.actor import Actor, system
 from prahari_hub.signage.tables import displays, overrides
 from prahari_hub.store import Unit
 from prahari_hub.store.upsert import insert_new
+from prahari_hub.texts import N_, Checked
 
 MOST = 16
 LONGEST = timedelta(days=30)
@@ -64,7 +65,7 @@ def split(display: str) -> tuple[str, str]:
     """(device, peripheral) of ``device:peripheral``; NotFound if it is not such a name."""
     device, colon, peripheral = display.partition(":")
     if not (device and colon and peripheral):
-        raise NotFound(f"there is no display {display}; its name is device:peripheral")
+        raise NotFound(N_("there is no display {display}; its name is device:peripheral"), display=display)
     return device, peripheral
 
 
@@ -88,7 +89,9 @@ def create(unit: Unit, actor: Actor, display: tuple[str, str], wanted: Wanted) -
         ).content
     except Refused as error:
         path, _, expected = error.detail.partition(": ")
-        raise Invalid(f"the override is not accepted: {error.detail}", (path, expected)) from None
+        raise Invalid(
+            N_("the override is not accepted: {detail}"), (path, expected), detail=Checked(error.detail)
+        ) from None
     unit.conn.execute(
         overrides.insert().values(
             {
@@ -129,13 +132,17 @@ def create(unit: Unit, actor: Actor, display: tuple[str, str], wanted: Wanted) -
 def _check(unit: Unit, display: tuple[str, str], wanted: Wanted) -> None:
     device, peripheral = display
     if not is_display(unit.conn, device, peripheral):
-        raise NotFound(f"there is no display {device}:{peripheral}")
+        raise NotFound(N_("there is no display {display}"), display=f"{device}:{peripheral}")
     if not wanted.reason.strip():
-        raise Invalid("an override needs a reason", ("reason", "a sentence that says why"))
+        raise Invalid(N_("an override needs a reason"), ("reason", "a sentence that says why"))
     if not unit.now < wanted.expires_at <= unit.now + LONGEST:
-        raise Invalid("an override ends after now and within 30 days", ("expires_at", "within 30 days"))
+        raise Invalid(N_("an override ends after now and within 30 days"), ("expires_at", "within 30 days"))
     if len(active(unit.conn, device, peripheral, unit.now)) >= MOST:
-        raise Conflict(f"{device}:{peripheral} has {MOST} overrides already; cancel one of them first")
+        raise Conflict(
+            N_("{display} has {most} overrides already; cancel one of them first"),
+            display=f"{device}:{peripheral}",
+            most=MOST,
+        )
     if isinstance(wanted.content, ImageContent):
         _check_picture(unit, wanted.content.sha256)
 
@@ -143,7 +150,7 @@ def _check(unit: Unit, display: tuple[str, str], wanted: Wanted) -> None:
 def _check_picture(unit: Unit, sha256: str) -> None:
     if not uploads.is_stored(unit.conn, sha256):
         raise Invalid(
-            "the picture is not in the hub's store; upload it first",
+            N_("the picture is not in the hub's store; upload it first"),
             ("content.sha256", "the hash of an uploaded picture"),
         )
 
@@ -152,9 +159,9 @@ def cancel(unit: Unit, actor: Actor, override: str, *, reason: str | None = None
     """End an override now; Conflict if it has ended already."""
     row = unit.conn.execute(sa.select(overrides).where(overrides.c.id == override)).first()
     if row is None:
-        raise NotFound(f"there is no override {override}")
+        raise NotFound(N_("there is no override {override}"), override=override)
     if row.ended_at is not None:
-        raise Conflict("the override has ended already")
+        raise Conflict(N_("the override has ended already"))
     unit.conn.execute(
         overrides.update()
         .where(overrides.c.id == override)
@@ -350,7 +357,7 @@ def renew(unit: Unit) -> int:
 def get(conn: Connection, override: str) -> dict[str, Any]:
     row = conn.execute(sa.select(overrides).where(overrides.c.id == override)).first()
     if row is None:
-        raise NotFound(f"there is no override {override}")
+        raise NotFound(N_("there is no override {override}"), override=override)
     return dict(row._mapping)
 
 

@@ -25,6 +25,7 @@ from prahari_hub.signage import displays, overrides
 from prahari_hub.signage.displays import Display
 from prahari_hub.signage.overrides import Wanted
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_, Checked
 
 router = APIRouter(prefix="/displays")
 Reader = Annotated[Actor, Depends(require(*READERS))]
@@ -61,15 +62,19 @@ class Draft:
         """Invalid says which field is wrong."""
         if not self.reason.strip():
             raise Invalid(
-                "An override needs a reason: say why the sign is taken over.", ("reason", "a reason")
+                N_("An override needs a reason: say why the sign is taken over."), ("reason", "a reason")
             )
         if self.cls not in CLASSES:
-            raise Invalid("Choose one of the classes of an override.", ("cls", "4, 5 or 6"))
+            raise Invalid(N_("Choose one of the classes of an override."), ("cls", "4, 5 or 6"))
         text = self.text.replace("\r\n", "\n").strip()
         try:
             return validate(TextContent, {"text": text, "colour": self.colour})
         except Refused as error:
-            raise Invalid(f"The message is not accepted: {error.detail}", ("text", error.detail)) from None
+            raise Invalid(
+                N_("The message is not accepted: {detail}"),
+                ("text", error.detail),
+                detail=Checked(error.detail),
+            ) from None
 
 
 def draft(
@@ -156,7 +161,7 @@ async def confirm(
         sign = displays.get(unit.conn, display, now)
         preview = _preview(unit.conn, display, command)
         if preview.state == "refused":
-            raise Conflict(f"The sign refused this message: {preview.error}")
+            raise Conflict(N_("The sign refused this message: {error}"), error=preview.error)
         wanted = Wanted(
             cls=DisplayClass(composed.cls),
             priority=2,
@@ -185,7 +190,7 @@ async def cancel(request: Request, actor: Operator, display: Name, override: Uli
 def _preview(conn: Connection, display: str, command: str) -> Preview:
     row = commands.get(conn, command)
     if row["name"] != CommandName.PREVIEW or row["device_id"] != display.partition(":")[0]:
-        raise NotFound(f"There is no preview {command} of {display}.")
+        raise NotFound(N_("There is no preview {command} of {display}."), command=command, display=display)
     state, content = CommandState(row["state"]), row["args"]["content"]
     if state is CommandState.SUCCEEDED:
         sha256 = ((row["result"] or {}).get("frame") or {}).get("sha256")

@@ -10,6 +10,7 @@ from fastapi import Query, Request
 
 from prahari_hub.errors import Invalid
 from prahari_hub.fleet.availability.days import day_of
+from prahari_hub.texts import N_
 
 MonthText = Annotated[
     str | None, Query(pattern=r"^20\d\d-(0[1-9]|1[0-2])$", description="as 2026-03; this one if left out")
@@ -31,4 +32,4 @@ def month_of(request: Request, text: str | None) -> date:
     try:
         return date.fromisoformat(f"{text}-01")
     except ValueError:
-        raise Invalid("a month is written as 2026-03", ("query.month", "year and month")) from None
+        raise Invalid(N_("a month is written as 2026-03"), ("query.month", "year and month")) from None

@@ -21,6 +21,7 @@ from prahari_hub.fleet.map.views import MapDark, MapDevices, MapView
 from prahari_hub.http.actor import Actor
 from prahari_hub.http.auth import READERS, require
 from prahari_hub.http.state import store_of
+from prahari_hub.texts import N_
 
 router = APIRouter(tags=["map"])
 Reader = Annotated[Actor, Depends(require(*READERS))]
@@ -125,7 +126,8 @@ async def layer_data(request: Request, actor: Reader, layer_id: str) -> FileResp
     path = folder_of(request) / layer.sha256
     if not path.is_file():
         raise NotFound(
-            f"The file of the map layer {layer.name!r} is missing; remove the layer and upload it again."
+            N_("The file of the map layer {name!r} is missing; remove the layer and upload it again."),
+            name=layer.name,
         )
     headers = {"Cache-Control": "private, max-age=86400", "ETag": f'"{layer.sha256}"'}
     return FileResponse(path, media_type=service.TYPES[layer.format], headers=headers)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from prahari_hub.errors import NotFound
 from prahari_hub.fleet.stand import Stand, stand
 from prahari_hub.fleet.tables import devices, map_layers, sites
+from prahari_hub.texts import N_
 
 SCALE = 100_000
 IN_CLAUSE = 500
@@ -116,5 +117,5 @@ def layers(conn: Connection) -> list[Layer]:
 def layer(conn: Connection, layer_id: str) -> Layer:
     row = conn.execute(sa.select(map_layers).where(map_layers.c.id == layer_id)).one_or_none()
     if row is None:
-        raise NotFound(f"There is no map layer {layer_id[:40]!r}.")
+        raise NotFound(N_("There is no map layer {layer_id!r}."), layer_id=layer_id[:40])
     return Layer(**row._asdict())

@@ -21,6 +21,7 @@ from prahari_hub.fleet.map.queries import Layer
 from prahari_hub.fleet.tables import map_layers
 from prahari_hub.http.actor import Actor
 from prahari_hub.store import Unit
+from prahari_hub.texts import N_
 
 PIECE = 256 * 1024
 GEOJSON_LIMIT = 64 * 1024 * 1024
@@ -62,8 +63,9 @@ def format_of(path: Path, size: int) -> str:
             return "pmtiles"
     if size > GEOJSON_LIMIT:
         raise Invalid(
-            f"A GeoJSON layer has at most {GEOJSON_LIMIT // 2**20} MiB; make PMTiles of a larger one.",
+            N_("A GeoJSON layer has at most {mib} MiB; make PMTiles of a larger one."),
             ("file", "smaller"),
+            mib=GEOJSON_LIMIT // 2**20,
         )
     try:
         document = json.loads(path.read_bytes())
@@ -72,7 +74,7 @@ def format_of(path: Path, size: int) -> str:
     features = document.get("features") if isinstance(document, dict) else None
     if not isinstance(features, list) or document.get("type") != "FeatureCollection":
         raise Invalid(
-            "The file is neither a GeoJSON FeatureCollection nor a PMTiles archive of version 3.",
+            N_("The file is neither a GeoJSON FeatureCollection nor a PMTiles archive of version 3."),
             ("file", "GeoJSON or PMTiles"),
         )
     return "geojson"
@@ -83,11 +85,11 @@ def add(unit: Unit, actor: Actor, kept: Kept, *, name: str, source: str) -> Laye
     name, source = name.strip(), source.strip()
     if not name or not source:
         raise Invalid(
-            "A layer needs a name and a source: whose data it is, as the map will show it.",
+            N_("A layer needs a name and a source: whose data it is, as the map will show it."),
             ("name" if not name else "source", "1 to 120 characters"),
         )
     if len(queries.layers(unit.conn)) >= MOST_LAYERS:
-        raise Conflict(f"There are {MOST_LAYERS} map layers already; remove one first.")
+        raise Conflict(N_("There are {most} map layers already; remove one first."), most=MOST_LAYERS)
     layer = ulid()
     unit.conn.execute(
         map_layers.insert().values(id=layer, name=name, source=source, at=unit.now, **kept._asdict())

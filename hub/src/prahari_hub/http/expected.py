@@ -1,0 +1,86 @@
+"""What a check of a value says in the reader's language: pydantic and the wire contract give finished English, without the values apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from prahari_hub.texts import N_
+
+EXPECTED = (
+    N_("Field required"),
+    N_("Extra inputs are not permitted"),
+    N_("Input should be greater than or equal to {least}"),
+    N_("Input should be less than or equal to {most}"),
+    N_("Input should be greater than {bound}"),
+    N_("Input should be less than {bound}"),
+    N_("Input should be a valid string"),
+    N_("Input should be a valid integer"),
+    N_("Input should be a valid integer, unable to parse string as an integer"),
+    N_("Input should be a valid integer, got a number with a fractional part"),
+    N_("Input should be a valid number"),
+    N_("Input should be a valid number, unable to parse string as a number"),
+    N_("Input should be a valid boolean"),
+    N_("Input should be a valid boolean, unable to interpret input"),
+    N_("Input should be a valid list"),
+    N_("Input should be an object"),
+    N_("Input should be a finite number"),
+    N_("Input should have timezone info"),
+    N_("Input should be a valid date or datetime, {why}"),
+    N_("Input should be a valid datetime or date, {why}"),
+    N_("Input should be {choices}"),
+    N_("String should have at least 1 character"),
+    N_("String should have at least {n} characters"),
+    N_("String should have at most {n} characters"),
+    N_("String should match pattern '{pattern}'"),
+    N_("List should have at least {n} items after validation, not {m}"),
+    N_("List should have at most {n} items after validation, not {m}"),
+    N_("Input tag '{tag}' found using {field} does not match any of the expected tags: {tags}"),
+    N_("Unable to extract tag using discriminator {field}"),
+    N_("nested deeper than {depth}"),
+    N_("a text holds the character NUL; send it without"),
+    N_("the address must not carry a user or password: put them in the box's secrets.toml"),
+    N_(
+        "the address must not carry a password: write {{password}} in its place and put it in the box's secrets.toml"
+    ),
+    N_("corner {n} stands twice in a row: leave one of the two out"),
+    N_("the polygon crosses itself (edge {a} meets edge {b}): draw its corners in order around the area"),
+    N_("the polygon encloses nothing: draw it around an area"),
+    N_("a point of the line stands twice in a row: leave one of the two out"),
+    N_("two rules are called {id}: each needs an id of its own"),
+    N_("rule {id}: clear must be less than most, or the crowd would never be over"),
+)
+"""Patterns, the closer one before the wider one."""
+_VALUE_ERROR = "Value error, "
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """The expression for what ``text`` says with any values."""
+    parts = re.split(r"(\{\{|\}\}|\{\w+\})", text)
+    return re.compile("".join(_part(part) for part in parts), re.DOTALL)
+
+
+def _part(part: str) -> str:
+    if part in ("{{", "}}"):
+        return re.escape(part[0])
+    return f"(?P<{part[1:-1]}>.+)" if part.startswith("{") else re.escape(part)
+
+
+_PATTERNS = tuple((text, _pattern(text)) for text in EXPECTED)
+
+
+def expected(found: Mapping[str, str], detail: str) -> str:
+    """``path: message`` with the message as the catalogue ``found`` says it; one that is not known stays as it is."""
+    where, colon, message = detail.partition(": ")
+    said = _message(found, message if colon else detail)
+    if said is None:
+        return _message(found, detail) or detail
+    return f"{where}: {said}" if colon else said
+
+
+def _message(found: Mapping[str, str], message: str) -> str | None:
+    message = message.removeprefix(_VALUE_ERROR)
+    for text, pattern in _PATTERNS:
+        if (values := pattern.fullmatch(message)) and text in found:
+            return found[text].format(**values.groupdict())
+    return None
