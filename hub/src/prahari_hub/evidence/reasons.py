@@ -84,7 +84,6 @@ OF_CAUSE: Mapping[str, Miss] = {
     "overwritten": Miss.OVERWRITTEN,
     "off": Miss.NOT_RECORDING,
     "fault": Miss.RECORDER,
-    "record": Miss.DAMAGED,
 }
 
 
