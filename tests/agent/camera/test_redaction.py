@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from prahari_agent.camera.boxes import Box
 from prahari_agent.camera.camera import Camera
-from prahari_agent.camera.recorder.daybook import JOURNAL, days_in, read_lines
 from prahari_agent.camera.redaction import Drawn, draw, held, work_of
 from prahari_agent.errors import Rejected
 from prahari_wire.base import Clock
@@ -25,6 +24,8 @@ from prahari_wire.events import REDACTED
 from prahari_wire.ids import ulid
 from prahari_wire.owner import Owner
 from prahari_wire.recording import RecordingConfig
+
+from tests.agent.camera.recorder.conftest import journal_lines
 
 BLANK = np.zeros((4, 4, 3), np.uint8)
 ONE = Box(0.1, 0.1, 0.2, 0.3)
@@ -120,7 +121,7 @@ def recorded(kept: Any, tmp_path: Path) -> Iterator[Callable[..., Camera]]:
 
 
 def first_segment(folder: Path) -> dict[str, Any] | None:
-    lines = [line for day in days_in(folder) for line in read_lines(folder / day / JOURNAL)[0]]
+    lines = journal_lines(folder)
     return next((line["segment"] for line in lines if "segment" in line), None)
 
 

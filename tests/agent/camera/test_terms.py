@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from prahari_agent.camera.camera import Camera
-from prahari_agent.camera.recorder.daybook import JOURNAL, days_in, read_lines
 from prahari_agent.camera.terms import Terms
 from prahari_agent.errors import Rejected
 from prahari_wire.base import Clock
@@ -35,6 +34,8 @@ from prahari_wire.ids import ulid
 from prahari_wire.owner import Consent, Denied, Owner, Tells, Use
 from prahari_wire.recording import RecordingConfig
 from prahari_wire.rules import Hours
+
+from tests.agent.camera.recorder.conftest import journal_lines
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 WHOLE = Box(left=0, top=0, right=1, bottom=1)
@@ -137,7 +138,7 @@ def private(kept: Any, watch: Watch, clip: Path) -> Iterator[Callable[..., Camer
 
 
 def causes(folder: Path) -> list[str]:
-    lines = [line for day in days_in(folder) for line in read_lines(folder / day / JOURNAL)[0]]
+    lines = journal_lines(folder)
     return [str(line["cause"]) for line in lines if "cause" in line]
 
 

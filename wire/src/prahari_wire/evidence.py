@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, NamedTuple
 
 from pydantic import Field, StringConstraints
@@ -152,6 +153,23 @@ def hashes(proof: ChainProof) -> Iterator[tuple[int, str]]:
     for segment in proof.segments:
         found = link(found, segment)
         yield segment.position, found
+
+
+def overlapping(stretches: Sequence[ChainProof]) -> tuple[int, int] | None:
+    """The first two places (an end, the begin behind it) of one day's stretches that are not apart and in order; None if all are."""
+    for one, following in pairwise(stretches):
+        if following.before_position <= one.head.position:
+            return one.head.position, following.before_position
+    return None
+
+
+def answering(stretches: Sequence[ChainProof], pins: Sequence[Pin]) -> list[list[Pin]]:
+    """The pins that each of one day's ``stretches`` answers for: the last for all, one before damage for those up to its end.
+
+    What a stretch before damage has behind its last pin is proved by its head alone, which was signed after the damage.
+    """
+    damaged = stretches[:-1]
+    return [*([pin for pin in pins if pin.position <= one.head.position] for one in damaged), list(pins)]
 
 
 def rewritten(proof: ChainProof, sent: Collection[int], pins: Sequence[Pin]) -> Pin | None:

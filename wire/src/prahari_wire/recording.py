@@ -32,10 +32,14 @@ MOST_RUNS = 600
 LONGEST_SEND_S = 6 * 3600
 MOST_SENT = 4000
 """Segments of one transfer."""
+MOST_STRETCHES = 64
+"""Proofs of one transfer: one a day, and one more for each place where the box's record of a day is damaged."""
 
 
 class GapCause(StrEnum):
-    """Why there is no footage. ``fault``: the recorder itself failed; ``clock``: time that the box's clock leapt over."""
+    """Why there is no footage. ``fault``: the recorder itself failed; ``clock``: time that the box's clock leapt over;
+    ``record``: the journal of the footage is damaged there, so that nothing proves what was recorded.
+    """
 
     POWER = "power"
     SIGNAL = "signal"
@@ -45,6 +49,7 @@ class GapCause(StrEnum):
     OVERWRITTEN = "overwritten"
     OFF = "off"
     FAULT = "fault"
+    RECORD = "record"
 
 
 class RecordingConfig(Message):
@@ -142,13 +147,21 @@ class SentDay(Message):
 class TransferManifest(Message):
     """What a transfer brings: for each UTC day a chain that ends in a signed head, and which of its segments come with their bytes.
 
+    Two or more of the same day, in order, are what the box can still prove of a day whose record is damaged in between.
     ``certificate``: PEM of the device's certificate and its issuer, by which the heads' signatures can be checked.
     """
 
     transfer: Ulid
     camera: PeripheralId
-    days: Annotated[list[SentDay], Field(max_length=3)]
+    days: Annotated[list[SentDay], Field(max_length=MOST_STRETCHES)]
     certificate: Annotated[str, StringConstraints(max_length=16_384)]
+
+    def by_day(self) -> dict[str, list[SentDay]]:
+        """What can be proved of each day: one stretch, or more where the box's record is damaged in between."""
+        found: dict[str, list[SentDay]] = {}
+        for one in self.days:
+            found.setdefault(one.proof.head.day, []).append(one)
+        return found
 
 
 class SentOutcome(StrEnum):

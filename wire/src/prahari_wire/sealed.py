@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple, Protocol
 
 from pydantic import Field
@@ -32,7 +33,7 @@ from prahari_wire.base import (
     canonical,
     parse,
 )
-from prahari_wire.evidence import ChainHead, Day, Pin, first_broken, rewritten
+from prahari_wire.evidence import ChainHead, Day, Pin, answering, first_broken, overlapping, rewritten
 from prahari_wire.recording import SentDay, TransferManifest
 
 MANIFEST, SEAL, CA, README = "manifest.json", "seal.json", "certificates/ca.pem", "README.txt"
@@ -192,11 +193,20 @@ def _chain_flaws(read: Read, transfer: SealedTransfer, judge: Judge) -> Iterator
     except Refused as error:
         yield Flaw(path, f"the account of the box cannot be read: {error.detail}")
         return
-    for day in account.days:
-        yield from _day_flaws(read, transfer, day, judge)
+    for name, stretches in account.by_day().items():
+        proofs = [one.proof for one in stretches]
+        if (places := overlapping(proofs)) is not None:
+            end, begin = places
+            yield Flaw(path, f"the account of {name} ends after segment {end} and begins again after {begin}")
+            return
+        of_day = [pin for pin in transfer.pins if pin.day == name]
+        for day, pins in zip(stretches, answering(proofs, of_day), strict=True):
+            yield from _day_flaws(read, transfer, day, pins, judge)
 
 
-def _day_flaws(read: Read, transfer: SealedTransfer, day: SentDay, judge: Judge) -> Iterator[Flaw]:
+def _day_flaws(
+    read: Read, transfer: SealedTransfer, day: SentDay, pins: list[Pin], judge: Judge
+) -> Iterator[Flaw]:
     head = day.proof.head
     where = f"{head.device}, {head.camera}, {head.day}"
     if (head.device, head.camera) != (transfer.device, transfer.camera):
@@ -217,7 +227,6 @@ def _day_flaws(read: Read, transfer: SealedTransfer, day: SentDay, judge: Judge)
     if broken is not None:
         yield Flaw(where, broken.sentence)
         return
-    pins = [pin for pin in transfer.pins if pin.day == head.day]
     if (pin := rewritten(day.proof, day.sent, pins)) is not None:
         yield Flaw(
             where,
@@ -228,6 +237,34 @@ def _day_flaws(read: Read, transfer: SealedTransfer, day: SentDay, judge: Judge)
     said = judge.certificate(certificate, read(CA) or b"", head)
     if said is not None:
         yield Flaw(certificate_path(head.key), said)
+
+
+def damages(read: Read, manifest: SealManifest) -> Iterator[str]:
+    """Where the record of a box is damaged, and what is not proved for that reason, in a package without flaws."""
+    for transfer in manifest.transfers:
+        account = parse(TransferManifest, read(chain_path(transfer.transfer)) or b"", limit=LARGEST)
+        for name, stretches in account.by_day().items():
+            of_day = [pin for pin in transfer.pins if pin.day == name]
+            bound = answering([one.proof for one in stretches], of_day)
+            for (one, following), pins in zip(pairwise(stretches), bound[:-1], strict=True):
+                yield f"{transfer.device}, {transfer.camera}, {name}: {_damage(one, following, pins)}"
+
+
+def _damage(one: SentDay, following: SentDay, pins: list[Pin]) -> str:
+    """Of the damage between two stretches; ``pins``: those that the first leads through."""
+    head = one.proof.head
+    said = (
+        f"the box's record is damaged: nothing proves what was recorded as segments {head.position + 1} to "
+        f"{following.proof.before_position}, nor that they were all"
+    )
+    covered = max((pin.position for pin in pins), default=0)
+    after = sorted(position for position in one.sent if position > covered)
+    if after:
+        said += (
+            f"; segments {after[0]} to {after[-1]} before it are proved by a signature of {head.signed_at:%Y-%m-%d %H:%M:%S} UTC alone, "
+            "which came after the damage"
+        )
+    return said
 
 
 def _file_flaws(read: Read, names: set[str], manifest: SealManifest) -> Iterator[Flaw]:

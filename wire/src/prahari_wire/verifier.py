@@ -24,11 +24,22 @@ from prahari_wire import copies
 from prahari_wire.base import parse
 from prahari_wire.copies import CopyStatement, is_copy, read_statement
 from prahari_wire.evidence import ChainHead, Pin
-from prahari_wire.sealed import CA, MANIFEST, SEAL, Flaw, Judge, Seal, SealManifest, flaws, read_manifest
+from prahari_wire.sealed import (
+    CA,
+    MANIFEST,
+    SEAL,
+    Flaw,
+    Judge,
+    Seal,
+    SealManifest,
+    damages,
+    flaws,
+    read_manifest,
+)
 
 ED25519 = bytes.fromhex("302a300506032b6570032100")
 """DER of a SubjectPublicKeyInfo up to the 32 bytes of an Ed25519 key (RFC 8410)."""
-NOT_WHOLE, NO_FILE = 1, 2
+NOT_WHOLE, NO_FILE, INCOMPLETE = 1, 2, 3
 
 
 class Trust:
@@ -227,7 +238,8 @@ def _twice(package: zipfile.ZipFile) -> Iterator[Flaw]:
 
 
 def verify(file: Path, trust: Path | None = None, of: Path | None = None) -> tuple[int, list[str]]:
-    """(exit code, lines): 0 for a whole package or copy, 1 with the first flaw named, 2 where there is nothing to verify.
+    """(exit code, lines): 0 for a whole package or copy, 1 with the first flaw named, 2 where there is nothing to verify, 3 where all
+    that is here holds and the box's own record was damaged.
 
     ``of``: the sealed package that the copy ``file`` has to be of; it has to be whole as well.
     """
@@ -238,8 +250,11 @@ def verify(file: Path, trust: Path | None = None, of: Path | None = None) -> tup
     code, lines = _verified(file, believed)
     if code or of is None:
         return code, lines
-    code, others = _verified(of, believed)
-    return (code, [f"Of {of.name}:", *others]) if code else _related(file, of, lines)
+    of_code, others = _verified(of, believed)
+    if of_code not in (0, INCOMPLETE):
+        return of_code, [f"Of {of.name}:", *others]
+    code, lines = _related(file, of, lines)
+    return (code, lines) if code or not of_code else (of_code, [*lines[:-1], f"Of {of.name}:", *others])
 
 
 def _verified(file: Path, believed: Trust) -> tuple[int, list[str]]:
@@ -247,7 +262,8 @@ def _verified(file: Path, believed: Trust) -> tuple[int, list[str]]:
         with zipfile.ZipFile(file) as package, tempfile.TemporaryDirectory() as folder:
             found, said = judged(package, Openssl(believed, Path(folder)))
             if not found:
-                return 0, [*said, *_compare(believed, package), whole(package)]
+                code, last = verdict(package)
+                return code, [*said, *_compare(believed, package), last]
     except zipfile.BadZipFile:
         return NOT_WHOLE, [f"BROKEN: {file.name} is not a ZIP file, or its end was cut off."]
     except FileNotFoundError as error:
@@ -271,14 +287,23 @@ def _related(file: Path, of: Path, lines: list[str]) -> tuple[int, list[str]]:
     return 0, [*lines, f"{of.name} is whole, and the originals of this copy are in it."]
 
 
-def whole(package: zipfile.ZipFile) -> str:
-    """The last line for one in which nothing is broken."""
+def verdict(package: zipfile.ZipFile) -> tuple[int, str]:
+    """(exit code, the last line) for one in which everything holds."""
     if is_copy(names_of(package)):
-        return (
+        return 0, (
             "WHOLE: the film and what is said of it are as the hub signed them. What the originals show is proved by their own "
             "sealed package."
         )
-    return "WHOLE: every byte is as it was recorded and sealed."
+    read = reader(package)
+    manifest = read_manifest(read)
+    damaged = list(damages(read, manifest)) if isinstance(manifest, SealManifest) else []
+    if damaged:
+        more = f" (and at {len(damaged) - 1} more places)" if len(damaged) > 1 else ""
+        return (
+            INCOMPLETE,
+            f"INCOMPLETE: {damaged[0]}{more}. Everything else is as it was recorded and sealed.",
+        )
+    return 0, "WHOLE: every byte is as it was recorded and sealed."
 
 
 def _compare(trust: Trust, package: zipfile.ZipFile) -> list[str]:

@@ -16,7 +16,8 @@ from prahari_wire.events import REDACTED
 from prahari_wire.owner import SENTENCES, Use
 from prahari_wire.redaction import MOST_FILM, Film, RedactArgs, Redacted
 
-from prahari_agent.camera.recorder.shelf import Interval, Shelf
+from prahari_agent.camera.recorder.index import Interval
+from prahari_agent.camera.recorder.shelf import Shelf
 from prahari_agent.camera.terms import Terms
 from prahari_agent.errors import AgentError, Rejected
 from prahari_agent.log import get_logger

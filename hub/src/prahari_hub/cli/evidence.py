@@ -21,10 +21,10 @@ def verify_package(
     file: Annotated[Path, typer.Argument(help="A sealed package, or a copy with persons hidden (.zip).")],
     home: Home = None,
 ) -> None:
-    """Prove a sealed package or a copy of one, or name the first thing that does not hold; exit code 1 then."""
+    """Prove a sealed package or a copy of one, or name the first thing that does not hold; exit code 1 then, 3 for a damaged record."""
     import zipfile
 
-    from prahari_wire.verifier import judged, whole
+    from prahari_wire.verifier import judged, verdict
 
     from prahari_hub.errors import NotFound
     from prahari_hub.evidence.judge import Keys
@@ -34,7 +34,7 @@ def verify_package(
         try:
             with zipfile.ZipFile(file) as package:
                 flaws, said = judged(package, keys)
-                verdict = whole(package)
+                code, last = (0, "") if flaws else verdict(package)
         except FileNotFoundError:
             raise NotFound(f"there is no file {file}") from None
         except zipfile.BadZipFile:
@@ -44,7 +44,8 @@ def verify_package(
         print(f"BROKEN: {flaws[0].where}: {flaws[0].sentence}.")
         raise typer.Exit(1)
     print("\n".join(said))
-    print(verdict)
+    print(last)
+    raise typer.Exit(code)
 
 
 @app.command("trust")

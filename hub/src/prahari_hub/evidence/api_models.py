@@ -18,7 +18,7 @@ class SpanOut(BaseModel):
 
 
 class GapOut(SpanOut):
-    """``cause``: power, signal, disk, clock, maintenance, overwritten, off or fault."""
+    """``cause``: power, signal, disk, clock, maintenance, overwritten, off, fault or record (the box's record is damaged there)."""
 
     cause: str
 

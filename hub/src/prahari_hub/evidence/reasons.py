@@ -84,6 +84,7 @@ OF_CAUSE: Mapping[str, Miss] = {
     "overwritten": Miss.OVERWRITTEN,
     "off": Miss.NOT_RECORDING,
     "fault": Miss.RECORDER,
+    "record": Miss.DAMAGED,
 }
 
 

@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from prahari_wire.base import canonical
-from prahari_wire.evidence import Pin, Segment, first_broken, rewritten
+from prahari_wire.evidence import Pin, Segment, answering, first_broken, overlapping, rewritten
 from prahari_wire.recording import Sent, SentDay, SentOutcome, TransferManifest
 from sqlalchemy import Connection, Row
 from starlette.exceptions import HTTPException
@@ -74,12 +74,6 @@ def check(row: Row[Any], manifest: TransferManifest, before: Before) -> None:
                 f"the chain of {head.day} does not hold: {broken.sentence}",
                 ("body.days.proof", "a whole chain"),
             )
-        if (pin := rewritten(day.proof, day.sent, before.pins.get(head.day, []))) is not None:
-            raise Invalid(
-                f"the chain of {head.day} is not the one that the hub was told of by {pin.told_at:%Y-%m-%d %H:%M:%S} UTC: "
-                f"segments up to {pin.position} were exchanged or removed since then",
-                ("body.days.proof", "the chain as it was told"),
-            )
         for segment in sent_of(day):
             if segment.end_ms < asked[0] - BESIDE_MS or segment.start_ms > asked[1] + BESIDE_MS:
                 raise Invalid(
@@ -90,6 +84,25 @@ def check(row: Row[Any], manifest: TransferManifest, before: Before) -> None:
                 raise Invalid(
                     f"segment {segment.position} has {segment.size} bytes, at most {MOST_SEGMENT} are taken",
                     ("body.days.proof.segments.size", f"at most {MOST_SEGMENT}"),
+                )
+    _check_told(manifest, before)
+
+
+def _check_told(manifest: TransferManifest, before: Before) -> None:
+    """Invalid unless the stretches of each day are apart and lead through the heads that they answer for."""
+    for name, stretches in manifest.by_day().items():
+        proofs = [one.proof for one in stretches]
+        if (places := overlapping(proofs)) is not None:
+            raise Invalid(
+                f"the account of {name} ends after segment {places[0]} and begins again after {places[1]}",
+                ("body.days.proof", "stretches that are apart and in order"),
+            )
+        for day, pins in zip(stretches, answering(proofs, before.pins.get(name, [])), strict=True):
+            if (pin := rewritten(day.proof, day.sent, pins)) is not None:
+                raise Invalid(
+                    f"the chain of {name} is not the one that the hub was told of by {pin.told_at:%Y-%m-%d %H:%M:%S} UTC: "
+                    f"segments up to {pin.position} were exchanged or removed since then",
+                    ("body.days.proof", "the chain as it was told"),
                 )
 
 
@@ -114,7 +127,7 @@ class Before:
 
     def pins_for(self, manifest: TransferManifest) -> list[dict[str, Any]]:
         """Those that say something of what ``manifest`` brings, as they are kept."""
-        first = {day.proof.head.day: day.proof.before_position for day in manifest.days}
+        first = {name: days[0].proof.before_position for name, days in manifest.by_day().items()}
         return [
             pin.model_dump(mode="json")
             for day in sorted(first)
@@ -128,7 +141,7 @@ def before(conn: Connection, row: Row[Any], manifest: TransferManifest) -> Befor
     decided_at = conn.scalar(
         sa.select(footage_requests.c.decided_at).where(footage_requests.c.id == row.request_id)
     )
-    days = {day.proof.head.day: day.proof.head.position for day in manifest.days}
+    days = {name: days[-1].proof.head.position for name, days in manifest.by_day().items()}
     found = pins_of(conn, row.device_id, row.camera, days)
     bound = {
         day: [pin for pin in pins if pin.position <= days[day] or (decided_at and pin.told_at <= decided_at)]

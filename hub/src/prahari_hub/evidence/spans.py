@@ -9,7 +9,7 @@ DAY_MS = 86_400_000
 SEAM_MS = 2_000
 """Two segments so near each other are one piece of footage: a camera's key frames do not fall on whole seconds."""
 VERSION = 1
-CAUSES = ("power", "signal", "disk", "clock", "maintenance", "overwritten", "off", "fault")
+CAUSES = ("power", "signal", "disk", "clock", "maintenance", "overwritten", "off", "fault", "record")
 """In this order their numbers stand in packed days: add at the end alone."""
 
 Span = tuple[int, int]

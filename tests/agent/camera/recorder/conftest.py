@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 from av.audio.frame import AudioFrame
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from prahari_agent.camera.recorder.daybook import JOURNAL, days_in, read_lines, segments_in
+from prahari_agent.camera.recorder.daybook import days_in
+from prahari_agent.camera.recorder.journal import JOURNAL, whole_lines
 from prahari_agent.camera.recorder.recorder import Recorder
 from prahari_wire.base import Clock as Quality
 from prahari_wire.evidence import Segment
@@ -73,17 +75,28 @@ def _draw(tmp_path: Path) -> Callable[..., Path]:
     return lambda name="v.mp4", **changes: draw(tmp_path / name, Video(**changes))
 
 
+def journal_lines(folder: Path) -> list[dict[str, Any]]:
+    """What the journals of a camera's footage say, in order; ValueError where one is damaged."""
+    return [json.loads(raw) for day in days_in(folder) for raw in whole_lines(folder / day / JOURNAL)[0]]
+
+
 class Tape:
     """``feed`` plays a video into the recorder; the clock goes as the video does. ``stop`` waits until all is written."""
 
     def __init__(
-        self, folder: Path, *, segment_s: float = 2, boot: str = "boot-1", at_s: float = NOON_S
+        self,
+        folder: Path,
+        *,
+        segment_s: float = 2,
+        boot: str = "boot-1",
+        at_s: float = NOON_S,
+        device: str = "pune-cam-01",
     ) -> None:
         self.folder, self.mono_s = folder, 1000.0
         self.offset_s, self.quality = at_s - self.mono_s, Quality.SYNCED
         self.told: list[dict[str, Any]] = []
         self.recorder = Recorder(
-            folder, device="pune-cam-01", camera="cam1", segment_s=segment_s, clock=self, boot=boot,
+            folder, device=device, camera="cam1", segment_s=segment_s, clock=self, boot=boot,
             tell=self.told.append, mono_s=lambda: self.mono_s,
         )  # fmt: skip
         self.recorder.start()
@@ -113,10 +126,14 @@ class Tape:
     # What lies on the disk
 
     def lines(self) -> list[dict[str, Any]]:
-        return [line for day in days_in(self.folder) for line in read_lines(self.folder / day / JOURNAL)[0]]
+        return journal_lines(self.folder)
 
     def segments(self) -> list[Segment]:
-        return [segment for segment, _ in segments_in(self.lines())]
+        return [
+            Segment.model_validate_json(json.dumps(line["segment"]))
+            for line in self.lines()
+            if "segment" in line
+        ]
 
     def marks(self) -> list[str]:
         """begin, the causes of gaps, end:cause, a letter S for each segment."""

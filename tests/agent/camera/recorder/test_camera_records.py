@@ -11,11 +11,13 @@ from pathlib import Path
 import av
 import pytest
 from prahari_agent.camera.camera import Camera
-from prahari_agent.camera.recorder.daybook import JOURNAL, days_in, read_lines
+from prahari_agent.camera.recorder.daybook import days_in
 from prahari_agent.errors import ConfigRefused
 from prahari_wire.camera import CameraConfig
 from prahari_wire.events import COVERAGE
 from prahari_wire.recording import RecordingConfig
+
+from tests.agent.camera.recorder.conftest import journal_lines
 
 
 def until(met: Callable[[], bool], limit_s: float = 30) -> None:
@@ -62,12 +64,7 @@ def test_a_camera_records_what_it_sees_and_says_what_there_is(kept, config: Came
 
 
 def causes(folder: Path) -> list[str]:
-    return [
-        str(line["cause"])
-        for day in days_in(folder)
-        for line in read_lines(folder / day / JOURNAL)[0]
-        if "cause" in line
-    ]
+    return [str(line["cause"]) for line in journal_lines(folder) if "cause" in line]
 
 
 def test_a_killed_process_leaves_a_gap_and_recording_goes_on(kept, config: CameraConfig):

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from prahari_agent.camera.recorder.shelf import Interval, Shelf
+from prahari_agent.camera.recorder.index import Interval
+from prahari_agent.camera.recorder.shelf import Shelf
 from prahari_wire.recording import GapCause
 
 from tests.agent.camera.recorder.conftest import NOON_S, Tape, frames_in

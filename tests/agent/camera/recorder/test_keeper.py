@@ -80,7 +80,7 @@ def rig(tmp_path: Path, seed: Callable[..., bytes]) -> Rig:
 @pytest.fixture
 def taped(rig: Rig, tape: Callable[..., Tape], draw: Draw) -> Tape:
     """Eight seconds of footage from noon on; the recorder still runs."""
-    one = tape(segment_s=1)
+    one = tape(segment_s=1, device="test-ecb-01")
     one.feed(draw())
     one.recorder._queue.put(one.recorder._close)
     while len(one.segments()) < 8:

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from prahari_agent.camera.recorder.daybook import JOURNAL, Daybook, open_path, segment_path
+from prahari_agent.camera.recorder.daybook import Daybook, open_path, segment_path
+from prahari_agent.camera.recorder.journal import JOURNAL
 from prahari_agent.camera.recorder.runs import Carry
 from prahari_agent.camera.recorder.shelf import Shelf
 from prahari_wire.evidence import genesis, link

@@ -4,31 +4,30 @@
     FOLDER/2026-11-22/00001.mp4          segment 1 of the day; .00002.mp4.open is being written
 
 Lines: {"begin", "boot"} a recorder starts; {"segment", "hash"} a segment is closed and this is the chain after it; {"gap", "cause"}
-from then on there is no footage; {"end", "cause"} the recorder stops in good order. Times are Unix milliseconds.
+from then on there is no footage; {"end", "cause"} the recorder stops in good order; {"anew", "hash"} the lines before are damaged, the
+next segment is the one after ``anew`` and follows ``hash``. Times are Unix milliseconds.
 
 The camera's process alone writes. A line comes before its segment's final name: after a power cut the name is given late
-(``recover``). Whatever has no line is no footage; a line that is torn counts as not written.
+(``recover``). Whatever has no line is no footage; a line that is torn at the end counts as not written. What is damaged stays as it is
+(journal.py reads around it): nothing that was written is ever cut off or overwritten.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prahari_wire.evidence import Segment, genesis, link
+from prahari_wire.evidence import Segment, link
 from prahari_wire.recording import GapCause
 
+from prahari_agent.camera.recorder.journal import JOURNAL, Chain, Place, whole_lines
 from prahari_agent.files import sync_folder
 
-JOURNAL = "journal.jsonl"
 SUFFIX = ".mp4"
 DAY_LETTERS = 10
-Line = dict[str, Any]
 
 
 def day_of(at_ms: int) -> str:
@@ -65,57 +64,12 @@ def open_path(folder: Path, day: str, position: int) -> Path:
     return folder / day / f".{position:05d}{SUFFIX}.open"
 
 
-def read_lines(path: Path, offset: int = 0) -> tuple[list[Line], int]:
-    """The whole lines from byte ``offset`` on, and where the next begins. A line that is no JSON object ends the reading."""
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            data = file.read()
-    except FileNotFoundError:
-        return [], offset
-    lines: list[Line] = []
-    for raw in data.splitlines(keepends=True):
-        try:
-            line = json.loads(raw) if raw.endswith(b"\n") else None
-        except ValueError:
-            line = None
-        if not isinstance(line, dict):
-            break
-        lines.append(line)
-        offset += len(raw)
-    return lines, offset
-
-
-def segments_in(lines: Iterable[Line]) -> Iterator[tuple[Segment, str]]:
-    """The segments among ``lines``, each with the chain's hash after it."""
-    for line in lines:
-        if "segment" in line:
-            yield Segment.model_validate_json(json.dumps(line["segment"])), str(line["hash"])
-
-
-def each_line(path: Path) -> Iterator[Line]:
-    """The whole lines, one after the other: a day's journal in memory is 20 MB."""
-    with path.open("rb") as file:
-        for raw in file:
-            if not raw.endswith(b"\n"):
-                return
-            yield json.loads(raw)
-
-
-@dataclass
-class _End:
-    """Where a day's chain stands."""
-
-    position: int
-    hash: str
-
-
 class Daybook:
     """The writing side. OSError where the disk takes nothing; nothing is written then, or a torn line that the next opening cuts off."""
 
     def __init__(self, folder: Path, *, device: str, camera: str) -> None:
         self._folder, self._device, self._camera = folder, device, camera
-        self._ends: dict[str, _End] = {}
+        self._ends: dict[str, Place] = {}
 
     def next_position(self, day: str) -> int:
         """The place of the day's next segment, whose folder then stands."""
@@ -135,7 +89,7 @@ class Daybook:
         end = self._end(day)
         after = link(end.hash, segment)
         self._append(day, {"segment": segment.model_dump(mode="json"), "hash": after})
-        self._ends[day] = _End(segment.position, after)
+        self._ends[day] = Place(segment.position, after)
         open_path(self._folder, day, segment.position).replace(
             segment_path(self._folder, day, segment.position)
         )
@@ -153,14 +107,14 @@ class Daybook:
                 sync_folder(self._folder / day)
         return touched
 
-    def _end(self, day: str) -> _End:
+    def _end(self, day: str) -> Place:
         if day not in self._ends:
             self._ends[day] = self._opened(day)
             for old in sorted(self._ends)[:-2]:
                 del self._ends[old]
         return self._ends[day]
 
-    def _opened(self, day: str) -> _End:
+    def _opened(self, day: str) -> Place:
         """Read where the day's chain stands; cut off a torn line."""
         path = self._folder / day / JOURNAL
         if not path.exists():
@@ -169,32 +123,45 @@ class Daybook:
             path.touch(mode=0o600)
             sync_folder(path.parent)
             sync_folder(self._folder)
-        lines, good = read_lines(path)
+        lines, good = whole_lines(path)
         if path.stat().st_size > good:
             os.truncate(path, good)
-        found = _End(0, genesis(self._device, self._camera, day))
-        for line in lines:
-            if "segment" in line:
-                found = _End(int(line["segment"]["position"]), str(line["hash"]))
-        return found
+        chain = Chain(self._device, self._camera, day)
+        for raw in lines:
+            chain.take(raw)
+        last = _last_named(path.parent)
+        if chain.doubted is not None and chain.doubted.position - last in (0, 1):  # 1: its name is given late
+            return chain.doubted
+        if last <= chain.proved.position:
+            return chain.proved
+        _write(path, {"anew": last, "hash": chain.proved.hash})
+        return Place(last, chain.proved.hash)
 
-    def _append(self, day: str, line: Line) -> None:
+    def _append(self, day: str, line: dict[str, Any]) -> None:
         self._end(day)
-        path = self._folder / day / JOURNAL
-        data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        _write(self._folder / day / JOURNAL, line)
+
+
+def _last_named(folder: Path) -> int:
+    """The highest number of a segment that has its name; 0 where there is none."""
+    return max((int(path.stem) for path in folder.glob(f"*{SUFFIX}") if path.stem.isdecimal()), default=0)
+
+
+def _write(path: Path, line: dict[str, Any]) -> None:
+    data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        size = os.fstat(descriptor).st_size
         try:
-            size = os.fstat(descriptor).st_size
-            try:
-                written = os.write(descriptor, data)
-                if written < len(data):
-                    raise OSError(28, "No space left on device")
-                os.fsync(descriptor)
-            except OSError:
-                os.ftruncate(descriptor, size)
-                raise
-        finally:
-            os.close(descriptor)
+            written = os.write(descriptor, data)
+            if written < len(data):
+                raise OSError(28, "No space left on device")
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _settle(left: Path, final: Path, position: int) -> None:

@@ -19,6 +19,7 @@ from prahari_wire.owner import SENTENCES, Use
 from prahari_wire.recording import (
     DAY_MS,
     MOST_SENT,
+    MOST_STRETCHES,
     Coverage,
     GapCause,
     HoldArgs,
@@ -29,8 +30,9 @@ from prahari_wire.recording import (
 )
 
 from prahari_agent.camera.recorder.daybook import day_of, midnight_ms
+from prahari_agent.camera.recorder.index import Found, Interval
 from prahari_agent.camera.recorder.runs import Run, of_day, stretch
-from prahari_agent.camera.recorder.shelf import Found, Interval, Shelf
+from prahari_agent.camera.recorder.shelf import Shelf
 from prahari_agent.camera.terms import Terms
 from prahari_agent.errors import Rejected
 from prahari_agent.log import get_logger
@@ -247,6 +249,9 @@ class Keeper:
         if sum(len(one.wanted) for one in found) > MOST_SENT:
             self._shelf.release(wanted.transfer)
             raise Rejected(f"that are more than {MOST_SENT} segments: ask for a shorter time")
+        if len(found) > MOST_STRETCHES:
+            self._shelf.release(wanted.transfer)
+            raise Rejected("the record of that day is damaged at too many places: replace the disk")
         files = {
             segment.sha256: self._shelf.path(one.day, segment.position)
             for one in found
@@ -268,11 +273,10 @@ class Keeper:
         return self._tally(interval)
 
     def _sent_day(self, found: Found) -> SentDay:
-        head = self._signed(found.day, found.segments[-1].position, found.head)
+        head = self._signed(found.day, *found.head)
         assert head is not None
-        proof = ChainProof(
-            before_position=found.before_position, before=found.before, segments=found.segments, head=head
-        )
+        before_position, before = found.before
+        proof = ChainProof(before_position=before_position, before=before, segments=found.segments, head=head)
         return SentDay(proof=proof, sent=found.wanted, missing=found.missing)
 
     def _release_sent(self) -> None:

@@ -1,35 +1,36 @@
 """What footage of a camera lies on the box: the index read from the journals, the ring that makes room, and the holds that stop it.
 
 Lives in the agent's process, which stays light: a segment takes 17 bytes here. A file that is not there although its line is, was
-overwritten by the ring, or lost by the disk where older footage still stands.
+overwritten by the ring, or lost by the disk where older footage still stands. A segment whose line is damaged has the size 0 here and is
+no footage: nothing proves it.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
-from typing import Any, NamedTuple
-
-from prahari_wire.evidence import Segment, genesis
-from prahari_wire.recording import GapCause
+from typing import Any
 
 from prahari_agent.camera.recorder.daybook import (
-    JOURNAL,
-    Line,
     days_in,
-    each_line,
     make_folder,
     open_path,
-    read_lines,
     segment_path,
-    segments_in,
 )
-from prahari_agent.camera.recorder.runs import TOLERANCE_MS, Carry, Piece, Run, merged, runs_of
+from prahari_agent.camera.recorder.index import Day, Found, Interval, stretches
+from prahari_agent.camera.recorder.journal import (
+    JOURNAL,
+    Chain,
+    Entry,
+    Lost,
+    Mark,
+    Place,
+    whole_lines,
+)
+from prahari_agent.camera.recorder.runs import TOLERANCE_MS, Carry, Run, merged, runs_of
 from prahari_agent.files import sync_folder, write_atomic
 from prahari_agent.log import get_logger
 
@@ -43,62 +44,6 @@ NEWEST_KEPT = 2
 DAY_MS = 86_400_000
 
 
-class Interval(NamedTuple):
-    start_ms: int
-    end_ms: int
-
-    def meets(self, start_ms: int, end_ms: int) -> bool:
-        return self.start_ms < end_ms and start_ms < self.end_ms
-
-
-@dataclass
-class _Day:
-    """The index of one day: columns by position, and the marks between them."""
-
-    name: str
-    offset: int = 0
-    starts: array[int] = field(default_factory=lambda: array("q"))
-    lengths: array[int] = field(default_factory=lambda: array("i"))
-    sizes: array[int] = field(default_factory=lambda: array("I"))
-    here: bytearray = field(default_factory=bytearray)
-    marks: list[tuple[int, Line]] = field(default_factory=list)
-    head: str = ""
-
-    def interval(self, index: int) -> Interval:
-        return Interval(self.starts[index], self.starts[index] + self.lengths[index])
-
-    def items(self, oldest_ms: int) -> Iterator[Piece | Line]:
-        """Segments and marks in the journal's order; what is gone and begins after ``oldest_ms`` was lost, not overwritten."""
-        marks = iter([*self.marks, (len(self.starts) + 1, {})])
-        place, mark = next(marks)
-        for index in range(len(self.starts)):
-            while place <= index:
-                yield mark
-                place, mark = next(marks)
-            gone = None
-            if not self.here[index]:
-                gone = GapCause.DISK if self.starts[index] > oldest_ms else GapCause.OVERWRITTEN
-            yield Piece(*self.interval(index), gone)
-        while place <= len(self.starts):
-            yield mark
-            place, mark = next(marks)
-
-    def size(self) -> int:
-        return sum(size for size, here in zip(self.sizes, self.here, strict=True) if here)
-
-
-class Found(NamedTuple):
-    """Footage of one day for a transfer: the chain's stretch from the first wanted segment to the day's last."""
-
-    day: str
-    before_position: int
-    before: str
-    segments: list[Segment]
-    head: str
-    wanted: list[int]
-    missing: list[int]
-
-
 class Shelf:
     """``device`` and ``camera`` name the chain. ``retention_days``, ``max_bytes``: what the ring keeps. Thread-safe."""
 
@@ -108,8 +53,9 @@ class Shelf:
         self._folder, self._device, self._camera = folder, device, camera
         self._retention_ms, self._max_bytes = retention_days * DAY_MS, max_bytes
         self._lock = RLock()
-        self._days: dict[str, _Day] = {}
+        self._days: dict[str, Day] = {}
         self._bytes = 0
+        self._news = False
         self.forgotten = False
         kept = self._read_kept()
         self._holds = {name: Interval(*span) for name, span in kept.get("holds", {}).items()}
@@ -124,32 +70,58 @@ class Shelf:
         """Read what the camera's process has written since; whether it is more than that footage goes on."""
         with self._lock:
             found = [
-                self._read_day(self._days.setdefault(name, _Day(name))) for name in days_in(self._folder)
+                self._read_day(self._days.setdefault(name, Day(name, self._chain(name))))
+                for name in days_in(self._folder)
             ]
-            return any(found)
+            news, self._news = self._news, False
+            return any(found) or news
 
-    def _read_day(self, day: _Day) -> bool:
-        lines, offset = read_lines(self._folder / day.name / JOURNAL, day.offset)
+    def _chain(self, day: str) -> Chain:
+        return Chain(self._device, self._camera, day)
+
+    def _journal(self, day: str) -> Path:
+        return self._folder / day / JOURNAL
+
+    def _reread(self, day: Day) -> Day:
+        """The index of the day as its journal is now."""
+        self._bytes -= day.size()
+        fresh = self._days[day.name] = Day(day.name, self._chain(day.name))
+        self._read_day(fresh)
+        self._news = True
+        return fresh
+
+    def _read_day(self, day: Day) -> bool:
+        lines, offset = whole_lines(self._journal(day.name), day.offset)
         if not lines:
             return False
         first = notable = day.offset == 0
-        names = {path.name for path in (self._folder / day.name).iterdir()} if first else set()
-        for line in lines:
-            if (segment := line.get("segment")) is None:
-                day.marks.append((len(day.starts), line))
-                notable = True
-                continue
-            position = int(segment["position"])
-            here = not first or self._stands(day.name, position, names)
-            start_ms = int(segment["start_ms"])
-            notable |= bool(day.starts) and abs(start_ms - day.interval(-1).end_ms) > TOLERANCE_MS
-            day.starts.append(start_ms)
-            day.lengths.append(int(segment["duration_ms"]))
-            day.sizes.append(int(segment["size"]))
-            day.here.append(here)
-            day.head = str(line["hash"])
-            self._bytes += int(segment["size"]) if here else 0
+        names = {path.name for path in (self._folder / day.name).iterdir()} if first else None
+        for raw in lines:
+            for item in day.chain.take(raw):
+                notable |= self._take(day, item, names)
         day.offset = offset
+        return notable
+
+    def _take(self, day: Day, item: Entry | Lost | Mark, names: set[str] | None) -> bool:
+        """Add it to the index; whether it is more than that footage goes on. ``names``: the files, where the day is read first."""
+        if isinstance(item, Lost):
+            day.add_lost(item)
+            log.error(
+                "the record of footage is damaged",
+                camera=self._camera,
+                day=day.name,
+                first=item.first,
+                last=item.last,
+            )
+            return True
+        if not isinstance(item, Entry):
+            day.marks.append((len(day.starts), item))
+            return True
+        segment = item.segment
+        notable = bool(day.starts) and abs(segment.start_ms - day.interval(-1).end_ms) > TOLERANCE_MS
+        here = names is None or self._stands(day.name, segment.position, names)
+        day.add(segment, here=here)
+        self._bytes += segment.size if here else 0
         return notable
 
     def _stands(self, day: str, position: int, names: set[str]) -> bool:
@@ -185,11 +157,11 @@ class Shelf:
         with self._lock:
             return self._days[name].size() if name in self._days else 0
 
-    def unsigned_head(self, name: str) -> tuple[int, str] | None:
+    def unsigned_head(self, name: str) -> Place | None:
         """Position and hash at the end of a day's chain; None before its first segment."""
         with self._lock:
             day = self._days.get(name)
-            return (len(day.starts), day.head) if day is not None and day.starts else None
+            return day.chain.proved if day is not None and day.starts else None
 
     def _oldest_free_ms(self) -> int:
         """Where the oldest footage begins that the ring may take: what is gone before that, it took."""
@@ -227,17 +199,19 @@ class Shelf:
             return gone
 
     def clear(self) -> int:
-        """Delete all footage that is not held, also the newest; how many segments went."""
+        """Delete all footage that is not held, also the newest and what nothing proves; how many segments went."""
         with self._lock:
             gone = 0
             for day in self._days.values():
                 for index in range(len(day.starts)):
-                    if day.here[index] and not self._held(day.interval(index)):
+                    if not day.sizes[index]:
+                        self._remove(day, index)
+                    elif day.here[index] and not self._held(day.interval(index)):
                         self._remove(day, index)
                         gone += 1
             return gone
 
-    def _oldest_first(self) -> Iterator[tuple[_Day, int]]:
+    def _oldest_first(self) -> Iterator[tuple[Day, int]]:
         """Segments that may go, without the newest few."""
         left = sum(day.here.count(1) for day in self._days.values()) - NEWEST_KEPT
         for name in sorted(self._days):
@@ -257,7 +231,7 @@ class Shelf:
             return 0
         return int(min(FREE_BYTES, FREE_SHARE * usage.total)) - usage.free
 
-    def _remove(self, day: _Day, index: int) -> None:
+    def _remove(self, day: Day, index: int) -> None:
         segment_path(self._folder, day.name, index + 1).unlink(missing_ok=True)
         day.here[index] = 0
         self._bytes -= day.sizes[index]
@@ -312,35 +286,30 @@ class Shelf:
             sizes = [
                 day.sizes[index]
                 for day in self._days.values()
-                for index in range(len(day.starts))
-                if day.here[index] and interval.meets(*day.interval(index))
+                for index in day.meeting(interval)
+                if day.here[index]
             ]
             return len(sizes), sum(sizes)
 
     # Finding footage
 
     def find(self, interval: Interval) -> list[Found]:
-        """The footage that meets ``interval``, a day each, with what proves it."""
+        """The footage that meets ``interval``, with what proves it: a day each, or more where a day's journal is damaged."""
         with self._lock:
             self.refresh()
-            found = (self._find_in(self._days[name], interval) for name in sorted(self._days))
-            return [one for one in found if one is not None]
+            return [one for name in sorted(self._days) for one in self._find_in(self._days[name], interval)]
 
-    def _find_in(self, day: _Day, interval: Interval) -> Found | None:
-        indices = [i for i in range(len(day.starts)) if interval.meets(*day.interval(i))]
-        wanted = [i + 1 for i in indices if day.here[i]]
-        if not wanted:
-            return None
-        first, before = min(indices), genesis(self._device, self._camera, day.name)
-        segments, head = [], before
-        for segment, after in segments_in(each_line(self._folder / day.name / JOURNAL)):
-            if segment.position <= first:
-                before = after
-            else:
-                segments.append(segment)
-            head = after
-        missing = [i + 1 for i in indices if not day.here[i]]
-        return Found(day.name, first, before, segments, head, wanted, missing)
+    def _find_in(self, day: Day, interval: Interval) -> list[Found]:
+        places = {index + 1: day.here[index] for index in day.meeting(interval)}
+        if not any(places.values()):
+            return []
+        found, chain, lost = stretches(day.name, self._chain(day.name), self._journal(day.name), places)
+        if chain.proved.position < day.chain.proved.position or lost != day.sizes.count(0):
+            log.error(
+                "the record of footage was damaged since it was read", camera=self._camera, day=day.name
+            )
+            return self._find_in(self._reread(day), interval)
+        return found
 
     def path(self, day: str, position: int) -> Path:
         return segment_path(self._folder, day, position)
