@@ -189,6 +189,7 @@ WORDS: dict[str, dict[str, str]] = {
         "overwritten": N_("overwritten"),
         "off": N_("recording was off"),
         "fault": N_("the recorder failed"),
+        "record": N_("the record is damaged"),
     },
     "custody": {
         "evidence.submit": N_("submitted"),
