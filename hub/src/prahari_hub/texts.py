@@ -47,10 +47,15 @@ class Checked:
 
 @dataclass(frozen=True)
 class Text:
-    """``template`` has blanks as ``str.format`` knows them; a text without values is said as it stands."""
+    """``template`` has blanks as ``str.format`` knows them; a text without values is said as it stands.
+
+    ``capital``: it begins with a capital letter, whatever the template does.
+    """
 
     template: str
     values: Mapping[str, object] = field(default_factory=dict)
+    capital: bool = False
 
     def __str__(self) -> str:
-        return self.template.format(**self.values) if self.values else self.template
+        said = self.template.format(**self.values) if self.values else self.template
+        return said[:1].upper() + said[1:] if self.capital else said

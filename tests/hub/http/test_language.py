@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import httpx
+import pydantic
 import pytest
 from prahari_hub.access import sessions, users
 from prahari_hub.errors import Conflict, Forbidden, Invalid
 from prahari_hub.http.actor import Role, system
 from prahari_hub.http.language import say
 from prahari_hub.store import Store, Unit
-from prahari_hub.texts import Series, Term, Text
+from prahari_hub.texts import Checked, Series, Term, Text
+from prahari_wire.base import Refused, validate
+from prahari_wire.camera import CameraConfig
+from prahari_wire.owner import SENTENCES
 
 HINDI = "उपयोगकर्ता ravi पहले से है; कोई दूसरा नाम चुनें।"
 ENGLISH = "There is already a user ravi; choose another name."
@@ -103,3 +107,115 @@ def test_an_error_keeps_its_fields_and_a_sentence_without_values_its_braces() ->
         [("password", "longer")],
     )
     assert str(Text("{not a blank")) == "{not a blank" == say("hi", Text("{not a blank"))
+
+
+@pytest.mark.parametrize(
+    ("address", "form", "said"),
+    [
+        (
+            "/topology/assets",
+            {"id": "cab", "kind": "lamp", "name": "C"},
+            "'lamp' उपस्कर का कोई प्रकार नहीं है।",
+        ),
+        (
+            "/windows",
+            {
+                "kind": "maintenance",
+                "scope_type": "zone",
+                "scope_id": "none",
+                "ends_at": "soon",
+                "reason": "why",
+            },
+            "तारीख़ और समय चुनें।",
+        ),
+        (
+            "/windows",
+            {
+                "kind": "maintenance",
+                "scope_type": "zone",
+                "scope_id": "none",
+                "ends_at": "2999-01-01T00:00",
+                "reason": "why",
+            },
+            "ज़ोन 'none' नहीं है।",
+        ),
+        ("/evidence/new", {"kind": "site", "site": "none"}, "बताएँ कब से कब तक।"),
+        ("/displays/none/preview", {"text": "GO", "reason": "why"}, "डिस्प्ले none नहीं है।"),
+        ("/devices/none/twin", {"version": "0", "document": "{}"}, "उपकरण none नहीं है।"),
+        (
+            "/tokens",
+            {"name": "x", "role": "operator", "days": "999"},
+            "body.days: यह अधिकतम 366 होना चाहिए",
+        ),
+    ],
+    ids=["topology", "no time", "place", "evidence", "display", "device", "form"],
+)
+async def test_each_slices_forms_say_it_in_hindi(
+    asha: httpx.AsyncClient, address: str, form: dict[str, str], said: str
+) -> None:
+    answer = await asha.post(address, data=form, headers=PAGE)
+    assert answer.status_code in (404, 422)
+    assert said in answer.text.replace("&#39;", "'")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (int, "x"),
+        (int, 1.5),
+        (float, "x"),
+        (bool, "x"),
+        (str, 1),
+        (list[int], 1),
+        (dict[str, int], 1),
+        (pydantic.conint(gt=1), 0),
+        (pydantic.conint(ge=1), 0),
+        (pydantic.conint(lt=1), 2),
+        (pydantic.conint(le=1), 2),
+        (pydantic.constr(min_length=1), ""),
+        (pydantic.constr(min_length=2), ""),
+        (pydantic.constr(max_length=2), "abc"),
+        (pydantic.constr(pattern="^a$"), "b"),
+        (pydantic.conlist(int, max_length=1), [1, 2]),
+        (pydantic.AwareDatetime, "2026-01-01T00:00"),
+        (pydantic.AwareDatetime, "soon"),
+        (Role, "king"),
+    ],
+    ids=str,
+)
+def test_what_pydantic_expects_is_said_in_hindi(kind: object, value: object) -> None:
+    with pytest.raises(pydantic.ValidationError) as refused:
+        pydantic.TypeAdapter(kind).validate_python(value)
+    message = refused.value.errors()[0]["msg"]
+    said = say("hi", Checked(f"body.x: {message}"))
+    assert said.startswith("body.x: ") and said != f"body.x: {message}"
+    assert say("en", Checked(message)) == message
+
+
+BOW = [[0.1, 0.1], [0.9, 0.9], [0.9, 0.1], [0.1, 0.9]]
+
+
+@pytest.mark.parametrize(
+    ("camera", "said"),
+    [
+        ({"source": "rtsp://me:secret@cam/1"}, "source: पते में उपयोगकर्ता या पासवर्ड नहीं होना चाहिए"),
+        ({"source": "/clip.mp4", "fps": -1}, "fps: यह "),
+        ({"source": "/clip.mp4", "colour": 1}, "colour: यह यहाँ नहीं दिया जा सकता"),
+        (
+            {
+                "source": "/clip.mp4",
+                "rules": [{"type": "ObjectsInside", "id": "a", "name": "A", "region": BOW}],
+            },
+            "बहुभुज स्वयं को काटता है (किनारा 1, किनारे 3 से मिलता है)",
+        ),
+    ],
+    ids=["password", "bound", "unknown", "polygon"],
+)
+def test_what_the_wire_contract_refuses_is_said_in_hindi(camera: dict[str, object], said: str) -> None:
+    with pytest.raises(Refused) as refused:
+        validate(CameraConfig, camera)
+    assert said in say("hi", Checked(refused.value.detail))
+
+
+def test_every_sentence_about_an_owners_terms_has_a_translation() -> None:
+    assert [sentence for sentence in SENTENCES.values() if say("hi", sentence) == sentence] == []

@@ -155,8 +155,12 @@ def submit(unit: Unit, actor: Actor, wanted: Wanted) -> str:
 
 
 def _check_texts(wanted: Wanted) -> None:
-    for name in NEEDED:
-        if not getattr(wanted, name).strip():
+    for name, text in (
+        ("authority", wanted.authority),
+        ("case_number", wanted.case_number),
+        ("purpose", wanted.purpose),
+    ):
+        if not text.strip():
             raise Invalid(NEEDED[name], (name, "1 to 500 characters"))
 
 

@@ -20,7 +20,7 @@ from prahari_hub.fleet.presence import Presence
 from prahari_hub.fleet.tables import devices, live_views
 from prahari_hub.http.actor import Actor, system
 from prahari_hub.store import Unit
-from prahari_hub.texts import N_
+from prahari_hub.texts import N_, Text
 
 LEAST_REASON = 8
 COMMAND_S = 20.0
@@ -44,7 +44,7 @@ def begin(unit: Unit, actor: Actor, camera: owners.Camera, *, reason: str, secon
         )
     owner = owners.config_of(twins.get(unit.conn, device), name).owner
     if (why := denied(owner, Use.LIVE, unit.now)) is not None:
-        raise Forbidden(f"{SENTENCES[why][0].upper()}{SENTENCES[why][1:]}.")
+        raise Forbidden(N_("{terms}."), terms=Text(SENTENCES[why], capital=True))
     if unit.conn.scalar(sa.select(devices.c.presence).where(devices.c.id == device)) == Presence.OFFLINE:
         raise Conflict(N_("The device is not online: there is nothing to watch."))
     earlier = (live_views.c.device_id == device) & (live_views.c.camera == name)

@@ -1,4 +1,4 @@
-"""What a check of a value says in the reader's language: pydantic and the wire contract give finished English, without the values apart."""
+"""What a check says in the reader's language: pydantic, the wire contract and HTTP give finished English, without the values apart."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ EXPECTED = (
     N_("Input should be a valid boolean"),
     N_("Input should be a valid boolean, unable to interpret input"),
     N_("Input should be a valid list"),
+    N_("Input should be a valid dictionary"),
     N_("Input should be an object"),
     N_("Input should be a finite number"),
     N_("Input should have timezone info"),
@@ -33,10 +34,13 @@ EXPECTED = (
     N_("String should have at least {n} characters"),
     N_("String should have at most {n} characters"),
     N_("String should match pattern '{pattern}'"),
-    N_("List should have at least {n} items after validation, not {m}"),
-    N_("List should have at most {n} items after validation, not {m}"),
+    N_("{kind} should have at least 1 item after validation, not {m}"),
+    N_("{kind} should have at least {n} items after validation, not {m}"),
+    N_("{kind} should have at most 1 item after validation, not {m}"),
+    N_("{kind} should have at most {n} items after validation, not {m}"),
     N_("Input tag '{tag}' found using {field} does not match any of the expected tags: {tags}"),
     N_("Unable to extract tag using discriminator {field}"),
+    N_("The request is larger than the {kib} KiB that are accepted here."),
     N_("nested deeper than {depth}"),
     N_("a text holds the character NUL; send it without"),
     N_("the address must not carry a user or password: put them in the box's secrets.toml"),
@@ -80,6 +84,8 @@ def expected(found: Mapping[str, str], detail: str) -> str:
 
 def _message(found: Mapping[str, str], message: str) -> str | None:
     message = message.removeprefix(_VALUE_ERROR)
+    if message in found:
+        return found[message]
     for text, pattern in _PATTERNS:
         if (values := pattern.fullmatch(message)) and text in found:
             return found[text].format(**values.groupdict())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def say(locale: str, said: object) -> str:
             return expected(catalogue(locale), said.detail)
         case Text():
             values = {name: _value(locale, value) for name, value in said.values.items()}
-            return str(Text(translate(locale, said.template), values))
+            return str(replace(said, template=translate(locale, said.template), values=values))
         case _:
             return translate(locale, str(said))
 

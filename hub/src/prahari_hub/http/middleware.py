@@ -16,7 +16,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prahari_hub import metrics
-from prahari_hub.http.problems import unexpected
+from prahari_hub.http.language import say
+from prahari_hub.http.problems import language_of, unexpected
+from prahari_hub.texts import N_, Checked, Text
 
 CSP = (
     "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; "
@@ -86,18 +88,23 @@ class Guard:
             request = Request(scope, receive)
             await (await unexpected(request, error))(scope, receive, send)
 
-    def _refusal(self, method: str, headers: Headers, limit: int) -> tuple[int, str] | None:
+    def _refusal(self, method: str, headers: Headers, limit: int) -> tuple[int, Text | Checked] | None:
         host = headers.get("host", "")
         if not self._known(host):
             return (
                 421,
-                f"This hub does not answer to the name {_name(host)[:80]!r}; add it to the setting hosts.",
+                Text(
+                    N_("This hub does not answer to the name {name!r}; add it to the setting hosts."),
+                    {"name": _name(host)[:80]},
+                ),
             )
         if method not in SAFE and not _same_origin(headers, host):
-            return 403, "The request came from another site's page; open the console itself and try again."
+            return 403, Text(
+                N_("The request came from another site's page; open the console itself and try again.")
+            )
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > limit:
-            return 413, _too_large(limit)
+            return 413, Checked(_too_large(limit))
         return None
 
     def _known(self, host: str) -> bool:
@@ -172,12 +179,12 @@ def _same_origin(headers: Headers, host: str) -> bool:
     return headers.get("sec-fetch-site", "none") in ("same-origin", "none")
 
 
-def _problem(scope: Scope, status: int, detail: str, request_id: str) -> JSONResponse:
+def _problem(scope: Scope, status: int, detail: Text | Checked, request_id: str) -> JSONResponse:
     document = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        "detail": say(language_of(Request(scope)), detail),
         "instance": scope["path"],
         "request_id": request_id,
     }

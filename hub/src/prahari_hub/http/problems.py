@@ -158,7 +158,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if _is_full(error.__cause__):  # what FastAPI makes of an upload that it could not spool
         return await _hub_error(request, Unavailable(DISK_FULL))
-    return problem(request, error.status_code, str(error.detail), headers=error.headers)
+    return problem(request, error.status_code, Checked(str(error.detail)), headers=error.headers)
 
 
 async def _os_error(request: Request, error: Exception) -> Response:

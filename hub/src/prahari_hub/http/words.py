@@ -335,16 +335,15 @@ WORDS: dict[str, dict[str, str]] = {
 }
 
 SENTENCES = (
-    N_("The camera's owner has withdrawn the consent: ask the owner, then enter new terms."),
-    N_("The consent of the camera's owner has ended: ask the owner to renew it, then enter the new date."),
-    N_("The camera's owner allows no live view: ask the owner for consent to it."),
     N_("the camera's owner has withdrawn the consent: ask the owner, then enter new terms"),
     N_("the consent of the camera's owner has ended: ask the owner to renew it, then enter the new date"),
     N_("by its owner's terms the camera is off at this hour: try again within the owner's hours"),
     N_("the camera's owner allows events only: ask the owner for consent to footage"),
     N_("the camera's owner allows no pictures: ask the owner for consent to them"),
     N_("the camera's owner allows no live view: ask the owner for consent to it"),
-    N_("the owner's terms depend on the time, and the box's clock is not trusted yet: wait for its time server"),
+    N_(
+        "the owner's terms depend on the time, and the box's clock is not trusted yet: wait for its time server"
+    ),
     N_("Not Found"),
     N_("Method Not Allowed"),
     N_("off: outside of the owner's hours"),
