@@ -64,24 +64,28 @@ def line_at(journal: bytes, position: int) -> int:
     return journal.index(b'{"segment":{"position":%d,' % position)
 
 
-def flipped(journal: bytes, at: int) -> bytes:
-    return journal[:at] + bytes([journal[at] ^ 1]) + journal[at + 1 :]
+def changed(journal: bytes, at: int, by: int) -> bytes:
+    return journal[:at] + bytes([journal[at] ^ by]) + journal[at + 1 :]
 
 
-def in_a_time(journal: bytes) -> bytes:
-    return flipped(journal, journal.index(b'"start_ms":', line_at(journal, 8)) + 16)
+def in_a_time(journal: bytes, by: int = 5) -> bytes:
+    return changed(journal, journal.index(b'"start_ms":', line_at(journal, 8)) + 16, by)
 
 
-def in_a_name(journal: bytes) -> bytes:
-    return flipped(journal, journal.index(b'"codec"', line_at(journal, 8)) + 2)
+def in_a_name(journal: bytes, by: int = 5) -> bytes:
+    return changed(journal, journal.index(b'"codec"', line_at(journal, 8)) + 2, by)
 
 
-def in_a_hash(journal: bytes) -> bytes:
-    return flipped(journal, line_at(journal, 9) - 10)
+def in_a_hash(journal: bytes, by: int = 5) -> bytes:
+    return changed(journal, line_at(journal, 9) - 10, by)
 
 
-def in_a_line_end(journal: bytes) -> bytes:
-    return flipped(journal, line_at(journal, 9) - 1)
+def in_a_line_end(journal: bytes, by: int = 5) -> bytes:
+    return changed(journal, line_at(journal, 9) - 1, by)
+
+
+def in_a_brace(journal: bytes, by: int = 5) -> bytes:
+    return changed(journal, line_at(journal, 8), by)
 
 
 def zeros(journal: bytes) -> bytes:
@@ -99,10 +103,10 @@ def cut_out_cleanly(journal: bytes) -> bytes:
 
 
 DAMAGES = [
-    pytest.param(in_a_time, (8, 8), id="flipped in a time"),
-    pytest.param(in_a_name, (8, 9), id="flipped in a name"),
-    pytest.param(in_a_hash, (8, 9), id="flipped in a hash"),
-    pytest.param(in_a_line_end, (8, 10), id="flipped in a line's end"),
+    pytest.param(in_a_time, (8, 8), id="a byte of a time"),
+    pytest.param(in_a_name, (8, 9), id="a byte of a name"),
+    pytest.param(in_a_hash, (8, 9), id="a byte of a hash"),
+    pytest.param(in_a_line_end, (8, 10), id="a line's end"),
     pytest.param(zeros, (8, 10), id="512 zeros"),
     pytest.param(lost_page, (7, 11), id="a page that is lost"),
     pytest.param(cut_out_cleanly, (8, 10), id="two lines cut out"),
@@ -151,6 +155,20 @@ def test_footage_before_and_behind_the_damage_is_found_and_proved(
     assert behind.wanted == list(range(last + 1, MANY + 1))
     assert (before.head.position, behind.before.position) == (first - 1, last)
     check_proved(folder, [before, behind])
+
+
+@pytest.mark.parametrize("bit", [0, 3, 7])
+@pytest.mark.parametrize("where", [in_a_time, in_a_name, in_a_hash, in_a_line_end, in_a_brace])
+def test_one_flipped_bit_is_flipped_back_because_the_chain_proves_which(
+    folder: Path, where: Callable[[bytes, int], bytes], bit: int
+):
+    damaged(folder, lambda journal: where(journal, 1 << bit))
+    shelf = shelf_of(folder)
+    (one,) = shelf.find(ALL)
+    assert one.wanted == list(range(1, MANY + 1))
+    check_proved(folder, [one])
+    assert shelf.runs()[0] == [Run(*ALL, None)]
+    assert book_of(folder).next_position(DAY) == MANY + 1
 
 
 @pytest.mark.parametrize(("damage", "lost"), DAMAGES)
@@ -230,7 +248,7 @@ def test_lines_at_the_end_that_a_disk_had_not_written_cost_no_footage_that_lies_
 
 
 def test_a_mark_that_is_damaged_costs_no_footage(folder: Path):
-    damaged(folder, lambda journal: flipped(journal, 3))
+    damaged(folder, lambda journal: changed(journal, 3, 5))
     (one,) = shelf_of(folder).find(ALL)
     assert one.wanted == list(range(1, MANY + 1))
 

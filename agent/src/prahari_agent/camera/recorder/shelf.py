@@ -15,6 +15,7 @@ from threading import RLock
 from typing import Any
 
 from prahari_agent.camera.recorder.daybook import (
+    SUFFIX,
     days_in,
     make_folder,
     open_path,
@@ -126,8 +127,10 @@ class Shelf:
 
     def _stands(self, day: str, position: int, names: set[str]) -> bool:
         """Whether a segment's file is there; the newest may just be getting its name."""
-        final, before = segment_path(self._folder, day, position), open_path(self._folder, day, position)
-        return final.name in names or before.name in names or final.exists()
+        if f"{position:05d}{SUFFIX}" in names:
+            return True
+        before = open_path(self._folder, day, position)
+        return before.name in names or segment_path(self._folder, day, position).exists()
 
     @property
     def bytes(self) -> int:
