@@ -1,4 +1,4 @@
-"""What a check says in the reader's language: pydantic, the wire contract and HTTP give finished English, without the values apart."""
+"""Finished English, without its values apart, in the reader's language: pydantic's, the wire contract's, devices' and of commands."""
 
 from __future__ import annotations
 
@@ -53,6 +53,25 @@ EXPECTED = (
     N_("a point of the line stands twice in a row: leave one of the two out"),
     N_("two rules are called {id}: each needs an id of its own"),
     N_("rule {id}: clear must be less than most, or the crowd would never be over"),
+    N_("The message is empty: type at least one character."),
+    N_("Type of {size} px cannot be read: use {least} px or more, or let the display choose."),
+    N_("“{text}” cannot be drawn: the display has no such combination of characters."),
+    N_("“{text}” has a vowel sign or mark without its letter: correct the spelling."),
+    N_("{character} cannot be drawn: the display has the scripts of India, digits and arrows."),
+    N_("The display has no configuration yet: try again when its twin is applied."),
+    N_("The picture is still being fetched: ask for the preview again in a moment."),
+    N_("The picture has {across} x {down} pixels: it must have {width} x {height}, or be fitted."),
+    N_("The file is not a PNG or JPEG that can be read: upload the picture again."),
+    N_("the camera gave no picture within {n} s: try again"),
+    N_("the camera gives no picture now: {problem}"),
+    N_("the box draws another copy of this camera: try again in some minutes"),
+    N_("there is no footage of that time on the box any more"),
+    N_("there is no footage of that time on the box"),
+    N_("replaced by a newer command"),
+    N_("cancelled by {who}"),
+    N_("it could not be sent before it expired"),
+    N_("the device did not accept it in time"),
+    N_("the device began it and has not said how it ended"),
 )
 """Patterns, the closer one before the wider one."""
 _VALUE_ERROR = "Value error, "
@@ -75,11 +94,11 @@ _PATTERNS = tuple((text, _pattern(text)) for text in EXPECTED)
 
 def expected(found: Mapping[str, str], detail: str) -> str:
     """``path: message`` with the message as the catalogue ``found`` says it; one that is not known stays as it is."""
-    where, colon, message = detail.partition(": ")
-    said = _message(found, message if colon else detail)
-    if said is None:
-        return _message(found, detail) or detail
-    return f"{where}: {said}" if colon else said
+    if (said := _message(found, detail)) is not None:
+        return said
+    where, _, message = detail.partition(": ")
+    said = _message(found, message)
+    return detail if said is None else f"{where}: {said}"
 
 
 def _message(found: Mapping[str, str], message: str) -> str | None:

@@ -52,13 +52,11 @@ def say(locale: str, said: object) -> str:
         case Series():
             parts = (str(_value(locale, part)) for part in said.parts)
             return translate(locale, said.joint).join(parts)
-        case Checked():
-            return expected(catalogue(locale), said.detail)
         case Text():
             values = {name: _value(locale, value) for name, value in said.values.items()}
             return str(replace(said, template=translate(locale, said.template), values=values))
         case _:
-            return translate(locale, str(said))
+            return expected(catalogue(locale), str(said))
 
 
 def _value(locale: str, value: object) -> object:
