@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from prahari_agent.camera.recorder.journal import JOURNAL
 from prahari_agent.camera.recorder.keeper import TELL_S, Keeper
 from prahari_agent.camera.recorder.shelf import KEPT, Shelf
 from prahari_agent.camera.terms import Terms
@@ -23,6 +29,7 @@ from prahari_agent.settings import Settings
 from prahari_agent.transfer import Hub
 from prahari_wire.base import Clock as Quality
 from prahari_wire.envelope import Stamp
+from prahari_wire.evidence import Verify, first_broken
 from prahari_wire.ids import ulid
 from prahari_wire.owner import Consent, Owner
 from prahari_wire.recording import Coverage, GapCause, TransferManifest
@@ -227,6 +234,43 @@ def test_what_is_missing_in_a_sent_interval_is_named(rig: Rig, taped: Tape):
     rig.run("recording.send", transfer=transfer, start="2026-11-22T12:00:03Z", end="2026-11-22T12:00:05Z")
     job = json.loads((rig.home / "transfers" / f"{transfer}.manifest").read_bytes())
     assert (job["days"][0]["sent"], job["days"][0]["missing"]) == ([3, 5], [4])
+
+
+def signer(manifest: TransferManifest) -> Verify:
+    """Judges signatures by the certificate that came with the account."""
+    public = x509.load_pem_x509_certificate(manifest.certificate.encode()).public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+
+    def verify(data: bytes, _key: str, sig: str) -> bool:
+        public.verify(base64.urlsafe_b64decode(sig + "=" * (-len(sig) % 4)), data, ec.ECDSA(hashes.SHA256()))
+        return True
+
+    return verify
+
+
+def test_what_a_damaged_record_still_proves_is_sent_and_the_gap_is_told(rig: Rig, taped: Tape):
+    journal = rig.folder / "2026-11-22" / JOURNAL
+    content = journal.read_bytes()
+    first, behind = (content.index(b'{"segment":{"position":%d,' % position) for position in (3, 6))
+    journal.write_bytes(content[:first] + bytes(behind - first - 1) + content[behind - 1 :])
+    transfer = ulid()
+    rig.run("recording.send", transfer=transfer, start="2026-11-22T12:00:00Z", end="2026-11-22T12:00:10Z")
+    manifest = TransferManifest.model_validate_json(
+        (rig.home / "transfers" / f"{transfer}.manifest").read_bytes()
+    )
+    before, after = manifest.days
+    assert (before.sent, after.sent) == ([1, 2], [7, 8])
+    assert (before.proof.head.position, after.proof.before_position) == (2, 6)
+    for day in manifest.days:
+        digests = {
+            segment.position: hashlib.sha256(
+                rig.shelf.path("2026-11-22", segment.position).read_bytes()
+            ).hexdigest()
+            for segment in day.proof.segments
+        }
+        assert first_broken(day.proof, digests, signer(manifest)) is None
+    rig.keeper.step(0)
+    assert rig.told[-1].gaps == [(HALF_DAY_MS + 2100, HALF_DAY_MS + 6100, GapCause.RECORD)]
 
 
 def test_a_coverage_is_small_enough_for_a_batch(rig: Rig, taped: Tape):
