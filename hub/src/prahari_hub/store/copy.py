@@ -44,7 +44,7 @@ def copy_sqlite(source: Path, target: Path, *, pause: Callable[[float], None] = 
             old.backup(new, pages=STEP_PAGES, progress=lambda *_: pause(STEP_PAUSE_S))
             new.execute("PRAGMA journal_mode=DELETE")
         except sqlite3.DatabaseError as error:
-            raise SetupError(DAMAGED.format(source, error)) from error
+            raise SetupError(DAMAGED, file=source, cause=error) from error
     descriptor = os.open(target, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -74,7 +74,7 @@ def refuse_damaged(url: str) -> None:
     if file is None or not file.exists() or file.stat().st_size > LOOKED_AT_BYTES:
         return
     if found := faults(file):
-        raise SetupError(DAMAGED.format(file, found[0].splitlines()[-1]))
+        raise SetupError(DAMAGED, file=file, cause=found[0].splitlines()[-1])
 
 
 def revision(file: Path) -> str | None:
