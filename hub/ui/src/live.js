@@ -51,7 +51,7 @@ function receive(message) {
       for (const topic of message.topics) dispatch(topic, null);
       break;
     case "signed-out":
-      location.assign("/login");
+      leave("/login");
       break;
     case "refused?":
       ask();
@@ -62,12 +62,19 @@ function dispatch(topic, changes) {
   document.body.dispatchEvent(new CustomEvent(`prahari:${topic}`, { detail: { changes } }));
 }
 
-/** The stream broke: if that was because nobody is signed in any more, go to log-in. */
+/** The stream cannot be opened: if that is because nobody is signed in any more, go to log-in. */
 async function ask() {
   if (Date.now() - askedAt < 5000) return;
   askedAt = Date.now();
   const answer = await fetch("/live/ping", { headers: { accept: "application/json" } }).catch(() => null);
-  if (answer?.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+  if (!answer) askedAt = 0;
+  if (answer?.status === 401) leave(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+}
+
+/** Only once the hub serves that page: one that just stops still answers what was open, and the browser's own error page would stay. */
+async function leave(address) {
+  const answer = await fetch(address, { cache: "no-store" }).catch(() => null);
+  if (answer?.ok) location.assign(address);
 }
 
 function show() {

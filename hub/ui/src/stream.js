@@ -77,11 +77,13 @@ export class Stream {
     else this.tell({ type: "changes", topic, changes });
   }
 
+  /** Whether it is refused is asked when it cannot be opened: a hub that stops ends its streams first and answers for a moment longer. */
   lost() {
+    const broke = this.connected;
     this.source.close();
     this.connected = false;
     this.tell(this.state());
-    this.tell({ type: "refused?" });
+    if (!broke) this.tell({ type: "refused?" });
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.open(), RETRY_MS[Math.min(this.tries++, RETRY_MS.length - 1)]);
   }
