@@ -49,6 +49,44 @@ def test_every_picture_of_every_kind_of_stream_is_in_the_segments(
     assert [segment.position for segment in one.segments()] == list(range(1, len(one.files()) + 1))
 
 
+def held_up(one: Tape, first: int, last: int) -> Callable[[int], None]:
+    """Pictures ``first`` to ``last`` come together, when the last of them is due; ten a second."""
+
+    def each(number: int) -> None:
+        if number == first:
+            one.mono_s += (last - first) / 10
+        elif first < number <= last:
+            one.mono_s -= 0.1
+
+    return each
+
+
+def test_pictures_that_a_camera_sends_at_once_when_it_is_connected_begin_when_the_first_was_taken(
+    tape: MakeTape, draw: Draw
+):
+    """It keeps the last key frame and what came since, two seconds here."""
+    one = tape()
+    one.feed(draw(), each=held_up(one, 0, 19))
+    one.stop()
+    assert one.segments()[0].start_ms == pytest.approx((NOON_S + 0.1) * 1000, abs=1)
+
+
+def test_pictures_that_a_network_held_up_do_not_begin_late(tape: MakeTape, draw: Draw):
+    one = tape()
+    one.feed(draw(), each=held_up(one, 40, 58))
+    one.stop()
+    segments = one.segments()
+    assert [segment.duration_ms for segment in segments] == [2000, 2000, 2000, 2000]
+    assert [after.start_ms - before.end_ms for before, after in pairwise(segments)] == [0, 0, 0]
+
+
+def test_jitter_moves_no_begin(tape: MakeTape, draw: Draw):
+    one = tape()
+    one.feed(draw(), each=held_up(one, 0, 1))
+    one.stop()
+    assert one.segments()[0].start_ms == pytest.approx((NOON_S + 0.2) * 1000, abs=1)
+
+
 def test_segments_follow_each_other_without_holes_from_the_time_of_the_first_packet(
     tape: MakeTape, draw: Draw
 ):

@@ -1,8 +1,8 @@
 """The recorder of a camera's process: takes every packet of its stream and lays them down in segments, never re-encoded.
 
 It writes in a thread of its own, so that a slow disk delays no picture; what does not fit into its queue is dropped up to the next
-key frame, and the gap is said. Times: a segment begins when its first packet came by the box's clock, or where the one before ended
-if that is within DRIFT_MS; within a segment the stream's own stamps count.
+key frame, and the gap is said. Times: a segment begins when its first packet came by the box's clock, sooner where that came late
+(current.py), or where the one before ended if that is about then; within a segment the stream's own stamps count.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -20,9 +19,9 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 from prahari_wire.base import Clock as Quality
-from prahari_wire.evidence import Segment
 from prahari_wire.recording import GapCause, RecordingConfig
 
+from prahari_agent.camera.recorder.current import DRIFT_MS, Current
 from prahari_agent.camera.recorder.daybook import Daybook, day_of, days_in, open_path
 from prahari_agent.camera.recorder.segment import OpenSegment
 from prahari_agent.camera.recorder.template import Template, inline_parameters
@@ -33,7 +32,6 @@ Packets: TypeAlias = "list[tuple[Packet[VideoStream], float]]"
 BATCH_S = 1.0
 MOST_PENDING = 48 * 2**20
 """Bytes of packets that wait for the disk."""
-DRIFT_MS = 1000
 UNTIMED = frozenset({"mpjpeg", "mjpeg", "h264", "hevc", "m4v"})
 """Forms of a stream without stamps, for which the demuxer makes some up: when a packet came is what is known."""
 CLOCK_STEP_S = 1.5
@@ -88,28 +86,6 @@ class _Stop(Exception):
     """The queue's last item has been taken."""
 
 
-@dataclass
-class _Current:
-    """The open segment, and what will be said of it."""
-
-    open: OpenSegment
-    day: str
-    position: int
-    start_ms: int
-    offset_s: float
-    clock: Quality
-    template: Template
-
-    def closed(self) -> Segment:
-        """Bring it to the disk, and what is said of it."""
-        duration_ms = round(self.open.seconds * 1000)
-        sha256 = self.open.close()
-        return Segment(
-            position=self.position, start_ms=self.start_ms, duration_ms=duration_ms, size=self.open.size, sha256=sha256,
-            codec=self.template.codec, width=self.template.width, height=self.template.height, clock=self.clock,
-        )  # fmt: skip
-
-
 class Recorder:
     """``tell`` is called after each line in the journal and when the disk fails. ``boot``: the id of this boot of the box.
 
@@ -140,7 +116,7 @@ class Recorder:
         self._overflown = False
         self._template: Template | None = None
         self._parameters = b""
-        self._current: _Current | None = None
+        self._current: Current | None = None
         self._end_ms: int | None = None
         self._last_s = mono_s()
         self._closed_s: float | None = None
@@ -292,7 +268,7 @@ class Recorder:
     def _lay(self, packet: Packet[VideoStream], came_s: float) -> None:
         if packet.is_keyframe:
             self._lay_key_frame(packet, came_s)
-        elif self._current is not None and not self._current.open.add(packet):
+        elif self._current is not None and not self._current.add(packet, came_s):
             self._close()
 
     def _lay_key_frame(self, packet: Packet[VideoStream], came_s: float) -> None:
@@ -300,12 +276,12 @@ class Recorder:
             return
         changed = self._changed(packet)
         if self._current is not None:
-            if not self._ends(self._current, packet, changed=changed) and self._current.open.add(packet):
+            if not self._ends(self._current, packet, changed=changed) and self._current.add(packet, came_s):
                 return
             self._close()
         self._begin(came_s, packet)
         assert self._current is not None
-        self._current.open.add(packet)
+        self._current.add(packet, came_s)
 
     def _changed(self, packet: Packet[VideoStream]) -> bool:
         """Whether the stream's parameters differ from this key frame on; the template then is the new one."""
@@ -319,7 +295,7 @@ class Recorder:
         self._template = Template.of_key_frame(packet, self._template.codec)
         return True
 
-    def _ends(self, current: _Current, packet: Packet[VideoStream], *, changed: bool) -> bool:
+    def _ends(self, current: Current, packet: Packet[VideoStream], *, changed: bool) -> bool:
         """Whether the open segment ends before ``packet``, a key frame."""
         place_s = current.open.place(packet)
         if changed or place_s >= self._segment_s - _SLACK_S:
@@ -332,13 +308,14 @@ class Recorder:
         template, offset_s = self._template, self._offset_s
         assert template is not None
         assert packet.time_base is not None
-        start_ms = max(0, round((offset_s + came_s) * 1000))
-        if self._end_ms is not None and abs(start_ms - self._end_ms) <= DRIFT_MS:
-            start_ms = self._end_ms
-        day = day_of(start_ms)
+        came_ms = max(0, round((offset_s + came_s) * 1000))
+        after_ms = self._end_ms
+        day = day_of(after_ms if after_ms is not None and abs(came_ms - after_ms) <= DRIFT_MS else came_ms)
         position = self._book.next_position(day)
         segment = OpenSegment(open_path(self._folder, day, position), template.stream, packet.time_base)
-        self._current = _Current(segment, day, position, start_ms, offset_s, self._quality, template)
+        self._current = Current(
+            segment, day, position, came_s, came_ms, after_ms, offset_s, self._quality, template
+        )
 
     def _close(self) -> None:
         """Close the open segment and write its line; one that cannot be closed is given up."""
