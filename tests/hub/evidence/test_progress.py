@@ -248,7 +248,7 @@ async def test_a_hub_that_dies_between_two_steps_takes_the_next_one(city: City) 
     city.approve(request)
 
     def dies(unit: Unit, _request: str) -> None:
-        raise Killed
+        raise Killed("the hub was killed")
 
     for _ in range(8):
         real, city.sealer = city.sealer, Dying(dies)
