@@ -24,7 +24,7 @@ from prahari_hub.http.actor import Actor, Role
 from prahari_hub.store import Store
 from prahari_wire.camera import CameraConfig
 from prahari_wire.recording import RecordingConfig
-from prahari_wire.verifier import verify
+from prahari_wire.verifier import INCOMPLETE, verify
 
 from tests.system.conftest import Box, Town, Towns
 from tests.system.conftest import eventually as until
@@ -259,3 +259,42 @@ def test_hub_and_box_killed_at_each_step_bring_every_request_to_one_whole_packag
 
 def kept_of(box: Box) -> Path:
     return Path(box.home / "peripherals" / "cam1" / "footage" / "kept.json")
+
+
+def damaged_journal(box: Box, position: int) -> None:
+    """A block of zeros, as after a power cut, over the line of a segment and its neighbours."""
+    path = min(box.home.glob("peripherals/cam1/footage/*/journal.jsonl"))
+    content = bytearray(path.read_bytes())
+    at = content.index(b'{"segment":{"position":%d,' % position) + 30
+    content[at : at + 512] = bytes(512)
+    path.write_bytes(content)
+
+
+def causes(town: Town, since: datetime) -> set[str]:
+    until = datetime.now().astimezone() - timedelta(seconds=1)
+    found = town.get(
+        "/evidence/coverage", starts_at=since.isoformat(), ends_at=until.isoformat(), camera=f"{DEVICE}:cam1"
+    )
+    return {gap["cause"] for gap in found["items"][0]["gaps"]}
+
+
+def test_a_journal_that_is_damaged_in_its_middle_costs_what_is_damaged_and_both_verifiers_say_so(
+    rig: Rig, eventually: Callable[..., Any], tmp_path: Path
+) -> None:
+    town, box = rig.town, rig.box
+    box.kill()
+    files = {path: path.read_bytes() for path in recorded(box)}
+    damaged_journal(box, 4)
+    box.start()
+    eventually(lambda: "record" in causes(town, rig.begin), "the hub to be told of the damage", within_s=90)
+    assert {path: path.read_bytes() for path in files} == files
+    request = submit(town, rig.begin, 18)
+    approve(town, request)
+    eventually(lambda: state(town, request)["outcome"], "the request to end", within_s=120)
+    assert (state(town, request)["outcome"], state(town, request)["reason"]) == ("partial", "damaged")
+    package = package_of(town, request, tmp_path / "package.zip")
+    code, lines = verify(package)
+    assert code == INCOMPLETE, lines
+    assert "nothing proves what was recorded as segments 4 to" in lines[-1]
+    with pytest.raises(AssertionError, match="INCOMPLETE: rec-01, cam1"):
+        town.do("prahari-hub", "evidence", "verify", str(package))
