@@ -344,8 +344,18 @@ SENTENCES = (
     N_(
         "the owner's terms depend on the time, and the box's clock is not trusted yet: wait for its time server"
     ),
+    N_("Bad Request"),
+    N_("Forbidden"),
     N_("Not Found"),
     N_("Method Not Allowed"),
+    N_("Conflict"),
+    N_("Request Entity Too Large"),
+    N_("Content Too Large"),
+    N_("Unprocessable Entity"),
+    N_("Unprocessable Content"),
+    N_("Too Many Requests"),
+    N_("Internal Server Error"),
+    N_("Service Unavailable"),
     N_("off: outside of the owner's hours"),
     N_("off: the owner has withdrawn the consent"),
     N_("off: the owner's consent has ended"),
