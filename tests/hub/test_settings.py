@@ -28,6 +28,9 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ),
         pytest.param(b"[escalation]\ncritcal = [60]", "setting escalation.critcal", id="nested typo"),
         pytest.param(b'smtp_url = "smtp://mail"', "mail_to is not", id="mail to nobody"),
+        pytest.param(b'timezone = "Asia/Puna"', "written as Asia/Kolkata", id="no such time zone"),
+        pytest.param(b'timezone = "Asia"', "written as Asia/Kolkata", id="half a time zone"),
+        pytest.param(b'timezone = "../Kolkata"', "written as Asia/Kolkata", id="a path as time zone"),
     ],
 )
 def test_a_mistake_in_hub_toml_is_named(tmp_path: Path, content: bytes, said: str) -> None:

@@ -7,7 +7,7 @@ import tomllib
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from prahari_wire.base import Severity
 from prahari_wire.topics import PARTITIONS
@@ -204,8 +204,10 @@ class Settings(BaseSettings):
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, given: str) -> str:
-        if given not in available_timezones():
-            raise ValueError("a time zone is written as Asia/Kolkata")
+        try:
+            ZoneInfo(given)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("a time zone is written as Asia/Kolkata") from None
         return given
 
     @classmethod
