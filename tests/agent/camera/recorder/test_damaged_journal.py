@@ -225,6 +225,28 @@ def test_whoever_asks_for_footage_before_the_damage_alone_is_told_of_it_by_the_s
     assert behind.head.position == MANY
 
 
+@pytest.mark.parametrize("begin", [8, 10], ids=["within it", "at its end"])
+def test_damage_at_the_begin_of_what_is_asked_for_is_told_by_the_segment_before_it(folder: Path, begin: int):
+    """The hub, which is told of gaps, asks from a gap's end on."""
+    damaged(folder, zeros)
+    before, behind = shelf_of(folder).find(Interval(NOON_MS + begin * LONG_MS, NOON_MS + 12 * LONG_MS))
+    assert (before.wanted, before.head.position) == ([], 7)
+    assert behind.wanted == [11, 12]
+    check_proved(folder, [before, behind])
+
+
+def test_of_two_damages_each_is_told_to_whom_it_concerns(folder: Path):
+    damaged(folder, lambda journal: journal.replace(b'"position":4,', b'"position":x,'))
+    damaged(folder, lambda journal: journal.replace(b'"position":14,', b'"position":xy,'))
+    shelf = shelf_of(folder)
+    assert [one.wanted for one in shelf.find(ALL)] == [[1, 2, 3], [*range(6, 14)], [*range(16, MANY + 1)]]
+    assert [one.wanted for one in shelf.find(Interval(NOON_MS + 60_000, NOON_MS + 70_000))] == [[7], []]
+    assert [one.wanted for one in shelf.find(Interval(NOON_MS + 145_000, NOON_MS + 165_000))] == [
+        [],
+        [16, 17],
+    ]
+
+
 @pytest.mark.parametrize("torn", [40, 700, 1500])
 def test_lines_at_the_end_that_a_disk_had_not_written_cost_no_footage_that_lies_there(
     folder: Path, torn: int

@@ -60,6 +60,19 @@ class Day:
         """Indices of the segments that meet ``interval``, also of those that are gone."""
         return [i for i in range(len(self.starts)) if self.sizes[i] and interval.meets(*self.interval(i))]
 
+    def last_before_damage(self, interval: Interval) -> int | None:
+        """The position of the last segment before the first damage that meets ``interval`` or ends where it begins: whoever knows of the
+        damage asks from there on. None where there is no such damage, or no segment before it."""
+        index = self.sizes.index(0) if 0 in self.sizes else len(self.sizes)
+        while index < len(self.sizes):
+            behind = next((i for i in range(index, len(self.sizes)) if self.sizes[i]), None)
+            if behind is None:
+                return None
+            if index and interval.meets(self.interval(index - 1).end_ms, self.starts[behind] + 1):
+                return index
+            index = next((i for i in range(behind, len(self.sizes)) if not self.sizes[i]), len(self.sizes))
+        return None
+
     def items(self, oldest_ms: int) -> Iterator[Piece | Mark]:
         """Segments and marks in the journal's order; what is gone and begins after ``oldest_ms`` was lost, not overwritten."""
         marks = iter([*self.marks, (len(self.starts) + 1, {})])
@@ -95,12 +108,12 @@ class Found(NamedTuple):
 
 
 def stretches(
-    day: str, chain: Chain, journal: Path, places: Mapping[int, int]
+    day: str, chain: Chain, journal: Path, places: Mapping[int, int], *, first: int
 ) -> tuple[list[Found], Chain, int]:
-    """Read a day's journal by a new ``chain`` → (its stretches from the first of ``places`` on, the chain at its end, how many segments
+    """Read a day's journal by a new ``chain`` → (its stretches from the segment ``first`` on, the chain at its end, how many segments
     are lost). ``places``: wanted positions, 1 if the segment is there."""
     found = [Found(day, chain.proved, [], chain.proved, [], [])]
-    first, lost = min(places), 0
+    lost = 0
     for item in each_item(journal, chain):
         if isinstance(item, Lost):
             lost += item.last + 1 - item.first

@@ -306,7 +306,10 @@ class Shelf:
         places = {index + 1: day.here[index] for index in day.meeting(interval)}
         if not any(places.values()):
             return []
-        found, chain, lost = stretches(day.name, self._chain(day.name), self._journal(day.name), places)
+        # Also of damage at the interval's begin the account has to tell: by the segment before it.
+        first = min(*places, day.last_before_damage(interval) or len(day.starts))
+        journal = self._journal(day.name)
+        found, chain, lost = stretches(day.name, self._chain(day.name), journal, places, first=first)
         if chain.proved.position < day.chain.proved.position or lost != day.sizes.count(0):
             log.error(
                 "the record of footage was damaged since it was read", camera=self._camera, day=day.name
