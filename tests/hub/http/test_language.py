@@ -67,7 +67,7 @@ async def test_what_a_page_of_its_own_or_a_notice_says_is_in_the_accounts_langua
     answer = await asha.post("/incidents/none/ack", headers={"accept": accept, "hx-request": "true"})
     assert answer.status_code == 404
     said = answer.json()["detail"] if accept == "*/*" else answer.text.replace("&#39;", "'")
-    assert "घटना 'none' नहीं है।" in said
+    assert "'none' आईडी की कोई घटना नहीं है।" in said
 
 
 async def test_a_page_that_was_open_too_long_says_so_in_the_accounts_language(
@@ -140,11 +140,11 @@ def test_an_error_keeps_its_fields_and_a_sentence_without_values_its_braces() ->
                 "ends_at": "2999-01-01T00:00",
                 "reason": "why",
             },
-            "ज़ोन 'none' नहीं है।",
+            "ज़ोन: 'none' आईडी से कुछ दर्ज नहीं है।",
         ),
         ("/evidence/new", {"kind": "site", "site": "none"}, "बताएँ कब से कब तक।"),
-        ("/displays/none/preview", {"text": "GO", "reason": "why"}, "डिस्प्ले none नहीं है।"),
-        ("/devices/none/twin", {"version": "0", "document": "{}"}, "उपकरण none नहीं है।"),
+        ("/displays/none/preview", {"text": "GO", "reason": "why"}, "none नाम का कोई डिस्प्ले नहीं है।"),
+        ("/devices/none/twin", {"version": "0", "document": "{}"}, "none नाम का कोई उपकरण नहीं है।"),
         (
             "/tokens",
             {"name": "x", "role": "operator", "days": "999"},
