@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 
 from prahari_hub.texts import N_
 
@@ -89,7 +90,9 @@ def _part(part: str) -> str:
     return f"(?P<{part[1:-1]}>.+)" if part.startswith("{") else re.escape(part)
 
 
-_PATTERNS = tuple((text, _pattern(text)) for text in EXPECTED)
+@cache
+def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple((text, _pattern(text)) for text in EXPECTED)
 
 
 def expected(found: Mapping[str, str], detail: str) -> str:
@@ -105,7 +108,7 @@ def _message(found: Mapping[str, str], message: str) -> str | None:
     message = message.removeprefix(_VALUE_ERROR)
     if message in found:
         return found[message]
-    for text, pattern in _PATTERNS:
-        if (values := pattern.fullmatch(message)) and text in found:
+    for text, pattern in _patterns() if found else ():
+        if text in found and (values := pattern.fullmatch(message)):
             return found[text].format(**values.groupdict())
     return None
