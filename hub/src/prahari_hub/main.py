@@ -21,19 +21,13 @@ from prahari_hub import log as logs
 from prahari_hub.broker.connection import Sight
 from prahari_hub.broker.gate import reconnect_window_s
 from prahari_hub.broker.role import Broker, open_broker
-from prahari_hub.evidence import device_api as evidence_device_api
-from prahari_hub.evidence.parts import TRANSFERS
-from prahari_hub.evidence.parts import Parts as TransferParts
 from prahari_hub.evidence.sealing import Sealer
-from prahari_hub.fleet import api_live, blobs, device_api, dispatch, intake, registry
+from prahari_hub.fleet import dispatch, intake, registry
 from prahari_hub.fleet.map.board import Board, keep
 from prahari_hub.fleet.presence import Limits
-from prahari_hub.fleet.quota import Quota
 from prahari_hub.http.health import Probe
 from prahari_hub.identity import spread
 from prahari_hub.identity.ca import pem
-from prahari_hub.identity.device_http import device_app
-from prahari_hub.identity.peer import device_listener
 from prahari_hub.identity.service import Identity, open_identity
 from prahari_hub.incidents import lamp
 from prahari_hub.incidents import service as incidents
@@ -42,7 +36,6 @@ from prahari_hub.ingest.handlers import BIRTH_HOOKS, BirthHook, table
 from prahari_hub.ingest.role import Ingest
 from prahari_hub.live.feed import Feed
 from prahari_hub.live.relay import Listening, Relay
-from prahari_hub.operations import gauges
 from prahari_hub.roles import watching
 from prahari_hub.roles.alone import alone
 from prahari_hub.roles.certificate import Certificate
@@ -58,7 +51,6 @@ from prahari_hub.signage import overrides
 from prahari_hub.store import Change, FencedStore, Store, leases
 from prahari_hub.store.copy import refuse_damaged
 from prahari_hub.store.migrate import migrate
-from prahari_hub.web.app import Parts, console_app
 from prahari_hub.web.listen import Listener, bind
 from prahari_hub.web.status import status_app
 
@@ -75,6 +67,8 @@ def serve(settings: Settings) -> None:
     logs.configure(form=settings.log_format, level=settings.log_level, roles=settings.roles)
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(*COLLECT)
+    if "web" in settings.roles:
+        import prahari_hub.web.doors  # noqa: F401 - before anything is answered; half a second and 10 MB that other roles are spared
     spool_in(settings.home)
     asyncio.run(run(settings))
 
@@ -249,11 +243,25 @@ async def start_scheduler(hub: Hub, stack: AsyncExitStack) -> None:
 
 
 async def start_web(hub: Hub, stack: AsyncExitStack, console: socket.socket, devices: socket.socket) -> None:
+    """What people and devices reach."""
+    from prahari_hub.web.doors import open_doors
+
     heard, board = Heard(hub.store), Board()
     watch = Workers(heard.run, partial(keep, board, hub.store))
     await watch.start()
     stack.push_async_callback(watch.stop)
-    for listener in doors(hub, heard, board, console, devices):
+    watching.watch_feed(hub.feed)
+    doors = open_doors(
+        hub.settings,
+        hub.store,
+        hub.identity,
+        state={"feed": hub.feed, "board": board},
+        probes={**probes_of(hub), "ingest": heard.missing},
+        notices={"clock": lambda: hub.trust.held},
+        samplers=[watching.watch_broker(hub.broker)],
+        sockets=(console, devices),
+    )
+    for listener in doors:
         await listener.start()
         hub.certificate.shown_by.append(listener.renew)
         stack.push_async_callback(listener.stop)
@@ -297,55 +305,6 @@ def said(settings: Settings) -> str:
     }
     return ", ".join(
         parts[role] for role in ("web", "broker", "ingest", "scheduler") if role in settings.roles
-    )
-
-
-def doors(
-    hub: Hub, heard: Heard, board: Board, console_socket: socket.socket, device_socket: socket.socket
-) -> tuple[Listener, Listener]:
-    """What people and devices reach: the console with its API, and device HTTPS."""
-    settings, identity = hub.settings, hub.identity
-    blob_store, footage = blobs.open_blobs(settings), blobs.open_footage(settings)
-    state = {
-        "identity": identity,
-        "feed": hub.feed,
-        "blobs": blob_store,
-        "footage": footage,
-        "register_device": registry.ensure_device,
-        "board": board,
-    }
-    notices = {"clock": lambda: hub.trust.held}
-    watching.watch_feed(hub.feed)
-    console = console_app(
-        Parts(
-            settings,
-            hub.store,
-            state=state,
-            probes={**probes_of(hub), "ingest": heard.missing},
-            notices=notices,
-            gauges=gauges.of(settings, hub.store.clock),
-            samplers=[watching.watch_broker(hub.broker)],
-        )
-    )
-    devices = device_app(
-        identity,
-        device_api.router,
-        evidence_device_api.router,
-        api_live.device_router,
-        footage=footage,
-        parts=TransferParts(settings.home / TRANSFERS),
-        blobs=blob_store,
-        settings=settings,
-        quota=Quota(settings.upload_mib_a_day * 1024 * 1024),
-    )
-    listener = device_listener(devices, identity.authority, host=settings.listen, port=settings.device_port)
-    return (
-        Listener(listener, device_socket, "device HTTPS"),
-        Listener(
-            Config(console, log_config=None, access_log=False, server_header=False, ws="none"),
-            console_socket,
-            "console",
-        ),
     )
 
 

@@ -20,11 +20,11 @@ def test_the_command_line_is_there_without_the_database_the_web_or_the_broker() 
     assert said.stdout.strip() == ""
 
 
-def test_a_hub_starts_without_the_command_line_migrations_and_what_draws_tracebacks() -> None:
+def test_a_hub_loads_no_command_line_no_migrations_no_tracebacks_and_no_pages_of_other_roles() -> None:
     code = (
         "import sys, prahari_hub.cli, prahari_hub.main; print(*sorted(set(sys.modules) & set(sys.argv[1:])))"
     )
-    heavy = ("typer", "rich", "pygments", "alembic", "httpx")
+    heavy = ("typer", "rich", "pygments", "alembic", "httpx", "jinja2", "prahari_hub.web.app")
     said = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == ""
 
