@@ -1,28 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from prahari_hub.store import Store
 
-
-class Clock:
-    """The hub's time, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_(self, **parts: float) -> None:
-        self.now += timedelta(**parts)
+from tests.hub.clock import Clock
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(datetime(2026, 11, 20, 6, 0, tzinfo=UTC))
 
 
 @pytest.fixture

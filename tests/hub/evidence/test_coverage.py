@@ -12,10 +12,12 @@ from prahari_hub.errors import Invalid
 from prahari_hub.evidence import requests
 from prahari_hub.evidence.coverage import EPOCH
 from prahari_hub.evidence.places import AtSite, Point, cameras_at, distance_m
+from prahari_hub.evidence.reasons import OF_CAUSE
 from prahari_hub.evidence.spans import CAUSES, DAY_MS, Day, Gap, merged, pack, total_ms, unpack, without
 from prahari_hub.evidence.tables import coverage_cameras, coverage_days
 from prahari_hub.fleet import registry
 from prahari_hub.fleet.tables import devices, peripherals, sites
+from prahari_hub.http.words import WORDS
 from prahari_hub.store import Unit
 from prahari_wire.recording import GapCause
 
@@ -57,7 +59,10 @@ def test_what_is_there_and_what_is_missing_make_the_whole(marks: list[tuple[int,
 
 
 def test_causes_are_those_of_the_contract() -> None:
-    assert set(CAUSES) == {str(cause) for cause in GapCause}
+    told = {str(cause) for cause in GapCause}
+    assert set(CAUSES) == told
+    assert set(OF_CAUSE) == told
+    assert set(WORDS["gap"]) == told
 
 
 async def test_the_newest_account_of_a_day_counts_and_an_older_one_changes_nothing(city: City) -> None:

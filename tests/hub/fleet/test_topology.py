@@ -16,6 +16,8 @@ from prahari_hub.fleet.topology import Link
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.store import Store
 
+from tests.hub.clock import Clock
+
 ASHA = Actor("asha", Role.TECHNICIAN)
 START = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
 CITY = """kind,id,name,parent,zone
@@ -27,16 +29,9 @@ feeder,feeder-7,Feeder 7,,kasba
 Do = Callable[..., Any]
 
 
-class Clock:
-    now = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(START)
 
 
 @pytest.fixture

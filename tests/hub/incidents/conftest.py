@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -22,6 +22,8 @@ from prahari_wire.events import parse_body
 from prahari_wire.ids import ulid
 from prahari_wire.twin import Desired
 
+from tests.hub.clock import Clock
+
 START = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
 ASHA = Actor("asha", Role.OPERATOR)
 ROAD = Region(id="road", name="Road", polygon=[(0, 0), (1, 0), (1, 1)], severity=Severity.MINOR)
@@ -37,20 +39,9 @@ TWINS = {
 }
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_(self, **parts: float) -> None:
-        self.now += timedelta(**parts)
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(START)
 
 
 @pytest.fixture

@@ -32,18 +32,10 @@ from prahari_hub.store import Store
 from prahari_wire.callbox import Press
 from prahari_wire.ids import ulid
 
+from tests.hub.clock import Clock
+
 SECRET = "a secret of the receiver's"
 ASHA = Actor("asha", Role.OPERATOR)
-
-
-class Clock:
-    now = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
 
 
 class Receiver(ThreadingHTTPServer):
@@ -80,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(datetime(2026, 11, 20, 6, 0, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -151,7 +143,7 @@ async def test_an_unacknowledged_call_is_told_step_by_step(store: Store, hook, r
     await round_(hook)
     assert receiver.got == []
     for seconds, expected in ((60, [1]), (100, [1]), (140, [1, 2]), (600, [1, 2, 3]), (3600, [1, 2, 3])):
-        clock.pass_(seconds)
+        clock.pass_(seconds=seconds)
         await round_(hook)
         await round_(hook)
         assert [json.loads(body)["step"] for _, _, body in receiver.got] == expected
@@ -164,7 +156,7 @@ async def test_the_worker_tells_by_itself_and_ends_when_cancelled(
     store: Store, hook, receiver, clock
 ) -> None:
     press(store)
-    clock.pass_(61)
+    clock.pass_(seconds=61)
     worker = asyncio.ensure_future(hook.run())
     for _ in range(500):
         if receiver.got:
@@ -177,7 +169,7 @@ async def test_the_worker_tells_by_itself_and_ends_when_cancelled(
 
 async def test_the_receiver_can_check_who_called(store: Store, hook, receiver, clock) -> None:
     press(store)
-    clock.pass_(61)
+    clock.pass_(seconds=61)
     await round_(hook)
     _, headers, body = receiver.got[0]
     at, signature = (part.split("=")[1] for part in headers["prahari-signature"].split(","))
@@ -191,7 +183,7 @@ async def test_a_receiver_that_fails_is_tried_again_with_back_off_and_given_up_a
 ) -> None:
     receiver.status = 500
     incident = press(store)
-    clock.pass_(61)
+    clock.pass_(seconds=61)
     hook.delays = {"critical": [60]}
     await round_(hook)
     await round_(hook)
@@ -200,7 +192,7 @@ async def test_a_receiver_that_fails_is_tried_again_with_back_off_and_given_up_a
     assert first.state == "waiting" and first.attempts == 1
     assert timedelta(seconds=4) < first.due_at - clock.now < timedelta(seconds=6)
     for _ in range(ATTEMPTS):
-        clock.pass_(400)
+        clock.pass_(seconds=400)
         await round_(hook)
     assert len(receiver.got) == ATTEMPTS
     assert rows(store)[0].state == "failed" and "answered 500" in rows(store)[0].error
@@ -214,7 +206,7 @@ async def test_redirects_are_not_followed_and_the_paths_secret_is_kept(
 ) -> None:
     receiver.status = 302
     press(store)
-    clock.pass_(61)
+    clock.pass_(seconds=61)
     await round_(hook)
     assert [path for path, _, _ in receiver.got] == ["/hook/path-secret"]
     assert rows(store)[0].attempts == 1
@@ -225,11 +217,11 @@ async def test_redirects_are_not_followed_and_the_paths_secret_is_kept(
 async def test_what_somebody_has_is_told_no_further(store: Store, hook, receiver, clock, action) -> None:
     receiver.status = 503
     incident = press(store)
-    clock.pass_(61)
+    clock.pass_(seconds=61)
     await round_(hook)
     store.write_sync(lambda unit: action(unit, ASHA, incident, comment="on it"))
     receiver.status = 200
-    clock.pass_(3600)
+    clock.pass_(seconds=3600)
     await round_(hook)
     assert len(receiver.got) == 1 and [row.state for row in rows(store)] == ["dropped"]
 
@@ -238,15 +230,15 @@ async def test_a_call_long_after_the_acknowledgement_is_told_from_the_first_step
     store: Store, hook, receiver, clock
 ) -> None:
     incident = press(store)
-    clock.pass_(301)
+    clock.pass_(seconds=301)
     await round_(hook)
     store.write_sync(lambda unit: actions.acknowledge(unit, ASHA, incident))
-    clock.pass_(3600)
+    clock.pass_(seconds=3600)
     assert press(store) == incident
     await round_(hook)
     assert [json.loads(body)["step"] for _, _, body in receiver.got] == [1, 2]
     for seconds, expected in ((61, [1]), (240, [1, 2]), (600, [1, 2, 3]), (3600, [1, 2, 3])):
-        clock.pass_(seconds)
+        clock.pass_(seconds=seconds)
         await round_(hook)
         assert [json.loads(body)["step"] for _, _, body in receiver.got][2:] == expected
     assert rows(store)[2].took_s == 61
@@ -254,9 +246,9 @@ async def test_a_call_long_after_the_acknowledgement_is_told_from_the_first_step
 
 async def test_a_fault_that_is_over_before_its_time_is_not_told(store: Store, hook, receiver, clock) -> None:
     offline(store, "suspect", "offline")
-    clock.pass_(200)
+    clock.pass_(seconds=200)
     offline(store, "offline", "online")
-    clock.pass_(200)
+    clock.pass_(seconds=200)
     await round_(hook)
     assert receiver.got == []
     offline(store, "suspect", "offline")
@@ -272,7 +264,7 @@ async def test_a_dead_receiver_costs_a_try_and_nothing_else(
     url = f"http://127.0.0.1:{free_port()}/"
     escalation = Escalation(store, Settings(home=tmp_path, webhook_url=url, webhook_secret_file=secret))
     press(store)
-    clock.pass_(61)
+    clock.pass_(seconds=61)
     await round_(escalation)
     assert "does not answer (ConnectError)" in rows(store)[0].error
 
@@ -300,7 +292,7 @@ async def test_each_step_mails_its_own_people(store: Store, tmp_path: Path, cloc
         escalation = Escalation(store, settings)
         press(store)
         for _ in range(3):
-            clock.pass_(300)
+            clock.pass_(seconds=300)
             await round_(escalation)
     finally:
         server.stop()
@@ -353,30 +345,30 @@ async def test_an_incident_waits_while_a_window_runs_and_its_time_goes_on_afterw
     store: Store, hook, receiver, clock
 ) -> None:
     offline(store, "suspect", "offline")
-    clock.pass_(200)
+    clock.pass_(seconds=200)
     plan(store, clock, minutes=60)
     for _ in range(6):
         await tick(store, hook)
-        clock.pass_(600)
+        clock.pass_(seconds=600)
     assert steps(receiver) == [] and listed(store).hold is not None
-    clock.pass_(301)
+    clock.pass_(seconds=301)
     await tick(store, hook)
     assert steps(receiver) == [] and listed(store).hold is None
-    clock.pass_(90)
+    clock.pass_(seconds=90)
     await tick(store, hook)
     assert steps(receiver) == []
-    clock.pass_(20)
+    clock.pass_(seconds=20)
     await tick(store, hook)
     assert steps(receiver) == [1]
 
 
 async def test_later_steps_wait_too(store: Store, hook, receiver, clock) -> None:
     offline(store, "suspect", "offline")
-    clock.pass_(301)
+    clock.pass_(seconds=301)
     await tick(store, hook)
     assert steps(receiver) == [1]
     plan(store, clock, minutes=60)
-    clock.pass_(3000)
+    clock.pass_(seconds=3000)
     await tick(store, hook)
     assert steps(receiver) == [1]
 
@@ -385,7 +377,7 @@ async def test_a_step_is_not_planned_although_the_window_has_not_been_noted_yet(
     store: Store, hook, receiver, clock
 ) -> None:
     offline(store, "suspect", "offline")
-    clock.pass_(301)
+    clock.pass_(seconds=301)
     plan(store, clock)
     await round_(hook)
     assert rows(store) == []
@@ -396,16 +388,16 @@ async def test_a_call_that_is_planned_already_waits_and_is_sent_afterwards(
 ) -> None:
     receiver.status = 503
     offline(store, "suspect", "offline")
-    clock.pass_(301)
+    clock.pass_(seconds=301)
     await round_(hook)
     assert len(receiver.got) == 1
     receiver.status = 200
     plan(store, clock, minutes=60)
-    clock.pass_(60)
+    clock.pass_(seconds=60)
     await round_(hook)
     await tick(store, hook)
     assert len(receiver.got) == 1
-    clock.pass_(3600 + 301)
+    clock.pass_(seconds=3600 + 301)
     await tick(store, hook)
     assert len(receiver.got) == 2 and [row.state for row in rows(store)] == ["sent"]
 
@@ -415,7 +407,7 @@ async def test_a_device_in_maintenance_is_on_hold(store: Store, hook, receiver, 
     store.write_sync(
         lambda unit: registry.change_device(unit, ASHA, "pune-ecb-01", {"service": "maintenance"})
     )
-    clock.pass_(3600)
+    clock.pass_(seconds=3600)
     await round_(hook)
     await tick(store, hook)
     assert steps(receiver) == [] and listed(store).hold == "maintenance"
@@ -425,7 +417,7 @@ async def test_a_device_in_maintenance_is_on_hold(store: Store, hook, receiver, 
 async def test_a_call_from_a_call_box_waits_for_no_window(store: Store, hook, receiver, clock, kind) -> None:
     plan(store, clock, kind=kind)
     press(store)
-    clock.pass_(61)
+    clock.pass_(seconds=61)
     await tick(store, hook)
     assert steps(receiver) == [1]
 
@@ -440,7 +432,7 @@ async def test_an_outage_is_told_once_with_its_place_and_how_many_it_holds(
 ) -> None:
     silent = [Silent("pune-ecb-01", clock.now)]
     store.write_sync(lambda unit: outages.begin(unit, "asset/sw-12", silent, devices=1))
-    clock.pass_(301)
+    clock.pass_(seconds=301)
     await tick(store, hook)
     (told,) = [json.loads(body)["incident"] for _, _, body in receiver.got]
     assert (told["device"], told["scope"], told["children"]) == (None, "sw-12", 1)

@@ -23,21 +23,16 @@ from prahari_hub.settings import Settings
 from prahari_hub.store import Store, Unit
 from prahari_wire.command import CommandName
 
+from tests.hub.clock import Clock
+
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CAM = "pune-cam-01"
 Run = Callable[..., None]
 
 
-class Clock:
-    now = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(START)
 
 
 @pytest.fixture

@@ -13,25 +13,19 @@ from prahari_hub.fleet.tables import health_hours
 from prahari_hub.fleet.tables import transitions as rows
 from prahari_hub.store import Store, Unit, partitions
 
+from tests.hub.clock import Clock
+
 NOW = datetime(2026, 12, 30, 6, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-class Time:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
+@pytest.fixture
+def time() -> Clock:
+    return Clock(NOW)
 
 
 @pytest.fixture
-def time() -> Time:
-    return Time()
-
-
-@pytest.fixture
-def store(database_url: str, time: Time) -> Iterator[Store]:
+def store(database_url: str, time: Clock) -> Iterator[Store]:
     found = Store.open(database_url, clock=time)
     yield found
     found.close()
@@ -65,7 +59,7 @@ def of(store: Store, table: str) -> set[str]:
 
 
 @only_postgresql
-def test_partitions_are_made_ahead_once_and_over_the_turn_of_the_year(store: Store, time: Time) -> None:
+def test_partitions_are_made_ahead_once_and_over_the_turn_of_the_year(store: Store, time: Clock) -> None:
     assert store.write_sync(partitions.make_ahead) > 0
     assert store.write_sync(partitions.make_ahead) == 0
     months = {"202612", "202701", "202702", "202703"}
@@ -103,7 +97,7 @@ def test_what_was_written_before_its_partition_was_made_moves_into_it(store: Sto
 
 
 @only_postgresql
-def test_old_days_of_history_are_dropped_whole_and_the_rest_is_deleted(store: Store, time: Time) -> None:
+def test_old_days_of_history_are_dropped_whole_and_the_rest_is_deleted(store: Store, time: Clock) -> None:
     measure(store, NOW - 30 * DAY)
     store.write_sync(partitions.make_ahead)
     measure(store, NOW, NOW + DAY, NOW + 2 * DAY)
@@ -121,7 +115,7 @@ def test_old_days_of_history_are_dropped_whole_and_the_rest_is_deleted(store: St
     assert "health_hours_20261230" not in of(store, "health_hours")
 
 
-def test_a_transition_that_nobody_has_acted_on_is_not_forgotten(store: Store, time: Time) -> None:
+def test_a_transition_that_nobody_has_acted_on_is_not_forgotten(store: Store, time: Clock) -> None:
     store.write_sync(partitions.make_ahead)
     happen(store, NOW, NOW + 2 * DAY)
 
@@ -143,7 +137,7 @@ def test_a_transition_that_nobody_has_acted_on_is_not_forgotten(store: Store, ti
 
 
 @only_postgresql
-def test_a_partition_that_others_are_reading_is_left_for_the_next_run(store: Store, time: Time) -> None:
+def test_a_partition_that_others_are_reading_is_left_for_the_next_run(store: Store, time: Clock) -> None:
     store.write_sync(partitions.make_ahead)
     measure(store, NOW)
     time.now += 9 * DAY
