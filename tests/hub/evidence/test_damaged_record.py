@@ -140,6 +140,15 @@ async def test_footage_behind_the_damage_is_whole_by_itself(city: City, trust: P
     assert both(city, package, trust)[0] == 0
 
 
+async def test_no_head_from_behind_the_damage_speaks_for_what_lies_before_it(city: City, trust: Path) -> None:
+    await damaged(city, told=40)
+    _, lines = both(city, (await given(city))[1], trust)
+    said = [line for line in lines if f"front, {TODAY}" in line]
+    assert "up to segment 4: no head that covers segment 4 was at the hub" in said[0]
+    assert "unchanged since" in said[1]
+    assert "of segment 40 by then" in said[1]
+
+
 async def test_footage_before_the_damage_is_given_although_the_hub_had_a_later_head(
     city: City, trust: Path
 ) -> None:

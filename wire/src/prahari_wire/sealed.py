@@ -239,15 +239,26 @@ def _day_flaws(
         yield Flaw(certificate_path(head.key), said)
 
 
-def damages(read: Read, manifest: SealManifest) -> Iterator[str]:
-    """Where the record of a box is damaged, and what is not proved for that reason, in a package without flaws."""
+class Damage(NamedTuple):
+    """A place where the record of a box is damaged: the last segment that is proved before it; ``sentence`` says what is not."""
+
+    device: str
+    camera: str
+    day: str
+    position: int
+    sentence: str
+
+
+def damages(read: Read, manifest: SealManifest) -> Iterator[Damage]:
+    """All of a package without flaws."""
     for transfer in manifest.transfers:
         account = parse(TransferManifest, read(chain_path(transfer.transfer)) or b"", limit=LARGEST)
         for name, stretches in account.by_day().items():
             of_day = [pin for pin in transfer.pins if pin.day == name]
             bound = answering([one.proof for one in stretches], of_day)
             for (one, following), pins in zip(pairwise(stretches), bound[:-1], strict=True):
-                yield f"{transfer.device}, {transfer.camera}, {name}: {_damage(one, following, pins)}"
+                said = _damage(one, following, pins)
+                yield Damage(transfer.device, transfer.camera, name, one.proof.head.position, said)
 
 
 def _damage(one: SentDay, following: SentDay, pins: list[Pin]) -> str:

@@ -30,6 +30,7 @@ from prahari_wire.sealed import (
     SEAL,
     Flaw,
     Judge,
+    Read,
     Seal,
     SealManifest,
     damages,
@@ -173,24 +174,36 @@ def told(manifest: SealManifest) -> list[str]:
     return lines
 
 
-def pinned(manifest: SealManifest) -> list[str]:
+def pinned(read: Read, manifest: SealManifest) -> list[str]:
     """Since when each stretch of footage cannot have been made up: the first head at the hub that covers its last segment."""
-    last: dict[tuple[str, str, str], int] = {}
+    segments: dict[tuple[str, ...], list[int]] = {}
     for file in manifest.files:
         match file.path.split("/"):
             case ["segments", device, camera, day, name]:
-                key = device, camera, day
-                last[key] = max(last.get(key, 0), int(name.partition(".")[0]))
-    return [
-        f"  {', '.join(key)}: {_since(_first_pin(manifest, key, last[key]), last[key])}"
-        for key in sorted(last)
-    ]
+                segments.setdefault((device, camera, day), []).append(int(name.partition(".")[0]))
+    ends: dict[tuple[str, ...], set[int]] = {}
+    for one in damages(read, manifest):
+        ends.setdefault(one[:3], set()).add(one.position)
+    lines = []
+    for key, positions in sorted(segments.items()):
+        begin = 0
+        for end in [*sorted(ends.get(key, ())), sys.maxsize]:
+            here = [position for position in positions if begin < position <= end]
+            if here:
+                which = f", up to segment {max(here)}" if end != sys.maxsize else ""
+                since = _since(_first_pin(manifest, key, max(here), end), max(here))
+                lines.append(f"  {', '.join(key)}{which}: {since}")
+            begin = end
+    return lines
 
 
-def _first_pin(manifest: SealManifest, key: tuple[str, str, str], position: int) -> Pin | None:
+def _first_pin(manifest: SealManifest, key: tuple[str, ...], position: int, end: int) -> Pin | None:
+    """The first that covers ``position``; of what lies before damage only those up to its ``end`` do."""
     device, camera, day = key
     of_camera = (one for one in manifest.transfers if (one.device, one.camera) == (device, camera))
-    covering = (pin for one in of_camera for pin in one.pins if pin.day == day and pin.position >= position)
+    covering = (
+        pin for one in of_camera for pin in one.pins if pin.day == day and position <= pin.position <= end
+    )
     return min(covering, key=lambda pin: pin.told_at, default=None)
 
 
@@ -227,7 +240,9 @@ def judged(package: zipfile.ZipFile, judge: Judge) -> tuple[list[Flaw], list[str
         return found, copy_told(statement) if isinstance(statement, CopyStatement) else []
     manifest = read_manifest(read)
     found += flaws(read, names, judge)
-    return found, [*told(manifest), *pinned(manifest)] if isinstance(manifest, SealManifest) else []
+    if found or not isinstance(manifest, SealManifest):
+        return found, []
+    return found, [*told(manifest), *pinned(read, manifest)]
 
 
 def _twice(package: zipfile.ZipFile) -> Iterator[Flaw]:
@@ -298,10 +313,12 @@ def verdict(package: zipfile.ZipFile) -> tuple[int, str]:
     manifest = read_manifest(read)
     damaged = list(damages(read, manifest)) if isinstance(manifest, SealManifest) else []
     if damaged:
-        more = f" (and at {len(damaged) - 1} more places)" if len(damaged) > 1 else ""
+        others = len({one[:4] for one in damaged}) - 1
+        more = f" (and {others} more such damage)" if others else ""
+        where, said = ", ".join(damaged[0][:3]), damaged[0].sentence
         return (
             INCOMPLETE,
-            f"INCOMPLETE: {damaged[0]}{more}. Everything else is as it was recorded and sealed.",
+            f"INCOMPLETE: {where}: {said}{more}. Everything else is as it was recorded and sealed.",
         )
     return 0, "WHOLE: every byte is as it was recorded and sealed."
 
