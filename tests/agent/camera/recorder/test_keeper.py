@@ -323,6 +323,30 @@ def test_withdrawn_consent_deletes_what_nobody_holds_and_keeps_what_is_held(rig:
     assert not list(rig.folder.glob("*/[0-9]*.mp4"))
 
 
+def test_withdrawn_consent_also_takes_a_segment_named_too_late_and_one_left_open_by_a_killed_process(
+    rig: Rig, taped: Tape
+):
+    """A line comes before its segment's name: what was deleted in between is named afterwards."""
+    rig.terms.owner = owner(consent=Consent.FOOTAGE)
+    rig.keeper.step(0)
+    rig.run(
+        "recording.hold", hold=ulid(), start=NOON.isoformat(), end=(NOON + timedelta(seconds=1)).isoformat()
+    )
+    (folder,) = rig.folder.glob("2026-*")
+    bytes_of_last = (folder / "00008.mp4").read_bytes()
+    rig.terms.owner = owner(consent=Consent.FOOTAGE, withdrawn_at=NOON)
+    rig.keeper.step(100)
+    (folder / "00008.mp4").write_bytes(bytes_of_last)
+    (folder / ".00009.mp4.open").write_bytes(bytes_of_last)
+    rig.keeper.step(200)
+    assert (folder / ".00009.mp4.open").exists(), "the camera's process may be writing it"
+    rig.alive = False
+    rig.keeper.step(300)
+    left = sorted(path.name for path in folder.glob("*.mp4*"))
+    assert left and left == sorted(f"{number:05d}.mp4" for number in range(1, len(left) + 1)), "what is held"
+    assert len(left) <= 2
+
+
 @pytest.mark.parametrize(
     "left", [b"", b'{"holds": {}, "to', b"[]", None], ids=["empty", "torn", "other", "none"]
 )

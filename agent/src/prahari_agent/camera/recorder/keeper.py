@@ -116,9 +116,12 @@ class Keeper:
 
     def step(self, mono_s: float, *, last: bool = False) -> None:
         """Read what is new, make room, tell what is due."""
+        writing = (
+            self._recording()
+        )  # before the lines are read: then those of a process that has ended are all read
         self._changed |= self._shelf.refresh()
         self._release_sent()
-        self._keep_to_terms()
+        self._keep_to_terms(writing=writing)
         stamp = self._around.stamp()
         now_ms = round(stamp.at.timestamp() * 1000)
         self._shelf.trim(now_ms if stamp.clock is Quality.SYNCED else None)
@@ -129,12 +132,12 @@ class Keeper:
                 self._told_s = mono_s
             self._changed = False
 
-    def _keep_to_terms(self) -> None:
+    def _keep_to_terms(self, *, writing: bool) -> None:
         """What the owner does not allow any more is not sent, and deleted where nobody holds it."""
         denied = self._terms.denied(Use.FOOTAGE)
         if self._around.transfers is not None:
             self._around.transfers.deny(self._camera, SENTENCES[denied] if denied else None)
-        if self._terms.forgotten() and (gone := self._shelf.clear()):
+        if self._terms.forgotten() and (gone := self._shelf.clear(writing=writing)):
             self._changed = True
             log.info("footage is deleted by its owner's terms", camera=self._camera, segments=gone)
 

@@ -201,8 +201,11 @@ class Shelf:
             self._forget_empty_days()
             return gone
 
-    def clear(self) -> int:
-        """Delete all footage that is not held, also the newest and what nothing proves; how many segments went."""
+    def clear(self, *, writing: bool) -> int:
+        """Delete all footage that is not held, also the newest and what nothing proves; how many segments went.
+
+        ``writing``: the camera's process may still be at work; a file that it names after its line was deleted stays until it is not.
+        """
         with self._lock:
             gone = 0
             for day in self._days.values():
@@ -212,7 +215,19 @@ class Shelf:
                     elif day.here[index] and not self._held(day.interval(index)):
                         self._remove(day, index)
                         gone += 1
-            return gone
+            return gone if writing else gone + self._clear_strays()
+
+    def _clear_strays(self) -> int:
+        """Delete the files that the index does not have: named after their line was deleted, or open when a process was killed."""
+        gone = 0
+        for day in self._days.values():
+            for path in (self._folder / day.name).glob(f"*{SUFFIX}*"):
+                number = path.name.removeprefix(".").partition(".")[0]
+                index = int(number) - 1 if number.isdecimal() else -1
+                if not (0 <= index < len(day.starts) and day.here[index]):
+                    path.unlink(missing_ok=True)
+                    gone += 1
+        return gone
 
     def _oldest_first(self) -> Iterator[tuple[Day, int]]:
         """Segments that may go, without the newest few."""
