@@ -53,6 +53,21 @@ def test_an_override_is_drawn_by_the_sign_then_confirmed_then_seen(
     assert in_force(city) == []
 
 
+def test_a_button_under_a_finger_is_not_exchanged_by_news(city: Any, page: Page, happen: Any) -> None:
+    """A browser tells nobody of a click whose button was exchanged between press and release."""
+    compose(page, "ROAD CLOSED")
+    happen.draws(city, "ROAD CLOSED")
+    page.get_by_role("button", name="Show it on the sign now").click()
+    page.get_by_role("button", name="End it now").hover()
+    page.mouse.down()
+    (override,) = in_force(city)
+    with page.expect_response(lambda answer: answer.url.endswith(SIGN)):
+        happen.shows(city, "ROAD CLOSED", override=override.id)
+    page.wait_for_timeout(300)
+    page.mouse.up()
+    expect(page.get_by_text("None: the sign follows its playlist.")).to_be_visible()
+
+
 def test_a_message_that_the_sign_refuses_cannot_be_sent(city: Any, page: Page, happen: Any) -> None:
     compose(page, "far too long " * 30)
     happen.refuses(city, "The text does not fit: at most 24 characters.")

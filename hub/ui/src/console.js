@@ -1,5 +1,6 @@
 // Every page: htmx, the live feed, the clock, sound, keys, and patching of rows in place.
 import htmx from "htmx.org/dist/htmx.esm.js";
+import * as hand from "./hand.js";
 import * as keys from "./keys.js";
 import * as live from "./live.js";
 import * as patch from "./patch.js";
@@ -44,6 +45,7 @@ document.body.addEventListener("click", (event) => {
 });
 
 live.start(document.body.dataset.topics.split(" ").filter(Boolean));
+hand.start();
 patch.start();
 keys.start();
 say.start();

@@ -1,6 +1,7 @@
 // Live rows. <tbody data-live="incidents" data-rows="/incidents/rows"> holds <tr data-id>. When the feed names ids that stand here, their
 // rows are fetched and their cells replaced in place: nothing moves, the selection stays. New ids are counted in a button "n new – show".
 // Any element with data-refresh="topic" and hx-get is fetched again when the topic changes (data-only: when that id does).
+import { lifted, pressing } from "./hand.js";
 import { announce } from "./notice.js";
 import { t } from "./strings.js";
 
@@ -47,6 +48,7 @@ function watch(body) {
     const answer = await fetch(`${body.dataset.rows}?${query}`, { headers: { "hx-request": "true", accept: "text/html" } }).catch(() => null);
     if (!answer?.ok) return;
     const rows = rowsOf(await answer.text());
+    await lifted();
     for (const row of rows) {
       const old = body.querySelector(`tr[data-id="${CSS.escape(row.dataset.id)}"]`);
       if (old) replace(old, row);
@@ -107,6 +109,11 @@ function replace(old, row) {
 
 function refresh(box) {
   let timer = null;
+  box.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    if (detail.target !== box || detail.requestConfig.triggeringEvent?.type !== "refresh" || !pressing()) return;
+    detail.shouldSwap = false;
+    lifted().then(() => window.htmx.trigger(box, "refresh"));
+  });
   for (const topic of box.dataset.refresh.split(" ")) {
     document.body.addEventListener(`prahari:${topic}`, ({ detail }) => {
       const only = box.dataset.only;
