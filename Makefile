@@ -42,6 +42,7 @@ $(STAMP)-packages: requirements/dev.txt requirements/uv.py $(STAMP)-uv
 
 $(STAMP)-members: $(MEMBERS:%=%/pyproject.toml) $(STAMP)-packages
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(MEMBERS:%=-e %)
+	@$(BIN)/python -m compileall -q -j 0 $(MEMBERS:%=%/src)  # once, instead of in each of the processes that start first
 	@touch $@
 
 $(STAMP)-fonts: $(wildcard agent/fonts/*) $(STAMP)-members
