@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -123,6 +124,21 @@ async def test_a_job_that_fails_stops_no_other_and_comes_again(store: Store) -> 
     for now["s"] in (0.0, 4.0, 5.0, 10.0):
         await scheduler.run_due()
     assert ran == ["fails", "works", "fails", "fails", "works"]
+
+
+@pytest.mark.parametrize("later", range(3))
+async def test_a_scheduler_that_is_stopped_in_the_moment_of_news_stops(store: Store, later: int) -> None:
+    """As a lease passes on, or the hub stops; ``asyncio.wait_for`` of Python 3.11 swallows a cancellation in that moment."""
+    scheduler = Scheduler(store, [Job("news", 3600, lambda _unit: None, frozenset({"news"}))])
+    running = asyncio.ensure_future(scheduler.run())
+    await asyncio.sleep(0.3)
+    scheduler.on_changes([Change("news", {})])
+    for _ in range(later):
+        await asyncio.sleep(0)
+    running.cancel()
+    done, _ = await asyncio.wait({running}, timeout=5)
+    assert done == {running}
+    assert running.cancelled()
 
 
 async def test_a_job_that_has_more_to_do_is_due_at_once(store: Store) -> None:

@@ -98,7 +98,8 @@ async def _may_read(request: Request) -> bool:
 async def _next(subscription: Subscription) -> tuple[Message | None, bool]:
     """The next message, or None when a beat is due; True when the feed has closed."""
     try:
-        message = await asyncio.wait_for(subscription.get(), BEAT_S)
+        async with asyncio.timeout(BEAT_S):
+            message = await subscription.get()
     except TimeoutError:
         return None, False
     return message, message is None

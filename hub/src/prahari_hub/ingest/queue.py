@@ -125,7 +125,8 @@ class Queue:
             await asyncio.sleep(BUSY_WINDOW_S if busy else WINDOW_S)
             if busy and not self._event.is_set():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._event.wait(), BIRTHS_WINDOW_S - BUSY_WINDOW_S)
+                    async with asyncio.timeout(BIRTHS_WINDOW_S - BUSY_WINDOW_S):
+                        await self._event.wait()
         self._taken_s = loop.time()
         return self.take_now()
 

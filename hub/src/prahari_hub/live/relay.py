@@ -86,7 +86,8 @@ class Relay:
     async def _talk(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), BEAT_S)
+                async with asyncio.timeout(BEAT_S):
+                    await self._news.wait()
             self._news.clear()
             try:
                 await self._flush()

@@ -224,7 +224,8 @@ class Share:
 
     async def _sleep(self, wait_s: float) -> None:
         try:
-            await asyncio.wait_for(self._wake.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
         except TimeoutError:
             return
         self._wake.clear()

@@ -71,10 +71,11 @@ class Webhook:
         import httpx  # a tenth of a second of every start, for what many a hub never sends
 
         try:
-            async with httpx.AsyncClient(timeout=WEBHOOK_TIMEOUT_S, follow_redirects=False) as client:
-                answer = await asyncio.wait_for(
-                    client.post(self.url, content=body, headers=headers), WEBHOOK_TIMEOUT_S
-                )
+            async with (
+                asyncio.timeout(WEBHOOK_TIMEOUT_S),
+                httpx.AsyncClient(timeout=WEBHOOK_TIMEOUT_S, follow_redirects=False) as client,
+            ):
+                answer = await client.post(self.url, content=body, headers=headers)
         except (httpx.HTTPError, TimeoutError) as error:
             raise NotTold(f"{target} does not answer ({type(error).__name__})") from None
         if not answer.is_success:

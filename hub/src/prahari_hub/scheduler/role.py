@@ -82,7 +82,8 @@ class Scheduler:
     async def _sleep(self) -> None:
         wait_s = max(0.0, min(self._due_s.values()) - self._mono())
         try:
-            await asyncio.wait_for(self._wake.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
         except TimeoutError:
             return
         self._wake.clear()
