@@ -18,6 +18,7 @@ from pathlib import Path
 from prahari_hub import metrics
 from prahari_hub.broker.config import LOOPBACK, Plan, write
 from prahari_hub.broker.keys import Keys
+from prahari_hub.ending import end
 from prahari_hub.errors import SetupError
 
 READY_S = 15.0
@@ -65,9 +66,7 @@ class EmbeddedServer:
             self._process.send_signal(signal.SIGHUP)
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         if self._process and self._process.returncode is None:
             self._process.terminate()
             try:

@@ -25,6 +25,7 @@ from sqlalchemy import Connection
 from prahari_hub import metrics
 from prahari_hub.broker.batches import Arrived, Sink
 from prahari_hub.broker.connection import Bus
+from prahari_hub.ending import end
 from prahari_hub.fleet import intake, vitals
 from prahari_hub.fleet.cells import cells_of
 from prahari_hub.fleet.presence import FLOODS, Limits, Step
@@ -124,9 +125,7 @@ class Ingest:
 
     async def stop(self) -> None:
         """Finish what has been received, write what is in memory."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         self._tasks = []
         await self.settle()
         await self.flusher.flush()

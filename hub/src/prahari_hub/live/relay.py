@@ -18,6 +18,7 @@ from prahari_wire.ids import ulid
 
 from prahari_hub import metrics
 from prahari_hub.broker.connection import Bus
+from prahari_hub.ending import end
 from prahari_hub.errors import Unavailable
 from prahari_hub.store import Change
 
@@ -62,9 +63,7 @@ class Relay:
         ]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     def send(self, changes: list[Change]) -> None:
         """Tell the other processes, soon."""

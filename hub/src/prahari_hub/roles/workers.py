@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 
+from prahari_hub.ending import end
+
 
 class Workers:
     """``start`` and ``stop`` take the names of leases as a Share gives them; there is only one here."""
@@ -18,7 +20,5 @@ class Workers:
         self._tasks = [asyncio.ensure_future(work()) for work in self._work]
 
     async def stop(self, _names: AbstractSet[str] = frozenset()) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         self._tasks = []
