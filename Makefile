@@ -63,7 +63,7 @@ demo: setup ## a hub and three devices on this machine; CLIP=… MODEL=… SWARM
 demo-clean: ## forget the demo's state
 	rm -rf .prahari/demo
 
-test: setup ## every test, on two processes more than the machine has cores
+test: setup ## every test, on three processes more than the machine has cores
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 faults: setup ## what breaks, at length: PRAHARI_SEED=… takes one seed again, ARGS="-k hub" some of it

@@ -6,7 +6,9 @@ fails instead when PRAHARI_REQUIRE (a comma-separated list, set by CI) names it.
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import os
 import random
 import shutil
@@ -84,9 +86,8 @@ def demand(need: str) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than there are cores: tests wait for processes, brokers and browsers about half of their time; with three more the
-    machine is used a little better, and what is tested starves in its first minutes."""
-    return (os.cpu_count() or 1) + 2
+    """Three more than there are cores: tests wait for processes, brokers and browsers about half of their time."""
+    return (os.cpu_count() or 1) + 3
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -99,9 +100,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Order(config, log)
 
 
-def pytest_collection() -> None:
+def pytest_collection(session: pytest.Session) -> None:
     """Imports and what tests are made of leave next to no cycles: looking for them took a tenth of the collection."""
     gc.disable()
+    worker = getattr(session.config, "workerinput", None)
+    if worker and session.config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        import_share(int(worker["workerid"].removeprefix("gw")), worker["workercount"])
+
+
+def import_share(worker: int, of: int) -> None:
+    """Import the worker's share of the test files first. In a fresh clone pytest rewrites and compiles each file at its first import;
+    else every worker would do that with all of them at the same time."""
+    for path in sorted(Path(__file__).parent.rglob("test_*.py"))[worker::of]:
+        with contextlib.suppress(Exception, pytest.skip.Exception):  # the collection says what is wrong
+            importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
 
 
 def pytest_collection_finish() -> None:
