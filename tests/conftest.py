@@ -86,8 +86,11 @@ def demand(need: str) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Three more than there are cores: tests wait for processes, brokers and browsers about half of their time."""
-    return (os.cpu_count() or 1) + 3
+    """Three more than there are cores: tests wait for processes, brokers and browsers about half of their time. The long form waits less,
+    and takes two more."""
+    from tests.form import LONG
+
+    return (os.cpu_count() or 1) + (2 if LONG else 3)
 
 
 @pytest.hookimpl(optionalhook=True)
