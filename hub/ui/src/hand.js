@@ -8,7 +8,8 @@ let waiting = [];
 
 export function start() {
   addEventListener("pointerdown", () => { pressedAt = performance.now(); }, true);
-  for (const name of ["pointerup", "pointercancel", "dragend", "blur"]) addEventListener(name, () => setTimeout(lift, CLICK_MS), true);
+  for (const name of ["pointerup", "pointercancel", "dragend"]) addEventListener(name, () => setTimeout(lift, CLICK_MS), true);
+  addEventListener("blur", lift); // the window's own: a field that loses the focus to the pressed button says so as well, but not here
 }
 
 function lift() {
