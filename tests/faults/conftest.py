@@ -95,15 +95,31 @@ class Places:
         shutil.rmtree(place.folder, ignore_errors=True)
 
 
+PLACES = pytest.StashKey[Places]()
+
+
 @pytest.fixture(scope="session")
-def places(tmp_path_factory: pytest.TempPathFactory, find_port_offset: Callable[[], int]) -> Iterator[Places]:
+def places(
+    pytestconfig: pytest.Config,
+    tmp_path_factory: pytest.TempPathFactory,
+    find_port_offset: Callable[[], int],
+) -> Iterator[Places]:
     folder = tmp_path_factory.mktemp("template")
     town = Town(folder, 0, {})
     town.init()
     town.api.close()
-    made = Places(folder, find_port_offset)
+    made = pytestconfig.stash[PLACES] = Places(folder, find_port_offset)
     yield made
     made.forget()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """After the last of these tests the shared place ends: hub and boxes cost a tenth of a core while others run."""
+    yield
+    places = item.config.stash.get(PLACES, None)
+    if places is not None and (nextitem is None or Path(__file__).parent not in nextitem.path.parents):
+        places.forget()
 
 
 @pytest.fixture
