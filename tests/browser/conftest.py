@@ -138,15 +138,18 @@ def bare(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Console]:
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stage(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """A hub's home with an admin, an operator, a technician and an auditor, who share a password."""
-    home = tmp_path_factory.mktemp("stage") / "hub"
+    return made_once("stage", _set_stage) / "hub"
+
+
+def _set_stage(folder: Path) -> None:
+    home = folder / "hub"
     store = Store.open(load(home=home).store_url)
     migrate(store.engine)
     store.write_sync(_people)
     open_identity(home, store, city="Pune")
     store.close()
-    return home
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.clockshim import Hands
 from tests.faults.place import LONG, Place
-from tests.system.conftest import Town
+from tests.system.conftest import initialise
 
 GRACE_S = "90"
 """As by default: longer than the longest wait of a box until its next try."""
@@ -101,14 +101,10 @@ PLACES = pytest.StashKey[Places]()
 @pytest.fixture(scope="session")
 def places(
     pytestconfig: pytest.Config,
-    tmp_path_factory: pytest.TempPathFactory,
+    made_once: Callable[[str, Callable[[Path], object]], Path],
     find_port_offset: Callable[[], int],
 ) -> Iterator[Places]:
-    folder = tmp_path_factory.mktemp("template")
-    town = Town(folder, 0, {})
-    town.init()
-    town.api.close()
-    made = pytestconfig.stash[PLACES] = Places(folder, find_port_offset)
+    made = pytestconfig.stash[PLACES] = Places(made_once("town", initialise), find_port_offset)
     yield made
     made.forget()
 

@@ -32,11 +32,9 @@ def which_store(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sqlite_template(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """A database file with the newest schema and nothing in it, to be copied."""
-    file = tmp_path_factory.mktemp("template") / "hub.db"
-    build(f"sqlite:///{file}")
-    return file
+    return made_once("database", lambda folder: build(f"sqlite:///{folder / 'hub.db'}")) / "hub.db"
 
 
 @pytest.fixture(scope="module")

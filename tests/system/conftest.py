@@ -256,14 +256,16 @@ class Towns:
             shutil.rmtree(town.folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def empty_town(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a town that was initialised and never started: a copy of it costs no start of two programs."""
-    folder = tmp_path_factory.mktemp("town")
+def initialise(folder: Path) -> None:
     town = Town(folder, 0, {})
     town.init()
     town.api.close()
-    return folder
+
+
+@pytest.fixture(scope="session")
+def empty_town(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """The folder of a town that was initialised and never started: a copy of it costs no start of two programs."""
+    return made_once("town", initialise)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ import hypothesis
 import pytest
 import schemathesis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi.routing import iter_route_contexts
 from hypothesis import HealthCheck, Phase
 from prahari_hub.evidence.sealing import Sealer
 from prahari_hub.evidence.tables import evidence_segments, footage_requests, redacted_copies, transfers
@@ -29,7 +28,7 @@ from prahari_hub.http.actor import Role, system
 from prahari_hub.identity.signer import Signer, key_id
 from prahari_hub.signage import displays
 from prahari_hub.store import Unit
-from prahari_hub.web.app import api_router, document
+from prahari_hub.web.app import document
 from prahari_wire.display import DisplayConfig
 from prahari_wire.events import parse_body
 from prahari_wire.ids import ulid
@@ -45,17 +44,12 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.form import LONG
+from tests.hub.web.operations import OPERATIONS
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = 4 if LONG else 2
 LONGEST_QUERY = 2000
 PARTS = ("headers", "cookies", "query", "body", "media_type", "multipart_content_types")
-OPERATIONS = [
-    (method.lower(), str(route.path_format))
-    for route in iter_route_contexts(api_router().routes)
-    for method in sorted(route.methods or ())
-]
-"""Read off the routes: every process that collects tests would otherwise make the whole document, which takes a second."""
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture"
 SHA = hashlib.sha256(PNG).hexdigest()
 SIGN = Desired(peripherals={"sign1": DisplayConfig()})
