@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,6 +31,7 @@ class Kept:
     said: list[tuple[str, Any]] = field(default_factory=list)
     credentials: tuple[str, str] | None = None
     full: bool = False
+    on_emit: Callable[[str], None] = lambda kind: None
 
     def emit(
         self, kind: str, body: Message, *, peripheral: str | None = None, stamp: Stamp | None = None
@@ -41,6 +40,7 @@ class Kept:
         if self.full:
             raise OSError(28, "No space left on device")
         self.said.append((kind, body))
+        self.on_emit(kind)
         return len(self.said)
 
     def upload(self, data: bytes, content_type: str) -> str:
@@ -72,13 +72,9 @@ def kept(tmp_path: Path) -> Kept:
 
 
 @pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The generated clip, drawn by the first of a run's workers that asks for it: two seconds of a core."""
-    base = tmp_path_factory.getbasetemp()
-    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with (folder / "clip.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return ensure_clip(folder / "clip" / "street.mp4", seed=1)
+def clip(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """The generated clip."""
+    return made_once("clip", lambda folder: ensure_clip(folder / "street.mp4", seed=1)) / "street.mp4"
 
 
 @pytest.fixture

@@ -116,6 +116,25 @@ def test_a_killed_process_starts_again_and_closes_what_was_open(
     eventually(lambda: not kept.all(AGENT_FAULT)[-1].active, why="the fault is cleared")
 
 
+def test_a_process_that_dies_before_it_hears_that_its_event_is_kept_is_told_and_starts_again(
+    run: Run, kept: Any, clip: Path, eventually: Callable[..., Any]
+) -> None:
+    def strike(kind: str) -> None:
+        if kind == TRACK and not killed:
+            killed.append(camera.pid)
+            os.kill(killed[0], signal.SIGKILL)
+            eventually(lambda: psutil.Process(killed[0]).status() == psutil.STATUS_ZOMBIE)
+
+    killed: list[int] = []
+    kept.on_emit = strike
+    camera = run(source=str(clip), regions=[STREET])
+    (fault,) = eventually(lambda: raised(kept), why="the crash is told")
+    assert (fault.part, fault.active) == ("camera process", True)
+    assert "signal 9" in fault.detail
+    eventually(lambda: kept.all(TRACK)[-1].phase is TrackPhase.ENDED, why="what was open is closed")
+    eventually(lambda: camera.pid not in (None, *killed), why="a new process")
+
+
 def test_a_crash_inside_the_model_starts_again_with_motion_alone_and_says_so(
     run: Run, kept: Any, clip: Path, write_model: Callable[..., Path], eventually: Callable[..., Any]
 ) -> None:

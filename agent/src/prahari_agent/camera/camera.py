@@ -21,7 +21,7 @@ from prahari_wire.presence import PeripheralType
 from prahari_wire.system import AgentFault
 from prahari_wire.twin import PeripheralConfig
 
-from prahari_agent.camera.channel import Channel, Message
+from prahari_agent.camera.channel import Message
 from prahari_agent.camera.copies import Copies
 from prahari_agent.camera.live import LiveView
 from prahari_agent.camera.openings import Openings
@@ -231,13 +231,13 @@ class Camera:
         stamp = self._around.stamp()
         return {"offset_s": stamp.at.timestamp() - time.monotonic(), "clock": str(stamp.clock)}
 
-    def _heard(self, message: Message, blob: bytes, channel: Channel) -> None:
+    def _heard(self, message: Message, blob: bytes) -> None:
         match message:
             case {"type": "event", "id": int(number), "kind": str(kind), "body": dict(body)}:
-                channel.send({"type": "answer", "id": number, "kept": self._keep(kind, body, blob)})
+                self._supervisor.send({"type": "answer", "id": number, "kept": self._keep(kind, body, blob)})
             case {"type": "facts"}:
                 self._note_facts(message)
-                channel.send({"type": "clock", **self._clock_now()})
+                self._supervisor.send({"type": "clock", **self._clock_now()})
             case {"type": "footage"}:
                 if self._keeper is not None:
                     self._keeper.nudge()

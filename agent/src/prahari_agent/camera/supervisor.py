@@ -93,7 +93,7 @@ class _Part:
 class Supervisor:
     """``start_message(allowed)`` gives a new process its first message; it may raise AgentError, and is then asked again later.
 
-    ``heard(message, blob, channel)`` and ``crashed(crash)`` are called from the supervisor's thread, as is ``may_run``: while it says no
+    ``heard(message, blob)`` and ``crashed(crash)`` are called from the supervisor's thread, as is ``may_run``: while it says no
     there is no process, and ``rested`` is called once each time that begins.
     """
 
@@ -102,7 +102,7 @@ class Supervisor:
         name: str,
         *,
         start_message: Callable[[Allowed], Message],
-        heard: Callable[[Message, bytes, Channel], None],
+        heard: Callable[[Message, bytes], None],
         crashed: Callable[[Crash], None],
         may_run: Callable[[], bool] = lambda: True,
         rested: Callable[[], None] = lambda: None,
@@ -143,7 +143,7 @@ class Supervisor:
             self._thread.join(2 * STOP_S)
 
     def send(self, message: Message) -> bool:
-        """Say something to the running process; False if there is none."""
+        """Say something to the running process; False if there is none, or no more."""
         channel = self._channel
         if channel is None:
             return False
@@ -249,7 +249,7 @@ class Supervisor:
                 if received is None:
                     return self._reaped(process)
                 silent_since_s = time.monotonic()
-                self._heard(*received, channel)
+                self._heard(*received)
             self._end(process, channel)
             return None
         finally:
@@ -269,7 +269,7 @@ class Supervisor:
                 received = channel.receive()
                 if received is None:
                     break
-                self._heard(*received, channel)
+                self._heard(*received)
         try:
             process.wait(timeout=max(0.1, deadline_s - time.monotonic()))
         except subprocess.TimeoutExpired:
