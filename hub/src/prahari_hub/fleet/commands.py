@@ -107,12 +107,7 @@ def issue(
     checked = _arguments(name, args)
     if unit.conn.scalar(sa.select(devices.c.id).where(devices.c.id == device)) is None:
         raise NotFound(N_("there is no device {device}"), device=device)
-    life = timedelta(seconds=expires_in_s)
-    if not timedelta(0) < life <= LONGEST_LIFE:
-        raise Invalid(
-            N_("a command lives for more than 0 seconds and at most 7 days"),
-            ("expires_in_s", "more than 0, at most 604800"),
-        )
+    expires_at = unit.now + _life(expires_in_s)
     if name is CommandName.LAMP:
         _replace(unit, device, name, checked["peripheral"])
     command = ulid()
@@ -123,7 +118,7 @@ def issue(
             name=str(name),
             args=checked,
             issued_at=unit.now,
-            expires_at=unit.now + life,
+            expires_at=expires_at,
             idempotency=str(Idempotency.AT_MOST_ONCE if name in ONCE else Idempotency.IDEMPOTENT),
             safe=name in SAFE,
             issued_by=actor.name,
@@ -133,7 +128,7 @@ def issue(
             next_send_at=unit.now,
         )
     )
-    uploads.grant(unit, device, checked.get("content"), until=unit.now + life)
+    uploads.grant(unit, device, checked.get("content"), until=expires_at)
     record(
         unit,
         actor,
@@ -161,6 +156,16 @@ def issue_by_hand(
     if name in ELSEWHERE:
         raise Invalid(ELSEWHERE[name], ("name", "another command"))
     return issue(unit, actor, device, name, args, expires_in_s=expires_in_s, reason=reason)
+
+
+def _life(expires_in_s: float) -> timedelta:
+    life = timedelta(seconds=expires_in_s)
+    if not timedelta(0) < life <= LONGEST_LIFE:
+        raise Invalid(
+            N_("a command lives for more than 0 seconds and at most 7 days"),
+            ("expires_in_s", "more than 0, at most 604800"),
+        )
+    return life
 
 
 def _arguments(name: CommandName, args: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,27 +70,9 @@ def plan(
     reason: str,
 ) -> Window:
     """``scope`` is (device, site, asset or zone; its id). One that has begun already starts now: the past is not rewritten."""
-    if kind not in KINDS:
-        raise Invalid(
-            N_("{kind!r} is no kind of window"), ("kind", f"one of {', '.join(KINDS)}"), kind=kind[:40]
-        )
-    _check_scope(unit.conn, *scope)
     starts_at = max(starts_at, unit.now)
-    if ends_at <= starts_at:
-        raise Invalid(
-            N_("The window is over before it begins: choose an end in the future."),
-            ("ends_at", "after starts_at"),
-        )
-    if ends_at - starts_at > LONGEST:
-        raise Invalid(
-            N_("A window lasts at most 60 days; plan the next one when it ends."),
-            ("ends_at", "60 days at most"),
-        )
-    if not reason.strip():
-        raise Invalid(
-            N_("Say why: the reason stands in every incident that waits for it."),
-            ("reason", "1 to 500 characters"),
-        )
+    _check(kind, starts_at, ends_at, reason)
+    _check_scope(unit.conn, *scope)
     window = ulid(int(unit.now.timestamp() * 1000))
     values = {
         "id": window,
@@ -113,6 +95,28 @@ def plan(
     record(unit, actor, "window.plan", f"window:{window}", reason=reason.strip(), detail=detail)
     unit.tell("windows", id=window)
     return get(unit.conn, window)
+
+
+def _check(kind: str, starts_at: datetime, ends_at: datetime, reason: str) -> None:
+    if kind not in KINDS:
+        raise Invalid(
+            N_("{kind!r} is no kind of window"), ("kind", f"one of {', '.join(KINDS)}"), kind=kind[:40]
+        )
+    if ends_at <= starts_at:
+        raise Invalid(
+            N_("The window is over before it begins: choose an end in the future."),
+            ("ends_at", "after starts_at"),
+        )
+    if ends_at - starts_at > LONGEST:
+        raise Invalid(
+            N_("A window lasts at most 60 days; plan the next one when it ends."),
+            ("ends_at", "60 days at most"),
+        )
+    if not reason.strip():
+        raise Invalid(
+            N_("Say why: the reason stands in every incident that waits for it."),
+            ("reason", "1 to 500 characters"),
+        )
 
 
 def end(unit: Unit, actor: Actor, window: str) -> Window:

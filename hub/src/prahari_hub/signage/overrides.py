@@ -74,24 +74,7 @@ def create(unit: Unit, actor: Actor, display: tuple[str, str], wanted: Wanted) -
     device, peripheral = display
     _check(unit, display, wanted)
     override = ulid()
-    try:
-        content = validate(
-            Override,
-            {
-                "id": override,
-                "class": int(wanted.cls),
-                "priority": wanted.priority,
-                "issued_at": unit.now.isoformat(),
-                "expires_at": wanted.expires_at.isoformat(),
-                "lease_s": wanted.lease_s,
-                "content": wanted.content.model_dump(mode="json"),
-            },
-        ).content
-    except Refused as error:
-        path, _, expected = error.detail.partition(": ")
-        raise Invalid(
-            N_("the override is not accepted: {detail}"), (path, expected), detail=Checked(error.detail)
-        ) from None
+    content = _as_told(unit, override, wanted).content.model_dump(mode="json")
     unit.conn.execute(
         overrides.insert().values(
             {
@@ -103,13 +86,13 @@ def create(unit: Unit, actor: Actor, display: tuple[str, str], wanted: Wanted) -
                 "issued_at": unit.now,
                 "expires_at": wanted.expires_at,
                 "lease_s": wanted.lease_s,
-                "content": content.model_dump(mode="json"),
+                "content": content,
                 "reason": wanted.reason,
                 "issued_by": actor.name,
             }
         )
     )
-    uploads.grant(unit, device, content.model_dump(mode="json"), until=wanted.expires_at)
+    uploads.grant(unit, device, content, until=wanted.expires_at)
     _bump(unit, device, peripheral)
     record(
         unit,
@@ -122,11 +105,31 @@ def create(unit: Unit, actor: Actor, display: tuple[str, str], wanted: Wanted) -
             "class": int(wanted.cls),
             "priority": wanted.priority,
             "expires_at": wanted.expires_at.isoformat(),
-            "content": content.model_dump(mode="json"),
+            "content": content,
         },
     )
     unit.tell("overrides", id=override, display=f"{device}:{peripheral}", active=True)
     return override
+
+
+def _as_told(unit: Unit, override: str, wanted: Wanted) -> Override:
+    """As the display will be told it; Invalid where the contract does not allow it."""
+    told = {
+        "id": override,
+        "class": int(wanted.cls),
+        "priority": wanted.priority,
+        "issued_at": unit.now.isoformat(),
+        "expires_at": wanted.expires_at.isoformat(),
+        "lease_s": wanted.lease_s,
+        "content": wanted.content.model_dump(mode="json"),
+    }
+    try:
+        return validate(Override, told)
+    except Refused as error:
+        path, _, expected = error.detail.partition(": ")
+        raise Invalid(
+            N_("the override is not accepted: {detail}"), (path, expected), detail=Checked(error.detail)
+        ) from None
 
 
 def _check(unit: Unit, display: tuple[str, str], wanted: Wanted) -> None:
