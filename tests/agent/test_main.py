@@ -171,6 +171,19 @@ def test_systemd_hears_ready_a_fed_watchdog_and_stopping(home: Path, hub_peer: A
             agent.stop(signal.SIGKILL)
 
 
+def test_an_enrolment_that_is_done_starves_no_watchdog(home: Path, hub_peer: Any) -> None:
+    code = (
+        "import sys, threading; from pathlib import Path; from prahari_agent.main import open_box; from prahari_agent.pulse import Pulses\n"
+        "now = [0.0]; pulses = Pulses(now_s=lambda: now[0])\n"
+        "assert open_box(Path(sys.argv[1]), threading.Event(), pulses) is not None\n"
+        "now[0] = 3600.0; print('silent:', pulses.silent())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, home], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-1:] == ["silent: []"], done.stdout + done.stderr
+
+
 def test_under_systemd_agent_restart_ends_the_process_for_systemd_to_start_the_next(
     home: Path, hub_peer: Any, https: Any, signer: Any, tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:

@@ -213,6 +213,7 @@ def open_box(home: Path, stop: threading.Event, pulses: Pulses) -> Box | None:
             device=record.device, level=settings.log_level, as_json=settings.log_format == "json"
         )
         board = detect.build(settings.board if settings.board != "auto" else record.board)
+        pulses.end("enrolment")
         return Box(home, settings, state, clock, identity, record, board)
     return None
 

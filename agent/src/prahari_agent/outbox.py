@@ -150,7 +150,8 @@ class Outbox:
         """Store in the durable journal; in the volatile one while the disk takes nothing."""
         if self._closed:
             raise OutboxFull("The agent is stopping and takes no events any more.")
-        for journal in (self._open(), self._open()):
+        for _ in range(2):  # the second time in a new journal, where the first broke
+            journal = self._open()
             if journal is None:
                 break
             try:
