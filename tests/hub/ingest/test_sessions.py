@@ -153,6 +153,23 @@ async def test_what_was_offline_before_a_restart_is_offline_after_a_grace_and_no
     assert moves(again) == [("unknown", "online"), ("online", "suspect"), ("suspect", "offline")]
 
 
+async def test_what_was_offline_is_no_news_either_after_a_second_restart_before_it_was_judged(
+    hub: Any, box: Any
+) -> None:
+    await hub.say(box, Up.BIRTH, box.birth())
+    await hub.tick(100)
+    before = moves(hub)
+    for _ in range(2):
+        again = type(hub)(hub.store, hub.time, hub.ingest.memory.limits)
+        await again.ingest.load()
+        await again.ingest.on_sight(True)
+        await again.tick(30)
+        assert presence(again) == "unknown"
+    await again.tick(61)
+    assert presence(again) == "offline"
+    assert moves(again) == before
+
+
 async def test_a_device_that_never_spoke_is_not_offline(hub: Any) -> None:
     await hub.tick(1000)
     assert presence(hub, "pune-cam-01") == "unknown"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from prahari_hub.fleet import registry, topology, windows
+from prahari_hub.fleet import intake, registry, topology, windows
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.fleet.tables import devices, peripherals, sites, transitions, zones
 from prahari_hub.fleet.topology import Link
@@ -94,6 +94,15 @@ class City:
 
     def back(self, names: Iterable[str]) -> None:
         self.say("online", names)
+        self.tell()
+
+    def blind(self, names: Iterable[str]) -> None:
+        """The hub cannot tell how these devices are."""
+        self.store.write_sync(lambda unit: intake.put_presence(unit, "unknown", list(names)))
+
+    def found_silent(self, names: Iterable[str]) -> None:
+        """The hub sees again, and these devices are still as they were when they had been offline before."""
+        self.store.write_sync(lambda unit: intake.put_presence(unit, "offline", list(names)))
         self.tell()
 
     def tell(self) -> None:
@@ -317,6 +326,41 @@ def test_what_is_still_silent_after_a_window_and_its_grace_raises_its_alarm_then
     assert city.shown() == before
 
 
+def test_a_window_that_ends_while_the_hub_is_blind_does_not_forget_who_stayed_dead(city: City) -> None:
+    window(city, ("asset", "f1"), hours=2)
+    city.now += timedelta(minutes=1)
+    city.fall(FEEDER)
+    follow(city, hours=2)
+    city.back((*A, *C, *D, *B[2:]))
+    city.blind(FEEDER)
+    follow(city, minutes=6)
+    assert city.shown() == []
+    city.say("online", (*A, *C, *D, *B[1:]))
+    city.found_silent(B[:1])
+    assert city.shown() == [("device.offline", B[0], 0)]
+
+
+def test_an_outage_that_ends_while_the_hub_is_blind_does_not_forget_who_stayed_dead(city: City) -> None:
+    city.fall(FEEDER)
+    city.back((*A, *C, *D, *B[2:]))
+    city.blind(FEEDER)
+    city.settle(minutes=3)
+    assert city.shown() == []
+    city.say("online", (*A, *C, *D, *B[1:]))
+    city.found_silent(B[:1])
+    assert city.shown() == [("device.offline", B[0], 0)]
+
+
+def test_a_hub_that_was_blind_says_nothing_new_of_who_was_offline_before(city: City) -> None:
+    city.fall(FAR[:1])
+    (found,) = city.open()
+    city.store.write_sync(lambda unit: actions.resolve(unit, ASHA, found.id))
+    city.blind(FAR)
+    city.settle(minutes=3)
+    city.found_silent(FAR[:1])
+    assert city.open() == []
+
+
 def test_a_window_that_is_ended_early_counts_its_grace_from_then(city: City) -> None:
     found = window(city, ("device", FAR[0]), hours=8)
     city.fall((FAR[0],))
@@ -345,7 +389,10 @@ def test_a_fault_that_began_in_a_window_and_still_holds_is_raised_after_it(city:
     assert city.shown() == [("camera.fault", A[0], 0)]
 
 
-def test_a_device_that_leaves_maintenance_and_is_still_silent_raises_its_alarm_then(city: City) -> None:
+@pytest.mark.parametrize("blind", [False, True], ids=["the hub sees", "the hub is blind"])
+def test_a_device_that_leaves_maintenance_and_is_still_silent_raises_its_alarm_then(
+    city: City, *, blind: bool
+) -> None:
     def serve(service: str) -> None:
         city.store.write_sync(lambda unit: registry.change_device(unit, ASHA, FAR[0], {"service": service}))
         city.tell()
@@ -353,7 +400,12 @@ def test_a_device_that_leaves_maintenance_and_is_still_silent_raises_its_alarm_t
     serve("maintenance")
     city.fall((FAR[0],))
     assert city.shown() == []
+    if blind:
+        city.blind(FAR)
     serve("active")
+    if blind:
+        assert city.shown() == []
+        city.found_silent(FAR[:1])
     assert city.shown() == [("device.offline", FAR[0], 0)]
 
 

@@ -24,7 +24,7 @@ ALL = range(PARTITIONS)
 
 
 class Known(NamedTuple):
-    """What ingest remembers of a registered device."""
+    """What ingest remembers of a registered device. ``before`` is how it was, of one that is unknown because the hub was blind."""
 
     id: str
     presence: str
@@ -33,6 +33,7 @@ class Known(NamedTuple):
     conn: int | None
     heartbeat_s: int | None
     health_state: str = "unknown"
+    before: str | None = None
 
 
 class Place(NamedTuple):
@@ -63,6 +64,7 @@ def known_devices(
         devices.c.conn,
         devices.c.heartbeat_s,
         devices.c.health_state,
+        devices.c.presence_before,
     ).where(devices.c.service != "retired")
     if ids is None:
         known = [Known(*row) for row in conn.execute(query)]
@@ -204,7 +206,12 @@ def record_steps(unit: Unit, moves: Sequence[Moved | tuple[str, Step, datetime]]
     for moved in steps:
         if moved.step.kind == "presence":
             seen_at = moved.seen_at or (moved.at if moved.step.after == "online" else None)
-            row = {"id": moved.device, "presence": moved.step.after, "presence_since": moved.at}
+            row = {
+                "id": moved.device,
+                "presence": moved.step.after,
+                "presence_since": moved.at,
+                "presence_before": None,
+            }
             found[moved.device] = (
                 found.get(moved.device, {}) | row | ({"last_seen": seen_at} if seen_at else {})
             )
@@ -221,13 +228,47 @@ def record_steps(unit: Unit, moves: Sequence[Moved | tuple[str, Step, datetime]]
 _NOT_RETIRED = devices.c.service != "retired"
 
 
+_BEFORE_IT_WAS_UNKNOWN = sa.case(
+    (devices.c.presence == "unknown", devices.c.presence_before), else_=devices.c.presence
+)
+
+
 def put_presence(unit: Unit, presence: str, ids: Sequence[str]) -> None:
-    """The hub went blind, or finds these devices as they were: no transition of theirs, many rows at once."""
+    """The hub went blind, or finds these devices as they were: no transition of theirs, many rows at once.
+
+    Those that are offline and whose silence was to be judged afresh have one after all.
+    """
+    if presence == "offline":
+        owed = _judged_afresh(unit.conn, ids)
+        step = Step("presence", "unknown", "offline", "silent")
+        record_steps(unit, [Moved(device, step, unit.now) for device in ids if device in owed])
+        ids = [device for device in ids if device not in owed]
     rows = [{"id": device, "presence": presence, "presence_since": unit.now} for device in ids]
-    update_many(unit.conn, devices, rows, keys=("id",), where=_NOT_RETIRED)
+    before = _BEFORE_IT_WAS_UNKNOWN if presence == "unknown" else sa.null()
+    update_many(unit.conn, devices, rows, keys=("id",), where=_NOT_RETIRED, also={"presence_before": before})
     since = unit.now.isoformat()
     for device in ids:
         unit.tell("devices", id=device, presence=presence, presence_since=since)
+
+
+def judge_afresh(unit: Unit, ids: Iterable[str]) -> None:
+    """Of these devices, those that are unknown because the hub was blind: if they turn out to be silent that is news, also where they
+    were silent before. What was decided for them meanwhile (a window's end, an outage's, their service) could not ask them."""
+    every = sorted(ids)
+    for start in range(0, len(every), IN_CLAUSE):
+        here = devices.c.id.in_(every[start : start + IN_CLAUSE]) & (devices.c.presence == "unknown")
+        unit.conn.execute(devices.update().where(here).values(presence_before=None))
+
+
+def _judged_afresh(conn: Connection, ids: Sequence[str]) -> set[str]:
+    """Those that the store says nothing of how they were before the hub was blind."""
+    found: set[str] = set()
+    owed = sa.select(devices.c.id).where(
+        devices.c.presence == "unknown", devices.c.presence_before.is_(None), _NOT_RETIRED
+    )
+    for start in range(0, len(ids), IN_CLAUSE):
+        found |= set(conn.scalars(owed.where(devices.c.id.in_(ids[start : start + IN_CLAUSE]))))
+    return found
 
 
 def open_spells(unit: Unit, spells: Mapping[int, datetime]) -> None:

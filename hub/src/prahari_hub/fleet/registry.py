@@ -183,7 +183,7 @@ def change_device(unit: Unit, actor: Actor, device: str, changes: Mapping[str, A
             raise Invalid(N_("no such state of service"), ("service", f"one of {', '.join(SERVICES)}"))
         values["service"] = changes["service"]
         if changes["service"] == "retired":
-            values |= {"presence": "unknown", "presence_since": unit.now}
+            values |= {"presence": "unknown", "presence_since": unit.now, "presence_before": None}
         _note_service(unit, actor, device, changes["service"])
     if not values:
         return

@@ -81,6 +81,7 @@ devices = Table(
     # presence, by the hub's clock
     Column("presence", String, nullable=False, server_default="unknown"),  # online, suspect, offline, unknown
     Column("presence_since", UtcDateTime),
+    Column("presence_before", String),  # while it is unknown because the hub was blind: how it was before
     Column("last_seen", UtcDateTime),
     Column("born_at", UtcDateTime),
     # the current session and what the last birth said

@@ -18,7 +18,7 @@ from prahari_wire.base import Refused
 from prahari_hub.fleet.intake import Known
 from prahari_hub.fleet.presence import Limits
 from prahari_hub.ingest.bucket import Bucket, Rows, start_of
-from prahari_hub.ingest.columns import CODE, NO_STATE, ONLINE, UNKNOWN
+from prahari_hub.ingest.columns import CODE, NO_STATE, ONLINE
 from prahari_hub.ingest.heartbeat import WORST, Heartbeat, Served, Shape, rank_of, read, said, shape, values
 from prahari_hub.ingest.limits import HEARTBEAT_BURST_S, HEARTBEAT_EVERY_S
 from prahari_hub.ingest.links import Links
@@ -96,7 +96,10 @@ class Memory(Links):
         rows = columns.add([device.id for device in new])
         presence = np.array([CODE[device.presence] for device in new], np.uint8)
         columns.written[rows] = presence
-        columns.before[rows] = np.where(presence == UNKNOWN, NO_STATE, presence)
+        columns.before[rows] = [
+            NO_STATE if before == "unknown" else CODE[before]
+            for before in (device.before or device.presence for device in new)
+        ]
         columns.heard_s[rows] = [-np.inf if device.seen else np.nan for device in new]
         columns.conn[rows] = [-1 if device.conn is None else device.conn for device in new]
         columns.rank[rows] = [WORST.get(device.health_state, 1) for device in new]

@@ -131,9 +131,13 @@ _standing: sa.Select[Any] = sa.select(
 )
 
 
+_offline_before = sa.and_(devices.c.presence == "unknown", devices.c.presence_before == "offline")
+
+
 def silent_under(conn: Connection, tree: Tree, window: windows.Window) -> list[Standing]:
-    """The offline devices that a window covers."""
-    query = _standing.where(devices.c.presence == "offline", devices.c.service == "active")
+    """The offline devices that a window covers, and those that were offline when the hub went blind."""
+    silent = sa.or_(devices.c.presence == "offline", _offline_before)
+    query = _standing.where(silent, devices.c.service == "active")
     if window.scope_type == "device":
         query = query.where(devices.c.id == window.scope_id)
         return [Standing(*row) for row in conn.execute(query)]

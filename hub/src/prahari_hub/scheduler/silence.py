@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from prahari_hub import metrics
-from prahari_hub.fleet import windows
+from prahari_hub.fleet import intake, windows
 from prahari_hub.fleet.facts import Fact, Transition
 from prahari_hub.fleet.tables import transitions
 from prahari_hub.fleet.tree import Tree
@@ -162,8 +162,10 @@ class Silence:
             windows.followed(unit, window.id)
 
     def _stands_for_itself(self, unit: Unit, ids: Iterable[str]) -> None:
-        """Devices that are offline without an incident: as if they had fallen now."""
+        """Devices that are offline without an incident: as if they had fallen now. A hub that was blind cannot tell yet of some:
+        they fall if they are found to be silent."""
         known = census.standing(unit.conn, ids)
+        intake.judge_afresh(unit, [one.id for one in known.values() if one.presence == "unknown"])
         alone = with_incident(unit.conn, list(known))
         self.fell(
             unit,

@@ -7,7 +7,7 @@ waits longer than the row takes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -32,14 +32,17 @@ def update_many(
     *,
     keys: Sequence[str],
     where: sa.ColumnElement[bool] | None = None,
+    also: Mapping[str, sa.ColumnElement[Any]] | None = None,
 ) -> None:
-    """Give the rows with these ``keys`` their other named columns. What does not stand there, or fails ``where``, is left out; two
-    rows with the same keys contradict each other."""
+    """Give the rows with these ``keys`` their other named columns, and the columns of ``also`` what is computed from each row as it
+    was. What does not stand there, or fails ``where``, is left out; two rows with the same keys contradict each other."""
     if rows:
         names = tuple(rows[0])
         statement = _update(table, names, tuple(keys), conn.dialect.name)
         if where is not None:
             statement = statement.where(where)
+        if also:
+            statement = statement.values(dict(also))
         conn.execute(statement, {"rows": _packed(conn, table, names, rows)})
 
 
