@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from prahari_hub.access import chain
+from prahari_hub.errors import SetupError
 from prahari_hub.store import Store
 from prahari_hub.store.migrate import MIGRATIONS, knows, load_tables, migrate, newest, stands
 from prahari_hub.store.schema import metadata
@@ -124,6 +125,16 @@ def test_what_a_kept_database_had_sealed_verifies_and_numbers_go_on(store: Store
             lambda unit, t=table, f=fresh: unit.conn.execute(t.insert().values(**f)).inserted_primary_key[0]
         )
         assert made == 3, table.name
+
+
+def test_a_hub_that_is_older_than_its_database_says_so_and_leaves_it_alone(store: Store) -> None:
+    migrate(store.engine)
+    with store.engine.begin() as conn:
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    before = columns_of(store)
+    with pytest.raises(SetupError, match=r"newer hub \(schema 9999\): install that version again"):
+        migrate(store.engine)
+    assert columns_of(store) == before
 
 
 def test_the_newest_migration_gives_the_tables_that_the_slices_declare(store: Store) -> None:

@@ -136,6 +136,27 @@ def test_a_transition_that_nobody_has_acted_on_is_not_forgotten(store: Store, ti
     assert list(store.read_sync(lambda conn: conn.scalars(sa.select(rows.c.at)).all())) == []
 
 
+def test_transitions_of_service_stay_when_those_of_presence_are_forgotten(store: Store, time: Clock) -> None:
+    def serve(unit: Unit) -> None:
+        row = {"device_id": "pune-cam-01", "kind": "service", "before": "active", "after": "retired"}
+        unit.conn.execute(rows.insert(), [row | {"at": moment} for moment in served])
+
+    def forget(unit: Unit) -> None:
+        transitions.have_read(unit, "test", 1000)
+        retention.forget_transitions(unit, before=time.now - 30 * DAY)
+
+    served = [NOW - 400 * DAY, NOW, NOW + 2 * DAY]
+    store.write_sync(partitions.make_ahead)
+    happen(store, NOW - 400 * DAY, NOW, NOW + 2 * DAY)
+    store.write_sync(serve)
+    for _ in range(2):
+        time.now += 300 * DAY
+        store.write_sync(partitions.make_ahead)
+        store.write_sync(forget)
+    left = store.read_sync(lambda conn: conn.execute(sa.select(rows.c.kind, rows.c.at)).all())
+    assert sorted(left) == [("service", moment) for moment in served]
+
+
 @only_postgresql
 def test_a_partition_that_others_are_reading_is_left_for_the_next_run(store: Store, time: Clock) -> None:
     store.write_sync(partitions.make_ahead)

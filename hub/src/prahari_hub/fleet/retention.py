@@ -42,7 +42,8 @@ def forget_transitions(unit: Unit, *, before: datetime) -> bool:
     """Transitions of before ``before`` that every reader has read; those of service stay, figures of old months need them."""
     read = unit.conn.scalar(sa.select(sa.func.min(cursors.c.value))) or 0
     unread = unit.conn.scalar(sa.select(sa.func.min(transitions.c.at)).where(transitions.c.id > read))
-    more = partitions.forget(unit.conn, transitions, min(before, unread or before))
+    until = min(before, unread or before)
+    more = partitions.forget(unit.conn, transitions, until, keep=("kind", "service"))
     if more is not None:
         return more
     oldest = (

@@ -8,6 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from prahari_hub.errors import SetupError
 from prahari_hub.store.postgres import takes_no_limit
 
 SLICES = (
@@ -22,6 +23,10 @@ SLICES = (
     "scheduler",
 )
 MIGRATIONS = Path(__file__).parent / "migrations"
+NEWER = (
+    "the database was written by a newer hub (schema {revision}): install that version again, or restore a backup of before with "
+    "prahari-hub restore"
+)
 MIGRATION_LOCK = 0x50726168  # any number that nobody else uses in this database
 
 
@@ -32,10 +37,14 @@ def load_tables() -> None:
 
 
 def migrate(engine: Engine, revision: str = "head") -> None:
+    """SetupError if a newer hub wrote the database; nothing of it is changed then."""
     load_tables()
     with engine.connect() as conn, conn.begin():
         _alone(conn)
-        if stands(conn) != (newest() if revision == "head" else revision):
+        found = stands(conn)
+        if found is not None and not knows(found):
+            raise SetupError(NEWER.format(revision=found))
+        if found != (newest() if revision == "head" else revision):
             _upgrade(conn, revision)
 
 

@@ -38,20 +38,26 @@ def partitioned() -> list[Table]:
     return [table for table in metadata.sorted_tables if "partition" in table.info]
 
 
-def forget(conn: Connection, table: Table, before: datetime) -> bool | None:
+def forget(
+    conn: Connection, table: Table, before: datetime, *, keep: tuple[str, str] | None = None
+) -> bool | None:
     """Drop the partitions whose rows are all older, and a piece of what is older in the rest; whether there may be more.
 
-    None: the table is not in partitions here, and nothing was done.
+    ``keep``: column and value of the rows that stay, in the rest from then on. None: the table is not in partitions here, and nothing
+    was done.
     """
     if conn.dialect.name != "postgresql" or "partition" not in table.info:
         return None
     for name in _names(conn, table):
         if name != _rest(table) and _span(table, name)[1] <= before:
             _be_patient(conn)
-            conn.exec_driver_sql(f"DROP TABLE {name}")
+            _drop(conn, table, name, keep)
     column, _ = table.info["partition"]
-    rest = sa.table(_rest(table), sa.column(column), sa.column("ctid"))
+    kept, value = keep or (column, None)
+    rest = sa.table(_rest(table), sa.column(column), sa.column(kept), sa.column("ctid"))
     old = sa.select(rest.c.ctid).where(rest.c[column] < before).limit(PIECE)
+    if keep:
+        old = old.where(rest.c[kept] != value)
     return conn.execute(sa.delete(rest).where(rest.c.ctid.in_(old))).rowcount == PIECE
 
 
@@ -102,6 +108,16 @@ def _make(conn: Connection, table: Table, name: str) -> None:
     conn.exec_driver_sql(
         f"ALTER TABLE {table.name} ATTACH PARTITION {name} FOR VALUES FROM ('{first}') TO ('{end}')"
     )
+
+
+def _drop(conn: Connection, table: Table, name: str, keep: tuple[str, str] | None) -> None:
+    if keep:
+        # the rest takes nothing of a time that has a partition
+        conn.exec_driver_sql(f"ALTER TABLE {table.name} DETACH PARTITION {name}")
+        column, value = keep
+        kept = f"INSERT INTO {_rest(table)} SELECT * FROM {name} WHERE {column} = %s"  # noqa: S608 - names of our own tables
+        conn.exec_driver_sql(kept, (value,))
+    conn.exec_driver_sql(f"DROP TABLE {name}")
 
 
 def _be_patient(conn: Connection) -> None:
