@@ -6,120 +6,29 @@ import asyncio
 import hashlib
 import hmac
 import json
-import threading
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP
 from prahari_hub.errors import SetupError
 from prahari_hub.fleet import registry, windows
-from prahari_hub.fleet.facts import Fact, Transition
-from prahari_hub.fleet.tables import devices
+from prahari_hub.fleet.facts import Transition
 from prahari_hub.http.actor import Actor, Role
 from prahari_hub.incidents import actions, holds, outages, queries, service
 from prahari_hub.incidents.outages import Silent
 from prahari_hub.incidents.queries import Filter
 from prahari_hub.incidents.tables import notifications
 from prahari_hub.scheduler.channels import Call, letter
-from prahari_hub.scheduler.escalation import ATTEMPTS, Escalation
+from prahari_hub.scheduler.escalation import ATTEMPTS, Escalation, Way
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store
-from prahari_wire.callbox import Press
-from prahari_wire.ids import ulid
 
 from tests.hub.clock import Clock
+from tests.hub.scheduler.told import SECRET, Inbox, Receiver, press
 
-SECRET = "a secret of the receiver's"
 ASHA = Actor("asha", Role.OPERATOR)
-
-
-class Receiver(ThreadingHTTPServer):
-    """Keeps (path, headers, body) of what it gets and answers ``status``."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.got: list[tuple[str, dict[str, str], bytes]] = []
-        self.status = 200
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/hook/path-secret"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.got.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-        self.send_response(self.server.status)
-        if self.server.status == 302:
-            self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/elsewhere")
-        self.end_headers()
-
-    do_GET = do_POST
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock(datetime(2026, 11, 20, 6, 0, tzinfo=UTC))
-
-
-@pytest.fixture
-def store(database_url: str, clock: Clock) -> Iterator[Store]:
-    opened = Store.open(database_url, clock=clock)
-    opened.write_sync(
-        lambda unit: unit.conn.execute(
-            devices.insert().values(id="pune-ecb-01", service="active", created_at=clock.now)
-        )
-    )
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def hook(store: Store, receiver: Receiver, tmp_path: Path) -> Escalation:
-    secret = tmp_path / "secret"
-    secret.write_text(SECRET + "\n")
-    return Escalation(store, Settings(home=tmp_path, webhook_url=receiver.url, webhook_secret_file=secret))
-
-
-def press(store: Store) -> str:
-    now = store.clock()
-    fact = Fact(
-        "pune-ecb-01",
-        None,
-        "box1",
-        "callbox",
-        "callbox.press",
-        Press(press=ulid(), count=1),
-        now,
-        False,
-        ulid(),
-        now,
-    )
-    store.write_sync(lambda unit: service.on_event(unit, fact))
-    return store.read_sync(lambda conn: queries.page(conn, Filter())).items[0].id
 
 
 def offline(store: Store, before: str, after: str) -> None:
@@ -135,7 +44,8 @@ def rows(store: Store) -> list:
 async def round_(escalation: Escalation) -> None:
     await escalation.plan()
     for name in escalation.channels:
-        await escalation.deliver(name)
+        for way in Way:
+            await escalation.deliver(name, way)
 
 
 async def test_an_unacknowledged_call_is_told_step_by_step(store: Store, hook, receiver, clock) -> None:
@@ -267,15 +177,6 @@ async def test_a_dead_receiver_costs_a_try_and_nothing_else(
     clock.pass_(seconds=61)
     await round_(escalation)
     assert "does not answer (ConnectError)" in rows(store)[0].error
-
-
-class Inbox:
-    def __init__(self) -> None:
-        self.mails: list[tuple[list[str], str]] = []
-
-    async def handle_DATA(self, server: SMTP, session: object, envelope) -> str:
-        self.mails.append((list(envelope.rcpt_tos), envelope.content.decode()))
-        return "250 OK"
 
 
 async def test_each_step_mails_its_own_people(store: Store, tmp_path: Path, clock, free_port) -> None:

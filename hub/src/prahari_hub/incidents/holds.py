@@ -5,6 +5,7 @@ A press is never held. The time on hold does not count: escalation goes on after
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -24,10 +25,11 @@ ACTOR = "system:windows"
 IN_CLAUSE = 500
 
 
-def is_held(conn: Connection, incident: str, now: datetime) -> bool:
-    """Asked again when a step is planned and when it is sent, because a window may have begun since the last ``refresh``."""
-    row = conn.execute(_OPEN.where(incidents.c.id == incident)).one_or_none()
-    return row is not None and _Reasons(conn, now).of(row) is not None
+def held_among(conn: Connection, ids: Sequence[str], now: datetime) -> set[str]:
+    """Those of ``ids`` (at most IN_CLAUSE) that wait for planned work now. Asked when steps are planned and when one is sent, because a
+    window may have begun since the last ``refresh``; the windows are read once."""
+    reasons = _Reasons(conn, now)
+    return {row.id for row in conn.execute(_OPEN.where(incidents.c.id.in_(ids))) if reasons.of(row)}
 
 
 def refresh(unit: Unit) -> None:

@@ -2,6 +2,9 @@
 
 What is to be told is a row first: it survives a restart, is sent again with back-off, and is dropped once somebody has the
 incident. A fault that cleared by itself before its time is not told. While work is planned, what it explains waits.
+
+Thousands may come due in one moment. They are planned some at a time, so that events are stored meanwhile; the worst are told
+first, asked anew before each; and presses of call boxes go a way of their own, beside what is told slowly.
 """
 
 from __future__ import annotations
@@ -9,12 +12,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
+from prahari_wire import events
 from sqlalchemy import Connection
 
 from prahari_hub import metrics
@@ -31,11 +37,23 @@ from prahari_hub.store.schema import UtcDateTime
 TICK_S = 1.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 300.0
 ATTEMPTS = 10
+PLANNED_AT_ONCE = 50
+"""Incidents in one transaction: nothing else is written while it lasts, neither an event of a device."""
 AT_ONCE = 20
+"""Calls by one way in a tick, so that a receiver that refuses is not stormed."""
 ACTOR = "system:escalation"
 log = logging.getLogger(__name__)
 
 Delays = Mapping[str, Sequence[float]]
+Steps = Mapping[str, Sequence[tuple[int, float]]]
+"""By severity: the steps in which anybody is told, and after how many seconds."""
+
+
+class Way(Enum):
+    """Two ways of each channel: a press waits behind other presses alone."""
+
+    PRESSES = "presses"
+    REST = "rest"
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,7 @@ class Due:
     """Steps ``first`` to ``last`` of an incident are to be planned."""
 
     incident: str
+    round: int
     first: int
     last: int
 
@@ -56,66 +75,90 @@ class Escalation:
         self.channels = channels(settings)
 
     async def run(self) -> None:
-        """A channel that hangs holds up neither the others nor the planning."""
+        """A channel that hangs holds up neither the others nor the planning, and a call about anything else holds up no press."""
         if not self.channels:
             log.info("nobody is told of unacknowledged incidents: neither webhook_url nor smtp_url is set")
             return
         async with asyncio.TaskGroup() as group:
             group.create_task(self._forever(self.plan, "escalation.plan"))
             for name in self.channels:
-                group.create_task(self._forever(partial(self.deliver, name), f"escalation.{name}"))
+                for way in Way:
+                    deliver = partial(self.deliver, name, way)
+                    group.create_task(self._forever(deliver, f"escalation.{name}.{way.value}"))
 
-    async def plan(self) -> None:
-        """Write a row for each step that has come due."""
+    async def plan(self) -> bool:
+        """Write a row for each step that has come due, of the worst PLANNED_AT_ONCE incidents; whether there may be more."""
         now = self.store.clock()
-        found = await self.store.read(lambda conn: steps_due(conn, now, self.delays))
-        if found:
-            await self.store.write(lambda unit: self._plan(unit, found))
+        found = await self.store.read(lambda conn: self._due(conn, now))
+        if not found:
+            return False
+        added = await self.store.write(lambda unit: self._plan(unit, [due.incident for due in found]))
+        return added > 0 and len(found) == PLANNED_AT_ONCE
 
-    async def deliver(self, channel: str) -> None:
-        """Send what is due on one channel, each row once."""
-        now = self.store.clock()
-        for number in await self.store.read(lambda conn: waiting(conn, channel, now)):
-            await self._deliver(channel, number)
+    async def deliver(self, channel: str, way: Way) -> None:
+        """Send what is due on one way of a channel, each row once: the worst first of those that are due when its turn comes."""
+        for _ in range(AT_ONCE):
+            found = await self.store.read(lambda conn: next_call(conn, channel, way, self.store.clock()))
+            if found is None:
+                return
+            await self._deliver(channel, *found)
 
-    async def _deliver(self, channel: str, number: int) -> None:
-        found = await self.store.read(lambda conn: call_of(conn, number, self.store.clock()))
-        if found is None:
-            return
-        call, target = found
+    async def _deliver(self, channel: str, call: Call, target: str) -> None:
         try:
             await self.channels[channel].send(call, target)
         except NotTold as error:
             reason = str(error)
             metrics.NOTIFICATIONS.labels(channel, "failed").inc()
-            await self.store.write(lambda unit: failed(unit, number, reason))
+            await self.store.write(lambda unit: failed(unit, call.delivery, reason))
             return
         metrics.NOTIFICATIONS.labels(channel, "sent").inc()
-        await self.store.write(lambda unit: sent(unit, number))
+        await self.store.write(lambda unit: sent(unit, call.delivery))
 
-    def _plan(self, unit: Unit, found: list[Due]) -> None:
-        for due in found:
-            if not _still_waits(unit.conn, due) or holds.is_held(unit.conn, due.incident, unit.now):
-                continue
-            for step in range(due.first, due.last + 1):
-                for name, channel in self.channels.items():
-                    target = channel.target(step)
-                    if target is not None:
-                        _add(unit, due.incident, step, name, target)
+    def _due(self, conn: Connection, now: datetime, among: Sequence[str] | None = None) -> list[Due]:
+        """What ``steps_due`` gives of the steps that anybody is told of, without what waits for planned work."""
+        found = steps_due(conn, now, self._steps(), among=among)
+        held = holds.held_among(conn, [due.incident for due in found], now) if found else set()
+        return [due for due in found if due.incident not in held]
 
-    async def _forever(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+    def _steps(self) -> Steps:
+        return {
+            severity: [(step, delay) for step, delay in enumerate(sorted(delays), 1) if self._anybody(step)]
+            for severity, delays in self.delays.items()
+        }
+
+    def _anybody(self, step: int) -> bool:
+        return any(channel.target(step) is not None for channel in self.channels.values())
+
+    def _plan(self, unit: Unit, ids: Sequence[str]) -> int:
+        """Look again at these, now that nobody else writes; how many rows were written."""
+        added = [
+            _row(due, step, name, target, unit.now)
+            for due in self._due(unit.conn, unit.now, ids)
+            for step in range(due.first, due.last + 1)
+            for name, channel in self.channels.items()
+            if (target := channel.target(step)) is not None
+        ]
+        if added:
+            unit.conn.execute(notifications.insert(), added)
+        return len(added)
+
+    async def _forever(self, work: Callable[[], Awaitable[bool | None]], name: str) -> None:
+        """Again each tick; at once while ``work`` says that there is more."""
         while True:
+            more: bool | None = False
             try:
-                await work()
+                more = await work()
             except Unavailable as error:
                 log.warning("%s waits: %s", name, error)
             except Exception:
                 metrics.WORKER_FAILURES.labels(name).inc()
                 log.exception("%s failed and goes on", name)
-            await asyncio.sleep(TICK_S)
+            if not more:
+                await asyncio.sleep(TICK_S)
 
 
-_SINCE = sa.func.coalesce(incidents.c.waits_since, incidents.c.opened_at, type_=UtcDateTime()).label("since")
+_SINCE = sa.func.coalesce(incidents.c.waits_since, incidents.c.opened_at, type_=UtcDateTime())
+_NO_PRESS = incidents.c.kind != events.PRESS
 
 
 def _nobody_has_it() -> sa.ColumnElement[bool]:
@@ -129,70 +172,69 @@ def _nobody_has_it() -> sa.ColumnElement[bool]:
     )
 
 
-def steps_due(conn: Connection, now: datetime, delays: Delays) -> list[Due]:
-    """The steps that have come due and have no row yet."""
-    planned = sa.func.coalesce(sa.func.max(notifications.c.step), 0).label("planned")
+def steps_due(
+    conn: Connection, now: datetime, steps: Steps, *, among: Sequence[str] | None = None
+) -> list[Due]:
+    """The steps that have come due and have no row yet, of at most PLANNED_AT_ONCE incidents: presses, then the worst, then the oldest."""
+    planned = sa.func.coalesce(sa.func.max(notifications.c.step), 0)
     of_this_round = sa.and_(
         notifications.c.incident_id == incidents.c.id, notifications.c.round == incidents.c.round
     )
+    columns = (incidents.c.id, incidents.c.severity, incidents.c.round)
     query = (
-        sa.select(incidents.c.id, incidents.c.severity, _SINCE, planned)
+        sa.select(*columns, _SINCE.label("since"), planned.label("planned"))
         .outerjoin(notifications, of_this_round)
-        .where(_nobody_has_it())
-        .group_by(incidents.c.id, incidents.c.severity, incidents.c.opened_at, incidents.c.waits_since)
+        .where(_nobody_has_it(), sa.true() if among is None else incidents.c.id.in_(among))
+        .group_by(
+            *columns, incidents.c.kind, incidents.c.rank, incidents.c.opened_at, incidents.c.waits_since
+        )
+        .having(sa.or_(sa.false(), *_without_row(planned, now, steps)))
+        .order_by(_NO_PRESS, incidents.c.rank, _SINCE, incidents.c.id)
+        .limit(PLANNED_AT_ONCE)
     )
     found = []
     for row in conn.execute(query):
         age_s = (now - row.since).total_seconds()
-        last = sum(age_s >= delay for delay in delays.get(row.severity, ()))
-        if last > row.planned:
-            found.append(Due(row.id, row.planned + 1, last))
+        last = max(step for step, delay in steps[row.severity] if age_s >= delay)
+        found.append(Due(row.id, row.round, row.planned + 1, last))
     return found
 
 
-def _still_waits(conn: Connection, due: Due) -> bool:
-    query = sa.select(incidents.c.id).where(incidents.c.id == due.incident, _nobody_has_it())
-    return conn.execute(query).first() is not None
+def _without_row(
+    planned: sa.ColumnElement[int], now: datetime, steps: Steps
+) -> Iterator[sa.ColumnElement[bool]]:
+    for severity, delays in steps.items():
+        for step, delay in delays:
+            old_enough = now - timedelta(seconds=delay) >= _SINCE
+            yield sa.and_(incidents.c.severity == severity, planned < step, old_enough)
 
 
-def _add(unit: Unit, incident: str, step: int, channel: str, target: str) -> None:
-    unit.conn.execute(
-        notifications.insert().values(
-            incident_id=incident,
-            round=sa.select(incidents.c.round).where(incidents.c.id == incident).scalar_subquery(),
-            step=step,
-            channel=channel,
-            target=target,
-            due_at=unit.now,
-            state="waiting",
-            attempts=0,
-        )
-    )
+def _row(due: Due, step: int, channel: str, target: str, now: datetime) -> dict[str, Any]:
+    row = {"incident_id": due.incident, "round": due.round, "step": step, "channel": channel}
+    return row | {"target": target, "due_at": now, "state": "waiting", "attempts": 0}
 
 
-def waiting(conn: Connection, channel: str, now: datetime) -> list[int]:
+def next_call(conn: Connection, channel: str, way: Way, now: datetime) -> tuple[Call, str] | None:
+    """What to send next and to whom. A call whose incident is on hold, or is a fault that is over by now, waits."""
     query = (
-        sa.select(notifications.c.id)
+        sa.select(notifications)
         .join(incidents, incidents.c.id == notifications.c.incident_id)
         .where(
             notifications.c.state == "waiting",
             notifications.c.channel == channel,
             notifications.c.due_at <= now,
-            incidents.c.hold.is_(None),
+            _nobody_has_it(),
+            _NO_PRESS if way is Way.REST else sa.not_(_NO_PRESS),
         )
-        .order_by(notifications.c.due_at, notifications.c.id)
+        .order_by(incidents.c.rank, notifications.c.due_at, notifications.c.id)
         .limit(AT_ONCE)
     )
-    return list(conn.execute(query).scalars())
-
-
-def call_of(conn: Connection, number: int, now: datetime) -> tuple[Call, str] | None:
-    """What to send and to whom; None if it was dropped meanwhile, or if its incident is on hold: then it is sent afterwards."""
-    query = sa.select(notifications).where(notifications.c.id == number, notifications.c.state == "waiting")
-    row = conn.execute(query).one_or_none()
-    if row is None or holds.is_held(conn, row.incident_id, now):
-        return None
-    return Call(row.id, row.step, queries.get(conn, row.incident_id), now), row.target
+    rows = conn.execute(query).all()
+    held = holds.held_among(conn, [row.incident_id for row in rows], now) if rows else set()
+    for row in rows:
+        if row.incident_id not in held:
+            return Call(row.id, row.step, queries.get(conn, row.incident_id), now), row.target
+    return None
 
 
 def sent(unit: Unit, number: int) -> None:

@@ -1,0 +1,195 @@
+"""Thousands of incidents are due in one moment, and a press comes among them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
+from prahari_hub.incidents.tables import incidents, notifications
+from prahari_hub.scheduler.escalation import Escalation, Way
+from prahari_hub.settings import Settings
+from prahari_hub.store import Store
+
+from tests.hub.clock import Clock
+from tests.hub.scheduler.told import Inbox, Receiver, press
+
+MANY = 2000
+RANKS = {"critical": 0, "major": 1, "minor": 2}
+
+
+def open_many(store: Store, count: int, severity: str = "major", kind: str = "device.clone") -> None:
+    """As if ``count`` devices had got one each in this moment; the worse they are the later they stand by their ids."""
+    now = store.clock()
+    common = {"kind": kind, "severity": severity, "rank": RANKS[severity], "device_id": "pune-ecb-01"}
+    common |= {"title": "One of many", "detail": {}, "opened_at": now, "last_at": now, "count": 1}
+    before = f"00{9 - RANKS[severity]}"
+    each = [{"id": f"{before}{number:05}", "key": f"{before}{number}", **common} for number in range(count)]
+    store.write_sync(lambda unit: unit.conn.execute(incidents.insert(), each))
+
+
+def planned(store: Store) -> list[tuple[str, int]]:
+    """(severity, step) in the order in which they were planned."""
+    joined = notifications.join(incidents, incidents.c.id == notifications.c.incident_id)
+    query = sa.select(incidents.c.severity, notifications.c.step).select_from(joined)
+    rows = store.read_sync(lambda conn: conn.execute(query.order_by(notifications.c.id)).all())
+    return [(row.severity, row.step) for row in rows]
+
+
+def told(receiver: Receiver) -> list[str]:
+    return [json.loads(body)["incident"]["kind"] for _, _, body in receiver.got]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def at_work(escalation: Escalation) -> AsyncIterator[None]:
+    worker = asyncio.ensure_future(escalation.run())
+    try:
+        yield
+    finally:
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+
+
+async def test_no_transaction_plans_more_than_some_and_all_are_planned_at_last(
+    store: Store, hook: Escalation, clock: Clock
+) -> None:
+    open_many(store, 130)
+    clock.pass_(seconds=301)
+    seen = [0]
+    while await hook.plan():
+        seen.append(len(planned(store)))
+    assert max(after - before for before, after in pairwise(seen)) <= 50
+    assert len(planned(store)) == 130
+
+
+async def test_the_worst_are_planned_first_however_long_the_others_have_waited(
+    store: Store, hook: Escalation, clock: Clock
+) -> None:
+    open_many(store, 30, "minor")
+    clock.pass_(seconds=1000)
+    open_many(store, 30, "major")
+    clock.pass_(seconds=900)
+    open_many(store, 30, "critical", kind="device.offline")
+    press(store)
+    clock.pass_(seconds=61)
+    while await hook.plan():
+        pass
+    found = [RANKS[severity] for severity, _ in planned(store)]
+    assert found == sorted(found) and set(found) == {0, 1, 2}
+    query = sa.select(incidents.c.kind).join(notifications).order_by(notifications.c.id).limit(1)
+    assert store.read_sync(lambda conn: conn.scalar(query)) == "callbox.press"
+
+
+async def test_a_press_among_thousands_that_are_due_is_told_before_them(
+    store: Store, hook: Escalation, receiver: Receiver, clock: Clock
+) -> None:
+    open_many(store, MANY)
+    clock.pass_(seconds=241)
+    press(store)
+    clock.pass_(seconds=59)
+    async with at_work(hook):
+        await until(lambda: len(receiver.got) > 0)
+        clock.pass_(seconds=1)
+        before = len(receiver.got)
+        await until(lambda: "callbox.press" in told(receiver))
+    assert told(receiver).index("callbox.press") < before + MANY // 10
+
+
+class Slow(Inbox):
+    """A mail server that takes a mail about a press at once, and any other only when ``goes_on`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.holding = 0
+        self.goes_on = asyncio.Event()
+
+    async def handle_DATA(self, server: SMTP, session: object, envelope) -> str:
+        if b"Emergency call" not in envelope.content:
+            self.holding += 1
+            await self.goes_on.wait()
+        return await super().handle_DATA(server, session, envelope)
+
+
+@pytest.fixture
+def slow(free_port: Callable[[], int]) -> Iterator[Controller]:
+    server = Controller(Slow(), hostname="127.0.0.1", port=free_port())
+    server.start()
+    yield server
+    server.stop()
+
+
+async def test_a_press_is_mailed_while_another_mail_takes_its_time(
+    store: Store, slow: Controller, tmp_path: Path, clock: Clock
+) -> None:
+    settings = Settings(
+        home=tmp_path, smtp_url=f"smtp://127.0.0.1:{slow.port}", mail_to=[["asha@city.example"]]
+    )
+    open_many(store, 5)
+    clock.pass_(seconds=301)
+    async with at_work(Escalation(store, settings)):
+        await until(lambda: slow.handler.holding > 0)
+        press(store)
+        clock.pass_(seconds=61)
+        await until(lambda: len(slow.handler.mails) > 0)
+        assert "Emergency call" in slow.handler.mails[0][1]
+        slow.loop.call_soon_threadsafe(slow.handler.goes_on.set)
+
+
+async def test_the_worst_is_next_although_others_wait_already(
+    store: Store, hook: Escalation, receiver: Receiver, clock: Clock
+) -> None:
+    open_many(store, 3, "minor")
+    clock.pass_(seconds=1801)
+    await hook.plan()
+    clock.pass_(seconds=5)
+    open_many(store, 1, "critical")
+    clock.pass_(seconds=61)
+    await hook.plan()
+    await hook.deliver("webhook", Way.REST)
+    severities = [json.loads(body)["incident"]["severity"] for _, _, body in receiver.got]
+    assert severities == ["critical", "minor", "minor", "minor"]
+
+
+async def test_a_fault_that_is_over_while_its_call_waits_is_told_only_if_it_comes_again(
+    store: Store, hook: Escalation, receiver: Receiver, clock: Clock
+) -> None:
+    open_many(store, 1, kind="device.offline")
+    clock.pass_(seconds=301)
+    await hook.plan()
+    over(store, clock.now)
+    await hook.deliver("webhook", Way.REST)
+    assert receiver.got == []
+    over(store, None)
+    await hook.deliver("webhook", Way.REST)
+    assert told(receiver) == ["device.offline"]
+
+
+def over(store: Store, at: datetime | None) -> None:
+    store.write_sync(lambda unit: unit.conn.execute(incidents.update().values(cleared_at=at)))
+
+
+async def test_a_step_that_names_nobody_keeps_no_others_from_being_told(
+    store: Store, tmp_path: Path, clock: Clock
+) -> None:
+    people = [[], ["chief@city.example"]]
+    escalation = Escalation(store, Settings(home=tmp_path, smtp_url="smtp://127.0.0.1:1", mail_to=people))
+    open_many(store, 1, "major")
+    clock.pass_(seconds=900)
+    open_many(store, 60, "critical")
+    clock.pass_(seconds=61)
+    assert not await escalation.plan()
+    assert planned(store) == [("major", 2)]
