@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 import subprocess
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from prahari_hub.broker.cluster import LEAF_PORT, Node, plan_of, write_nodes
 from prahari_hub.broker.config import LOOPBACK, Cluster, Plan, write
+from prahari_hub.broker.connection import Bus
 from prahari_hub.broker.keys import Keys, open_keys
 from prahari_hub.broker.role import Broker
 from prahari_hub.broker.server import binary
@@ -91,6 +93,7 @@ def three(tmp_path: Path, authority, keys: Keys, free_port: Callable[[], int]) -
                 name=f"node-{host[-1]}",
                 nats_listen=host,
                 cluster=Cluster(f"{host}:{ports[host]}", routes),
+                leaves=f"{LOOPBACK}:{free_port()}",
             )
         )
     found = Nodes(plans, keys)
@@ -263,11 +266,52 @@ async def test_a_node_that_is_split_off_lets_nobody_in_and_what_it_is_told_reach
         await hub.stop()
 
 
+@pytest.fixture
+def cities(tmp_path: Path, three: Nodes, keys: Keys, free_port: Callable[[], int]) -> Iterator[Nodes]:
+    """Two cities' nodes that hang on the third."""
+    third = three.servers[2].plan
+    plans = [
+        replace(
+            third,
+            folder=tmp_path / name,
+            name=name,
+            mqtt_port=free_port(),
+            nats_port=free_port(),
+            nats_listen=LOOPBACK,
+            cluster=None,
+            leaves=None,
+            centre=(f"nats://{third.leaves}",),
+        )
+        for name in ("pune", "nashik")
+    ]
+    found = Nodes(plans, keys)
+    yield found
+    found.end()
+
+
+async def all_that_answer(system: Bus) -> set[str]:
+    """Nodes and cities' nodes, by name."""
+    inbox = system.client.new_inbox()
+    answers = await system.client.subscribe(inbox)
+    await system.client.publish("$SYS.REQ.SERVER.PING.STATSZ", b"", reply=inbox)
+    names: set[str] = set()
+    try:
+        while len(names) < 5:
+            names.add(json.loads((await answers.next_msg(timeout=1)).data)["server"]["name"])
+    except TimeoutError:
+        pass
+    finally:
+        await answers.unsubscribe()
+    return names
+
+
 @pytest.mark.timeout(300)
 async def test_a_hub_on_the_smaller_side_of_a_split_counts_as_blind_and_moves_to_the_greater(
-    three, lines, plan, keys, authority, fleet, issue
+    three, lines, cities, plan, keys, authority, fleet, issue
 ) -> None:
-    """It would hear few devices and call the others offline; the connection itself stands all the while."""
+    """It would hear few devices and call the others offline; the connection itself stands all the while. Cities' nodes that hang on
+    the smaller side make it no greater.
+    """
     first, _, third = three.servers
     sights: list[bool] = []
     messages: list[bytes] = []
@@ -292,6 +336,10 @@ async def test_a_hub_on_the_smaller_side_of_a_split_counts_as_blind_and_moves_to
         assert await heard(
             lambda: device.publish(up(CAMERA, Up.EVENT), b"before"), lambda: b"before" in messages
         )
+        deadline = time.monotonic() + ELECTION_S
+        while len(await all_that_answer(hub._system)) < 5 and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+        assert [node.name for node in await hub.nodes()] == ["node-2", "node-3", "node-4"]
         sights.clear()
         lines.split()
         assert await asyncio.to_thread(eventually, lambda: sights == [False, True]), sights

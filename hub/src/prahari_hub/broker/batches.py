@@ -12,15 +12,18 @@ import logging
 import re
 from collections.abc import Callable
 
-from nats.aio.client import Client
+from nats.aio.client import PERMISSIONS_ERR, STALE_CONNECTION, Client
 from nats.aio.subscription import Subscription
-from nats.errors import ProtocolError
+from nats.aio.transport import TcpTransport
+from nats.errors import Error, ProtocolError
 from nats.protocol.parser import Parser
 
 from prahari_hub import metrics
 
 PINNED = "2.16.0"
-"""The release of nats-py whose insides (``_ps``, ``_subs``, ``stats``) this file was written against; a test compares."""
+"""The release of nats-py whose insides (``_ps``, ``_subs``, ``stats``, how it loses a connection) this file was written against; a test
+compares.
+"""
 
 LONGEST_LINE = 64 * 1024
 COMPANY_S = 0.005
@@ -119,7 +122,7 @@ class BatchParser(Parser):
 
 
 class BatchClient(Client):
-    """nats-py's client with taps."""
+    """nats-py's client with taps; it leaves a server that hangs at once, and returns to one that threw it out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,6 +132,31 @@ class BatchClient(Client):
     def server_id(self) -> str:
         """Of the server that it is connected to, or was last."""
         return str(self._server_info.get("server_id", ""))
+
+    @property
+    def cluster(self) -> str:
+        """The cluster of that server; empty if it stands alone. A city's node is one of its own, by its own name."""
+        return str(self._server_info.get("cluster", ""))
+
+    def abort(self) -> None:
+        """End the connection to this server without a good-bye; what it did not take yet is lost."""
+        transport = self._transport
+        if isinstance(transport, TcpTransport) and transport._io_writer is not None:
+            transport._io_writer.transport.abort()
+
+    async def _attempt_reconnect(self) -> None:
+        """A good-bye by TLS waits half a minute for a server that hangs, and only then would the loss be told and another be tried."""
+        self.abort()
+        await super()._attempt_reconnect()
+
+    async def _process_err(self, err_msg: str) -> None:
+        """What the server says before it throws a client out; nats-py would close itself for good."""
+        if PERMISSIONS_ERR in err_msg or STALE_CONNECTION in err_msg:
+            await super()._process_err(err_msg)
+            return
+        error = Error(f"nats: {err_msg}")
+        await self._error_cb(error)
+        await self._process_op_err(error)
 
     async def tap(self, subject: str, sink: Sink) -> Subscription:
         """Subscribe; from now on what comes goes to ``sink``. It survives reconnections."""

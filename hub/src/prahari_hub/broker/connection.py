@@ -19,6 +19,7 @@ from prahari_hub.broker.batches import BatchClient, Sink
 from prahari_hub.errors import SetupError, Unavailable
 
 CONNECT_S = 10.0
+CLOSE_S = 3.0
 PING_S = 5
 """Two missed answers and the connection counts as lost: a hung broker is noticed within 15 s, a dead one at once."""
 log = logging.getLogger(__name__)
@@ -91,6 +92,11 @@ class Bus:
         """The id of the server that it is connected to; empty before it is open."""
         return self._client.server_id if self._client else ""
 
+    @property
+    def cluster(self) -> str:
+        """The name of that server's cluster; empty if it stands alone."""
+        return self._client.cluster if self._client else ""
+
     async def open(self, *, within_s: float = CONNECT_S) -> None:
         """SetupError if NATS does not answer within this time."""
         context = _tls(self.url, self._ca)
@@ -137,13 +143,18 @@ class Bus:
                 await self.on_sight(not aside)
 
     async def move(self) -> None:
-        """Leave this node for another."""
+        """Leave this node for another at once; what it did not take yet is lost."""
         await self._open.force_reconnect()
 
     async def close(self) -> None:
+        """What was published goes out first, unless the broker takes nothing for so long."""
         self._closing = True
         if self._client and not self._client.is_closed:
-            await self._client.close()
+            closing = asyncio.create_task(self._client.close())
+            done, _ = await asyncio.wait({closing}, timeout=CLOSE_S)
+            if not done:
+                self._client.abort()
+            await closing
 
     async def publish(self, subject: str, payload: bytes) -> None:
         """Unavailable while the connection is lost: nothing waits in a buffer to be sent too late."""
