@@ -135,6 +135,26 @@ def test_a_process_that_dies_before_it_hears_that_its_event_is_kept_is_told_and_
     eventually(lambda: camera.pid not in (None, *killed), why="a new process")
 
 
+def test_a_camera_whose_events_cannot_be_taken_says_so_and_starts_again(
+    run: Run, kept: Any, clip: Path, eventually: Callable[..., Any]
+) -> None:
+    def fail_once(kind: str) -> None:
+        if kind == TRACK and not failed:
+            failed.append(kind)
+            raise RuntimeError("a fault of the agent's own")
+
+    failed: list[str] = []
+    kept.on_emit = fail_once
+    camera = run(source=str(clip), regions=[STREET])
+    first = eventually(lambda: camera.pid)
+    (fault,) = eventually(lambda: raised(kept), why="it is told")
+    assert (fault.part, fault.active) == ("camera process", True)
+    assert "a fault of the agent's own" in fault.detail
+    assert not psutil.pid_exists(first)
+    eventually(lambda: camera.pid not in (None, first), why="a new process")
+    eventually(lambda: len(kept.all(TRACK)) > 1, why="tracks go on")
+
+
 def test_a_crash_inside_the_model_starts_again_with_motion_alone_and_says_so(
     run: Run, kept: Any, clip: Path, write_model: Callable[..., Path], eventually: Callable[..., Any]
 ) -> None:

@@ -206,6 +206,7 @@ class Camera:
     def _start_message(self, allowed: Allowed) -> Message:
         assert self._config is not None, "configure() comes before start()"
         self._facts, self._facts_since_s = None, 0.0
+        self._end_all()  # no process lives now: what one left open that had to be killed when it was told to stop
         try:
             credentials = self._around.secret(self._id)
         except AgentError as error:

@@ -156,11 +156,11 @@ class CameraProcess:
             self._recorder.start()
         try:
             self._serve()
+            for event in self._pipeline.end():  # before the recorder, which may have to wait for its disk
+                self._unanswered.say(event)
         finally:
             if self._recorder is not None:
                 self._recorder.stop(self._stop_cause)
-        for event in self._pipeline.end():
-            self._unanswered.say(event)
         self._unanswered.wait_until_empty(LAST_WORDS_S)
 
     def _serve(self) -> None:

@@ -164,9 +164,21 @@ class Supervisor:
             except AgentError as error:
                 log.error("the camera cannot start", camera=self._name, error=str(error))
                 self._wake.wait(_LONGEST_PAUSE_S)
-            except Exception:
+            except Exception as error:
                 log.exception("the camera's supervisor failed once and carries on", camera=self._name)
-                self._wake.wait(_PAUSE_S)
+                self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """No process lives, and not because one died: it could not be started, or what it said could not be taken."""
+        self._crashes += 1
+        crash = Crash(
+            f"the agent failed: {error}", False, False, pause_s(self._crashes, random.random()), 0.0
+        )  # noqa: S311
+        try:
+            self._crashed(crash)
+        except Exception:
+            log.exception("what became of the camera could not be told", camera=self._name)
+        self._wake.wait(crash.again_s)
 
     def _rest_while_forbidden(self) -> None:
         if self._may_run():
@@ -182,7 +194,11 @@ class Supervisor:
         first = self._start_message(allowed)
         began_s = time.monotonic()
         with self._spawned() as process:
-            how = self._accompany(process, first, allowed)
+            try:
+                how = self._accompany(process, first, allowed)
+            except BaseException:
+                process.kill()  # nobody listens to it any more
+                raise
         self._process = None
         if how is None:
             self._crashes = 0
