@@ -48,8 +48,9 @@ from prahari_agent.pulse import Pulses, Systemd
 from prahari_agent.roster import Roster
 from prahari_agent.session import Sessions, boot_id
 from prahari_agent.settings import Settings, load, open_home, secret
+from prahari_agent.spool import Spool
 from prahari_agent.state import State
-from prahari_agent.transfer import Cache, Hub, Spool, show, twin_document
+from prahari_agent.transfer import Cache, Hub, show, twin_document
 from prahari_agent.twin import Twin
 from prahari_agent.worker import Worker
 
