@@ -131,7 +131,7 @@ DATABASE_BYTES = Gauge("prahari_database_bytes", "Size of the database", registr
 DISK_FREE_BYTES = Gauge("prahari_disk_free_bytes", "Free on the disk of the home", registry=REGISTRY)
 DISK_DAYS = Gauge(
     "prahari_disk_days",
-    "Until that disk is full at the growth of a week; NaN while unknown",
+    "Until that disk is full at the growth of a week; NaN while unknown, and on PostgreSQL",
     registry=REGISTRY,
 )
 CERTIFICATE_END = Gauge(
@@ -153,7 +153,9 @@ OUTGOING_DUE = Gauge(
     registry=REGISTRY,
 )
 BACKUP_AT = Gauge(
-    "prahari_backup_timestamp_seconds", "When the last backup was made; 0 if none was", registry=REGISTRY
+    "prahari_backup_timestamp_seconds",
+    "Of when the newest backup with a database is; 0 if there is none",
+    registry=REGISTRY,
 )
 CLOCK_SYNCHRONISED = Gauge(
     "prahari_clock_synchronised",

@@ -34,11 +34,19 @@ def backup(
     keep: Annotated[
         int | None, typer.Option(min=1, help="Delete all but so many of the newest backups.")
     ] = None,
+    dump: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="On PostgreSQL: the dump that pg_dump --format=custom wrote right before; it is read to its end and copied in.",
+        ),
+    ] = None,
     home: Home = None,
 ) -> None:
     """Back up the hub, also while it runs: database, pictures, keys. Pictures that the folder has already are not copied again."""
     from prahari_hub.access.audit import record
     from prahari_hub.operations import backup as backups
+    from prahari_hub.operations import dump as dumps
 
     with opened(home) as store:
         began = datetime.now(UTC)
@@ -48,6 +56,7 @@ def backup(
             now=began,
             passphrase=_passphrase(passphrase_file),
             keep=keep,
+            dump=dump,
             postgresql_revision=_revision(store),
             progress=_say,
         )
@@ -58,8 +67,14 @@ def backup(
             "bytes": _size(made),
             "took_s": round(took_s, 1),
         }
+        if made.manifest.database_at is not None:
+            detail["dump_at"] = made.manifest.database_at.isoformat()
         store.write_sync(lambda unit: record(unit, SHELL, backups.ACTION, "hub", detail=detail))
     _report(made, took_s)
+    if dump is not None and not dumps.reads():
+        print(
+            "pg_restore is not installed here: of the dump only the beginning was looked at. Install postgresql-client."
+        )
 
 
 def restore(
@@ -87,6 +102,7 @@ def restore(
         print(
             f"The backup {found} of {checked.manifest.made_at:%Y-%m-%d %H:%M:%SZ} is whole: {_summary(checked)}."
         )
+        _say_which_database(checked, source)
         if check_only:
             return
         done = restores.restore(checked, load(home), now=datetime.now(UTC))
@@ -97,6 +113,17 @@ def _summary(source: Source) -> str:
     manifest = source.manifest
     lost = f", {len(source.damaged)} of them damaged" if source.damaged else ""
     return f"schema {manifest.revision}, {manifest.blobs} blobs ({manifest.blob_bytes / MIB:.1f} MiB){lost}"
+
+
+def _say_which_database(found: Source, named: Path) -> None:
+    """On PostgreSQL the database is loaded by its own tools."""
+    from prahari_hub.operations import restore as restores
+
+    if found.manifest.database == "sqlite":
+        return
+    print(f"Its database is {restores.dump_of(found)}: pg_restore loads it into an empty one.")
+    if found.manifest.database_at is None and (older := restores.newest_with_database(named)) is not None:
+        print(f"The newest backup with a database is {older}.")
 
 
 def _say(part: str) -> None:
@@ -133,9 +160,10 @@ def _report(made: Made, took_s: float) -> None:
     )
     if made.removed:
         print(f"{made.removed} older backups are deleted.")
-    if manifest.database == "postgresql":
+    if manifest.database == "postgresql" and manifest.database_at is None:
         print(
-            "The database is PostgreSQL and NOT in here: take it with pg_dump right before this command (docs/operations.md)."
+            "The database is PostgreSQL and NOT in here, these are keys and pictures only: run pg_dump right before this command "
+            "and give it the file with --dump (docs/operations.md)."
         )
     if manifest.blobs_elsewhere:
         print(
@@ -150,9 +178,9 @@ def _report(made: Made, took_s: float) -> None:
 
 
 def _say_what_next(home: Path, source: Source, done: Restored) -> None:
-    made_at = f"{source.manifest.made_at:%Y-%m-%d %H:%M} UTC"
+    moment = f"{source.manifest.moment:%Y-%m-%d %H:%M} UTC"
     print(
-        f"The hub of {made_at} stands in {home}; {done.blobs} blobs are back. What happened after that time is gone:"
+        f"The hub of {moment} stands in {home}; {done.blobs} blobs are back. What happened after that time is gone:"
     )
     print("  - events that devices had delivered since: they keep no copy of what was acknowledged;")
     print(

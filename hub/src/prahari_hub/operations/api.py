@@ -31,7 +31,10 @@ class FindingOut(BaseModel):
 
 
 class FiguresOut(BaseModel):
-    """Of the process that answers, but for database and disk. Rates are null until it was asked twice, 5 s apart."""
+    """Of the process that answers, but for database and disk. Rates are null until it was asked twice, 5 s apart.
+
+    ``database_elsewhere``: on PostgreSQL the database is on a disk that the hub does not see, and ``days_left`` is null.
+    """
 
     heartbeats_s: float | None
     events_s: float | None
@@ -43,6 +46,8 @@ class FiguresOut(BaseModel):
     browsers: int
     memory_mib: float
     database_bytes: int
+    database_a_day: float | None
+    database_elsewhere: bool
     free_bytes: int
     days_left: float | None
 

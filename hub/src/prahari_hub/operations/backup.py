@@ -1,7 +1,7 @@
 """``prahari-hub backup``: the database at one moment, the blobs that are not there yet, the keys, and a manifest written last.
 
 The database goes first and the blobs after it: a row is committed only when its blob is on disk, so every blob that the copy names is
-found, but for those that retention deletes meanwhile.
+found, but for those that retention deletes meanwhile. So the dump of a PostgreSQL database is written before the backup that takes it in.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from prahari_hub.errors import SetupError
 from prahari_hub.evidence.parts import TRANSFERS
 from prahari_hub.fleet.blobs import FOOTAGE
 from prahari_hub.fleet.uploads import is_sha256
+from prahari_hub.operations import dump as dumps
 from prahari_hub.operations import sealed
 from prahari_hub.operations.manifest import (
     BLOB_LIST,
     BLOBS,
     DATABASE,
+    DUMP,
     KEYS,
     LAYERS,
     MANIFEST,
@@ -36,6 +38,7 @@ from prahari_hub.operations.manifest import (
     blob_list,
     describe,
     hash_of,
+    holds_database,
     name_of,
 )
 from prahari_hub.settings import Settings
@@ -76,15 +79,21 @@ def backup(
     now: datetime,
     passphrase: str | None = None,
     keep: int | None = None,
+    dump: Path | None = None,
     postgresql_revision: str | None = None,
     progress: Callable[[str], None] = lambda _said: None,
 ) -> Made:
-    """Add a backup to the folder ``into``, beside a running hub or without one. SetupError says what stands in the way."""
+    """Add a backup to the folder ``into``, beside a running hub or without one. SetupError says what stands in the way.
+
+    ``dump`` is that of a PostgreSQL database, written right before; without one the backup holds keys and pictures only.
+    """
     _refuse_nested(settings.home, into)
+    if dump is not None and sqlite_file(settings.store_url) is not None:
+        raise SetupError("the database is SQLite, and the backup copies it by itself: leave --dump out")
     try:
         private_folder(into)
         with _alone(into):
-            made = _backup(settings, into, now, passphrase, postgresql_revision, progress)
+            made = _backup(settings, into, now, passphrase, dump, postgresql_revision, progress)
             removed = _thin(into, keep) if keep is not None else 0
     except OSError as error:
         raise SetupError(
@@ -114,6 +123,7 @@ def _backup(
     into: Path,
     now: datetime,
     passphrase: str | None,
+    dump: Path | None,
     postgresql_revision: str | None,
     progress: Callable[[str], None],
 ) -> tuple[Path, Manifest, Tally]:
@@ -124,9 +134,12 @@ def _backup(
         shutil.rmtree(unfinished)
     folder = private_folder(into / f".{final.name}.unfinished")
     progress("the database")
-    schema = postgresql_revision
+    schema, database_at = postgresql_revision, None
     if (database := sqlite_file(settings.store_url)) is not None:
         schema = _copy_database(database, folder / DATABASE)
+    elif dump is not None:
+        taken = dumps.take(dump, folder / DUMP)
+        schema, database_at = taken.revision or schema, min(taken.began, now)
     progress("the blobs")
     tally = _copy_blobs(settings, into / BLOBS, folder / BLOB_LIST)
     progress("the keys")
@@ -141,6 +154,7 @@ def _backup(
         city=settings.city,
         database="postgresql" if database is None else "sqlite",
         revision=schema,
+        database_at=database_at,
         sealed=passphrase is not None,
         blobs=tally.blobs,
         blob_bytes=tally.size,
@@ -237,8 +251,10 @@ def _outside(settings: Settings) -> Iterator[str]:
 
 
 def _thin(into: Path, keep: int) -> int:
-    """Leave the newest ``keep`` backups, and of the blobs those that one of them names."""
-    old = all_in(into)[: -max(keep, 1)]
+    """Leave the newest ``keep`` backups, the newest with a database whatever its age, and of the blobs those that one of them names."""
+    there = all_in(into)
+    whole = next((folder for folder in reversed(there) if holds_database(folder)), None)
+    old = [folder for folder in there[: -max(keep, 1)] if folder != whole]
     for folder in old:
         (folder / MANIFEST).unlink()  # first: what is left of it is no backup any more
         shutil.rmtree(folder)

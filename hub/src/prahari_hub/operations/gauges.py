@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 from prahari_hub import metrics
 from prahari_hub.fleet.tables import commands, twins
 from prahari_hub.identity import certificates as issued
-from prahari_hub.operations import sizes
-from prahari_hub.operations.doctor import data, machine, network
+from prahari_hub.operations import queries, sizes
+from prahari_hub.operations.doctor import machine, network
 from prahari_hub.settings import Settings
 from prahari_hub.signage.tables import displays
 
@@ -49,8 +49,8 @@ def of(settings: Settings, clock: Callable[[], datetime]) -> list[Callable[[Conn
             metrics.OUTGOING_DUE.labels(channel).set(count or 0)
 
     def backup(conn: Connection) -> None:
-        last = data.last_backup(conn)
-        metrics.BACKUP_AT.set(0 if last is None else last.at.astimezone(UTC).timestamp())
+        kept = queries.backups(conn).kept
+        metrics.BACKUP_AT.set(0 if kept is None else kept.timestamp())
 
     def kernel(_conn: Connection) -> None:
         told = machine.synchronised()

@@ -4,7 +4,8 @@ A folder of backups holds one folder a backup, named by its time, and ``blobs/``
 and never changes:
 
     FOLDER/20261122T031500Z/manifest.json   this file, written last
-    FOLDER/20261122T031500Z/hub.db          the database at one moment (SQLite)
+    FOLDER/20261122T031500Z/hub.db          the database at one moment (SQLite), or
+    FOLDER/20261122T031500Z/hub.dump        its dump (PostgreSQL); neither where no dump was given
     FOLDER/20261122T031500Z/keys.tar        pki/, signing/, the broker's keys, hub.toml; keys.sealed where a passphrase was given
     FOLDER/20261122T031500Z/blobs.txt       blobs and map layers: SHA-256, size in bytes and place in the home, a line each
     FOLDER/blobs/ab/abcd…
@@ -25,6 +26,7 @@ from prahari_hub.errors import SetupError
 FORMAT = 1
 MANIFEST, DATABASE, BLOBS, LAYERS, BLOB_LIST = "manifest.json", "hub.db", "blobs", "map-layers", "blobs.txt"
 KEYS, SEALED_KEYS = "keys.tar", "keys.sealed"
+DUMP = "hub.dump"
 PIECE = 1 << 20
 
 
@@ -36,7 +38,10 @@ class File(BaseModel):
 
 
 class Manifest(BaseModel):
-    """``revision`` is the schema's migration. ``blobs_elsewhere``: pictures lie where ``blobs_url`` says."""
+    """``revision`` is the schema's migration. ``blobs_elsewhere``: pictures lie where ``blobs_url`` says.
+
+    ``database_at``: when the dump began; None for SQLite, whose copy is of ``made_at``, and without a dump.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     format: int = FORMAT
@@ -45,11 +50,17 @@ class Manifest(BaseModel):
     city: str
     database: str
     revision: str | None
+    database_at: datetime | None = None
     sealed: bool
     blobs: int
     blob_bytes: int
     blobs_elsewhere: bool = False
     files: list[File]
+
+    @property
+    def moment(self) -> datetime:
+        """The database in here knows nothing that happened later."""
+        return self.database_at or self.made_at
 
 
 def name_of(made_at: datetime) -> str:
@@ -96,6 +107,11 @@ def all_in(folder: Path) -> list[Path]:
     return sorted(
         path.parent for path in folder.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")
     )
+
+
+def holds_database(folder: Path) -> bool:
+    """Or keys and pictures only."""
+    return (folder / DATABASE).exists() or (folder / DUMP).exists()
 
 
 class Blob(NamedTuple):

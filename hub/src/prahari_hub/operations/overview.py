@@ -40,7 +40,11 @@ class Process:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of this process, but for the database and the disk. Rates are None until two looks lie RATE_OVER_S apart."""
+    """Of this process, but for the database and the disk. Rates are None until two looks lie RATE_OVER_S apart.
+
+    ``free_bytes`` are of the home's disk; with ``database_elsewhere`` (PostgreSQL) the database grows on one that the hub does not see,
+    and nobody tells ``days_left``.
+    """
 
     heartbeats_s: float | None
     events_s: float | None
@@ -52,6 +56,8 @@ class Figures:
     browsers: int
     memory_mib: float
     database_bytes: int
+    database_a_day: float | None
+    database_elsewhere: bool
     free_bytes: int
     days_left: float | None
 
@@ -203,6 +209,8 @@ def _figures(settings: Settings, store: Store, rates: Rates) -> Figures:
         browsers=int(_total("prahari_live_subscribers")),
         memory_mib=_total("process_resident_memory_bytes") / 2**20,
         database_bytes=room.database,
+        database_a_day=room.database_a_day,
+        database_elsewhere=room.elsewhere,
         free_bytes=room.free,
         days_left=room.days,
     )

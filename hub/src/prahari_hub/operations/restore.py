@@ -23,7 +23,7 @@ from prahari_hub.http.actor import system
 from prahari_hub.identity.adoption import RESTORED
 from prahari_hub.operations import manifest as manifests
 from prahari_hub.operations import sealed
-from prahari_hub.operations.manifest import DATABASE, KEYS, SEALED_KEYS, Blob, Manifest
+from prahari_hub.operations.manifest import DATABASE, DUMP, KEYS, SEALED_KEYS, Blob, Manifest
 from prahari_hub.settings import Settings
 from prahari_hub.signage import restored as signage
 from prahari_hub.store import Store, Unit
@@ -65,6 +65,14 @@ def newest_in(path: Path) -> Path:
     return found[-1]
 
 
+def newest_with_database(path: Path) -> Path | None:
+    """In the folder of backups that ``path`` is or lies in."""
+    into = path.absolute().parent if (path / manifests.MANIFEST).exists() else path
+    return next(
+        (found for found in reversed(manifests.all_in(into)) if manifests.holds_database(found)), None
+    )
+
+
 def check(
     folder: Path,
     *,
@@ -96,7 +104,7 @@ def restore(source: Source, settings: Settings, *, now: datetime) -> Restored:
     """Fill the home of ``settings``; SetupError, and the home as it was, if anything fails."""
     home = settings.home
     check_empty(home)
-    _check_database(source.manifest, settings)
+    _check_database(source, settings)
     try:
         private_folder(home)
         blobs = _put_files(source, home)
@@ -104,10 +112,10 @@ def restore(source: Source, settings: Settings, *, now: datetime) -> Restored:
             unfinished = home / f"{DATABASE}.restoring"
             shutil.copyfile(source.folder / DATABASE, unfinished)
             unfinished.chmod(0o600)
-            counts = _go_on(f"sqlite:///{unfinished.absolute()}", source.manifest, now)
+            counts = _go_on(f"sqlite:///{unfinished.absolute()}", source, now)
             unfinished.rename(home / DATABASE)
         else:
-            counts = _go_on(settings.store_url, source.manifest, now)
+            counts = _go_on(settings.store_url, source, now)
     except BaseException as error:
         _clear(home)
         if isinstance(error, OSError):
@@ -152,15 +160,22 @@ def _sound(blob: Blob, folder: Path) -> bool:
     return file.is_file() and file.stat().st_size == blob.size and manifests.hash_of(file) == blob.sha256
 
 
-def _check_database(manifest: Manifest, settings: Settings) -> None:
-    if manifest.database == "sqlite" and settings.database_url is not None:
+def dump_of(source: Source) -> str:
+    """The dump that belongs to a backup of a hub on PostgreSQL, for a sentence: the file in it, or what is known of another one."""
+    if (source.folder / DUMP).exists():
+        return f"the dump {source.folder / DUMP}"
+    return f"the dump that was taken right before {source.manifest.made_at:%Y-%m-%d %H:%M} UTC (there is none in {source.folder})"
+
+
+def _check_database(source: Source, settings: Settings) -> None:
+    if source.manifest.database == "sqlite" and settings.database_url is not None:
         raise SetupError(
             "the backup holds a SQLite database and PRAHARI_DATABASE_URL names another: restore without that setting"
         )
-    if manifest.database == "postgresql" and settings.database_url is None:
+    if source.manifest.database == "postgresql" and settings.database_url is None:
         raise SetupError(
-            "the backup is of a hub on PostgreSQL: load its dump with pg_restore, set PRAHARI_DATABASE_URL to that database, "
-            "and restore again"
+            f"the backup is of a hub on PostgreSQL: load {dump_of(source)} into an empty database with pg_restore, "
+            "set PRAHARI_DATABASE_URL to that database, and restore again"
         )
 
 
@@ -184,33 +199,33 @@ def _good(source: Source) -> Iterator[Blob]:
     return (blob for blob in manifests.blob_list(source.folder) if blob.sha256 not in damaged)
 
 
-def _go_on(url: str, manifest: Manifest, now: datetime) -> tuple[int, int, int]:
+def _go_on(url: str, source: Source, now: datetime) -> tuple[int, int, int]:
     """The newest schema, then the leap, in one transaction with the audit's row."""
     store = Store.open(url, clock=lambda: now)
     try:
-        _check_loaded(store)
+        _check_loaded(store, source)
         migrate(store.engine)
-        return store.write_sync(lambda unit: _leap(unit, manifest))
+        return store.write_sync(lambda unit: _leap(unit, source.manifest))
     finally:
         store.close()
 
 
-def _check_loaded(store: Store) -> None:
+def _check_loaded(store: Store, source: Source) -> None:
     try:
         with store.engine.connect() as conn:
             conn.exec_driver_sql("SELECT version_num FROM alembic_version").one()
     except DatabaseError:
         raise SetupError(
-            "the database holds no hub yet: load the dump of this backup into it with pg_restore first"
+            f"the database holds no hub yet: load {dump_of(source)} into it with pg_restore first"
         ) from None
 
 
 def _leap(unit: Unit, manifest: Manifest) -> tuple[int, int, int]:
-    step = step_since(manifest.made_at, unit.now)
+    step = step_since(manifest.moment, unit.now)
     found = fleet.leap(unit, step), signage.leap(unit, step), signage.in_force(unit)
     sessions.end_all(unit)
     links.void_all(unit)
-    detail = {"backup": manifest.made_at.isoformat(), "product": manifest.product, "leap": step}
+    detail = {"backup": manifest.moment.isoformat(), "product": manifest.product, "leap": step}
     record(unit, system("shell"), RESTORED, "hub", detail=detail)
     return found
 

@@ -1,4 +1,8 @@
-"""How large the database is, how much room is left, and for how many days at the present growth."""
+"""How large the database is, how much room is left, and for how many days at the present growth.
+
+The hub sees the disk of its home. A PostgreSQL database lies on another, whose room nobody tells the hub: there it says how the
+database grows, and no days.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +29,24 @@ A_DAY_S = 86400.0
 
 
 class Room(NamedTuple):
-    """Bytes now, and what a day took of the free ones; None before LEAST is known."""
+    """Bytes now, what a day took of the free ones and what it added to the database; None before LEAST is known.
+
+    ``elsewhere``: the database lies on PostgreSQL's disk, ``free`` and ``total`` are of the home's.
+    """
 
     database: int
     free: int
     total: int
     a_day: float | None
+    database_a_day: float | None
+    elsewhere: bool
 
     @property
     def days(self) -> float | None:
         """Until the disk is full; None where that cannot be told, or it does not fill."""
-        return None if self.a_day is None or self.a_day <= 0 else self.free / self.a_day
+        if self.elsewhere or self.a_day is None or self.a_day <= 0:
+            return None
+        return self.free / self.a_day
 
 
 def note(settings: Settings, unit: Unit) -> None:
@@ -51,7 +62,11 @@ def note(settings: Settings, unit: Unit) -> None:
 
 def room(settings: Settings, conn: Connection) -> Room:
     usage = shutil.disk_usage(settings.home)
-    return Room(database_bytes(settings, conn), usage.free, usage.total, _a_day(conn))
+    a_day, database_a_day = _a_day(conn)
+    elsewhere = sqlite_file(settings.store_url) is None
+    return Room(
+        database_bytes(settings, conn), usage.free, usage.total, a_day, database_a_day, elsewhere=elsewhere
+    )
 
 
 def database_bytes(settings: Settings, conn: Connection) -> int:
@@ -62,13 +77,17 @@ def database_bytes(settings: Settings, conn: Connection) -> int:
     return sum(part.stat().st_size for part in (file, Path(f"{file}-wal")) if part.exists())
 
 
-def _a_day(conn: Connection) -> float | None:
+def _a_day(conn: Connection) -> tuple[float | None, float | None]:
+    """Bytes that a day took of the free ones, and that it added to the database."""
     newest = conn.execute(sa.select(hub_sizes).order_by(hub_sizes.c.at.desc()).limit(1)).first()
     if newest is None:
-        return None
+        return None, None
     since = hub_sizes.c.at >= newest.at - OVER
     oldest = conn.execute(sa.select(hub_sizes).where(since).order_by(hub_sizes.c.at).limit(1)).one()
     age: timedelta = newest.at - oldest.at
     if age < LEAST:
-        return None
-    return float(oldest.free_bytes - newest.free_bytes) / age.total_seconds() * A_DAY_S
+        return None, None
+    days = age.total_seconds() / A_DAY_S
+    return (oldest.free_bytes - newest.free_bytes) / days, (
+        newest.database_bytes - oldest.database_bytes
+    ) / days

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection
-
-from prahari_hub.access import audit, chain
+from prahari_hub.access import chain
 from prahari_hub.errors import Unavailable
 from prahari_hub.operations import parts, queries
-from prahari_hub.operations.backup import ACTION
 from prahari_hub.operations.doctor.findings import Finding, Look, fail, ok, warn
 from prahari_hub.operations.manifest import BLOBS, hash_of
 from prahari_hub.store.copy import faults, sqlite_file
@@ -153,29 +150,54 @@ def unfinished(look: Look) -> list[Finding]:
         return warn(
             "unfinished",
             N_("{count} uploads were never finished and lie about."),
-            N_("A running hub deletes them within an hour."),
+            N_(
+                "A running hub deletes them within two and a half hours: nothing was added to them for a day."
+            ),
             count=count,
         )
     return []
 
 
 def backups(look: Look) -> list[Finding]:
+    """What decides is the age of the newest database that is kept: keys and pictures alone make no hub."""
     if look.store is None:
         return []
-    last = look.store.read_sync(last_backup)
-    how = N_("Let a timer run prahari-hub backup every night, onto another disk or machine.")
-    if last is None:
-        return warn("backup", N_("No backup was ever made."), how)
-    age = look.now - last.at
-    said = {"days": f"{age.total_seconds() / 86400:.1f}", "folder": last.detail.get("folder", "-")}
-    if age > BACKUP_TOO_OLD:
-        return fail("backup", N_("The last backup is {days} days old."), how, **said)
-    if age > BACKUP_OLD:
-        return warn("backup", N_("The last backup is {days} days old."), how, **said)
-    return ok("backup", N_("The last backup, {days} days old, is in {folder}."), **said)
+    found = look.store.read_sync(queries.backups)
+    if found.last is None:
+        return warn("backup", N_("No backup was ever made."), _how_to_back_up(look))
+    values = {"days": _days(look, found.kept or found.last), "folder": found.folder}
+    if found.kept is None:
+        return warn(
+            "backup",
+            N_(
+                "The last backup, {days} days old, holds keys and pictures only: the database was never in one."
+            ),
+            _how_to_back_up(look),
+            **values,
+        )
+    if look.now - found.kept <= BACKUP_OLD:
+        if found.kept != found.database:
+            text = N_(
+                "PostgreSQL archives its log: with keys and pictures the hub of {days} days ago is kept, if a base backup lies with it."
+            )
+            return ok("backup", text, **values)
+        return ok("backup", N_("The last backup, {days} days old, is in {folder}."), **values)
+    make = fail if look.now - found.kept > BACKUP_TOO_OLD else warn
+    if look.now - found.last <= BACKUP_OLD:
+        text = N_(
+            "The last backup with a database is {days} days old; what was made since holds keys and pictures only."
+        )
+        return make("backup", text, _how_to_back_up(look), **values)
+    return make("backup", N_("The last backup is {days} days old."), _how_to_back_up(look), **values)
 
 
-def last_backup(conn: Connection) -> audit.Entry | None:
-    """The audit log's row of it."""
-    found = audit.page(conn, audit.Filter(action=ACTION), limit=1).items
-    return found[0] if found else None
+def _how_to_back_up(look: Look) -> str:
+    if sqlite_file(look.settings.store_url) is not None:
+        return N_("Let a timer run prahari-hub backup every night, onto another disk or machine.")
+    return N_(
+        "Let a timer run pg_dump and then prahari-hub backup with --dump every night, onto another disk or machine: docs/operations.md."
+    )
+
+
+def _days(look: Look, moment: datetime) -> str:
+    return f"{(look.now - moment).total_seconds() / 86400:.1f}"

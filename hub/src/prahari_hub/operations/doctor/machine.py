@@ -13,7 +13,7 @@ from prahari_hub.operations.doctor.findings import Finding, Look, fail, ok, warn
 from prahari_hub.store.copy import sqlite_file
 from prahari_hub.texts import N_
 
-GIB = 1024**3
+MIB, GIB = 1024**2, 1024**3
 LEAST_FREE = 0.05
 LEAST_FREE_BYTES = GIB
 FEW_DAYS, SOME_DAYS = 7, 30
@@ -21,22 +21,33 @@ MOST_OFFSET_S = 1.0
 TIME_ERROR = 5
 """What adjtimex(2) returns while the kernel's clock is not synchronised."""
 TIMEX_BYTES = 256
+GROWTH = N_(
+    "The database has {database} GiB on PostgreSQL's machine and grows by {growth} MiB a day: watch the disk there. "
+    "On the disk of the home {free} GiB are free."
+)
+GROWTH_UNKNOWN = N_(
+    "The database has {database} GiB on PostgreSQL's machine, how fast it grows is not known yet: watch the disk there. "
+    "On the disk of the home {free} GiB are free."
+)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def disk(look: Look) -> list[Finding]:
-    """Room on the home's disk, and for how many days at the growth of the last week."""
+    """Room on the home's disk, and for how many days at the growth of the last week; on PostgreSQL how the database grows."""
     if look.store is None:
         return []
     room = look.store.read_sync(lambda conn: sizes.room(look.settings, conn))
     values = {
         "free": f"{room.free / GIB:.1f}",
+        "growth": "-" if room.database_a_day is None else f"{max(room.database_a_day, 0) / MIB:.1f}",
         "database": f"{room.database / GIB:.2f}",
         "days": "-" if room.days is None else f"{min(room.days, 9999):.0f}",
     }
     do = N_("Make room, add a disk, or keep less: keep_events_days and keep_files_days in the settings.")
     if room.free < LEAST_FREE_BYTES or room.free < LEAST_FREE * room.total:
         return fail("disk", N_("Only {free} GiB are free on the disk of the home."), do, **values)
+    if room.elsewhere:
+        return ok("disk", GROWTH_UNKNOWN if room.database_a_day is None else GROWTH, **values)
     if room.days is not None and room.days < SOME_DAYS:
         make = fail if room.days < FEW_DAYS else warn
         return make(
