@@ -28,6 +28,9 @@ import pytest
 import sqlalchemy as sa
 
 ROOT = Path(__file__).resolve().parent.parent
+os.environ["PRAHARI_TEST_DATABASE_MAY_LOSE"] = (
+    "1"  # the servers that tests start: nothing there has to outlive a power cut
+)
 PORTS = (8883, 4222, 8080, 8443)
 REQUIRED = frozenset(filter(None, os.environ.get("PRAHARI_REQUIRE", "").split(",")))
 NAMED_POSTGRES = os.environ.get("PRAHARI_TEST_POSTGRES")

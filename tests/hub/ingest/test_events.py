@@ -151,6 +151,25 @@ async def test_a_handler_that_fails_loses_only_its_own_event_and_leaves_nothing_
     assert "kept in quarantine" in hub.scalar(sa.select(refusals.c.detail))
 
 
+async def test_what_the_hub_could_not_handle_is_kept_whole_however_much_of_the_device_was_refused(
+    hub: Any, box: Any
+) -> None:
+    row = {
+        "device_id": box.device,
+        "at": hub.time.wall,
+        "channel": "event",
+        "reason": "invalid",
+        "detail": "x",
+    }
+    hub.store.write_sync(lambda unit: unit.conn.execute(refusals.insert(), [row | {"payload": b"x"}] * 200))
+    poison = box.press()
+    hub.fail.add(poison["id"])
+    (ack,) = await hub.say(box, Up.EVENT, box.batch(poison))
+    assert [refusal.seq for refusal in ack.refused] == [poison["seq"]]
+    kept = hub.rows(sa.select(refusals.c.payload).where(refusals.c.ulid == poison["id"]))
+    assert [json.loads(row.payload)["id"] for row in kept] == [poison["id"]]
+
+
 async def test_a_handler_that_fails_once_is_tried_again_alone(hub: Any, box: Any) -> None:
     poison = box.press()
     hub.fail.add(poison["id"])

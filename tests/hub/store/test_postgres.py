@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from prahari_hub.errors import Unavailable
+from prahari_hub.errors import SetupError, Unavailable
 from prahari_hub.fleet.tables import zones
 from prahari_hub.store import FencedStore, Store, Unit, leases
 from prahari_hub.store import postgres as pg
+from prahari_hub.store.engine import MAY_LOSE
 from prahari_hub.store.migrate import migrate
 
 
@@ -52,6 +53,16 @@ def cut(postgres: Any, store: Store) -> None:
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         f"WHERE datname = '{store.engine.url.database}' AND pid <> pg_backend_pid()"
     )
+
+
+def test_a_server_that_may_lose_what_it_committed_is_refused(
+    database_url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if store.read_sync(lambda conn: conn.exec_driver_sql("SHOW fsync").scalar()) == "on":
+        pytest.skip("the server that PRAHARI_TEST_POSTGRES names loses nothing")
+    monkeypatch.delenv(MAY_LOSE)
+    with pytest.raises(SetupError, match="PostgreSQL runs with fsync=off, so what the hub acknowledged"):
+        Store.open(database_url)
 
 
 def test_connections_that_a_restart_cut_are_opened_again(postgres: Any, store: Store) -> None:

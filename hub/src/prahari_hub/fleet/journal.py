@@ -81,12 +81,16 @@ def quarantine(
     payload: bytes,
     journal: str | None = None,
     event: Event | None = None,
+    always: bool = False,
 ) -> None:
-    """Keep what was refused, for whoever repairs the sender; at most KEPT_PER_DEVICE_AND_HOUR, the rest is only counted."""
+    """Keep what was refused, for whoever repairs the sender: events whole, of other messages their beginning; of a channel at most
+    KEPT_PER_DEVICE_AND_HOUR unless ``always``, the rest is only counted."""
     recent = sa.select(sa.func.count()).where(
-        refusals.c.device_id == device, refusals.c.at > unit.now - timedelta(hours=1)
+        refusals.c.device_id == device,
+        refusals.c.channel == channel,
+        refusals.c.at > unit.now - timedelta(hours=1),
     )
-    if (unit.conn.scalar(recent) or 0) >= KEPT_PER_DEVICE_AND_HOUR:
+    if not always and (unit.conn.scalar(recent) or 0) >= KEPT_PER_DEVICE_AND_HOUR:
         return
     unit.conn.execute(
         refusals.insert().values(
@@ -98,7 +102,7 @@ def quarantine(
             journal=journal,
             seq=event.seq if event else None,
             ulid=event.id if event else None,
-            payload=payload[:KEPT_BYTES],
+            payload=payload if event else payload[:KEPT_BYTES],
         )
     )
 

@@ -208,7 +208,9 @@ refusals = Table(
     Column("journal", String),
     Column("seq", BigInteger),
     Column("ulid", String),
-    Column("payload", LargeBinary),  # the first kilobytes, for whoever repairs the sender
+    Column(
+        "payload", LargeBinary
+    ),  # events whole, of other messages the first kilobytes, for whoever repairs the sender
 )
 
 refusal_counts = Table(

@@ -196,8 +196,8 @@ def _fact(work: Work, batch: Batch, event: Event, body: Message) -> Fact:
     )
 
 
-def refuse(unit: Unit, batch: Batch, event: Event, refused: Refused) -> None:
-    """Quarantine one event; it is acked as refused and never asked for again."""
+def refuse(unit: Unit, batch: Batch, event: Event, refused: Refused, *, always: bool = False) -> None:
+    """Quarantine one event; it is acked as refused and never asked for again. ``always``: however many of this device are there."""
     journal.quarantine(
         unit,
         batch.device,
@@ -207,6 +207,7 @@ def refuse(unit: Unit, batch: Batch, event: Event, refused: Refused) -> None:
         payload=event.model_dump_json().encode(),
         journal=str(batch.message.journal),
         event=event,
+        always=always,
     )
     batch.mark.add(event.seq)
     batch.refused.append(Refusal(seq=event.seq, reason=refused.reason, detail=refused.detail[:120]))
@@ -217,7 +218,7 @@ def retry_poison(unit: Unit, batch: Batch, event: Event, handlers: Handlers, *, 
     work = begin(unit, [batch.device], handlers, careful=True)
     batch.mark = work.mark(batch)
     if last:
-        refuse(unit, batch, event, Refused(Reason.INVALID, POISON))
+        refuse(unit, batch, event, Refused(Reason.INVALID, POISON), always=True)  # the box is not to blame
     else:
         if not _store_event(work, batch, event, read_body(event)):
             return False

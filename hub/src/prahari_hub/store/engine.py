@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import time
 from collections.abc import Callable
@@ -34,6 +35,8 @@ BUSY_MS = 5000
 TRIES = 4
 """Of a transaction that PostgreSQL undid because another one came first."""
 SQLITE_CORRUPT, SQLITE_NOTADB = 11, 26
+MAY_LOSE = "PRAHARI_TEST_DATABASE_MAY_LOSE"
+"""Set to 1 by tests, whose database need not outlive a power cut."""
 DAMAGED = N_(
     "the database {file} is damaged ({cause}): stop the hub, keep the file, and restore a backup into an empty home with prahari-hub "
     "restore; prahari-hub doctor says more"
@@ -324,5 +327,10 @@ def _assert_durable(conn: Connection) -> None:
             raise SetupError(
                 f"SQLite runs with synchronous={level}, journal_mode={mode}; the hub needs FULL and WAL"
             )
-    elif conn.exec_driver_sql("SHOW synchronous_commit").scalar() == "off":
-        raise SetupError("PostgreSQL runs with synchronous_commit=off; the hub needs it on")
+        return
+    for setting in ("synchronous_commit", "fsync", "full_page_writes"):
+        of_tests = setting != "synchronous_commit" and os.environ.get(MAY_LOSE) == "1"
+        if conn.exec_driver_sql(f"SHOW {setting}").scalar() == "off" and not of_tests:
+            raise SetupError(
+                f"PostgreSQL runs with {setting}=off, so what the hub acknowledged would be lost when the power fails: set it to on"
+            )
