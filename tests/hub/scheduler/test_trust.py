@@ -105,4 +105,11 @@ def test_every_job_that_deletes_or_ends_things_waits_for_a_trusted_clock(tmp_pat
         for job in jobs(Settings(home=tmp_path))
         if job.name.endswith((".forget", ".sweep", ".expire"))
     }
-    assert waits == named | {"commands.overdue", "availability.close", "clones.end", "floods.end", "live.end"}
+    assert waits == named | {
+        "commands.overdue",
+        "availability.close",
+        "clones.end",
+        "floods.end",
+        "live.end",
+        "windows.follow",
+    }

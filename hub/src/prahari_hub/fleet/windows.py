@@ -244,3 +244,9 @@ def _check_scope(conn: Connection, scope_type: str, scope_id: str) -> None:
             scope_type=Term("place", scope_type),
             scope_id=scope_id[:64],
         )
+
+
+def follow_again(unit: Unit, later: datetime) -> int:
+    """Windows that were looked after ``later`` than can be, by a clock that ran ahead, are looked after once they are over; how many."""
+    where = windows.c.followed_at > later
+    return unit.conn.execute(windows.update().where(where).values(followed_at=None)).rowcount

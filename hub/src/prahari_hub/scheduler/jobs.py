@@ -21,7 +21,7 @@ from prahari_hub.fleet.blobs import open_blobs, open_footage
 from prahari_hub.incidents import holds, quiet
 from prahari_hub.incidents.rootcause import Flapping
 from prahari_hub.operations import parts, sizes
-from prahari_hub.scheduler import retention
+from prahari_hub.scheduler import retention, stepped
 from prahari_hub.scheduler.likeness import Likeness
 from prahari_hub.scheduler.silence import Silence, bars_of
 from prahari_hub.scheduler.transitions import tell_incidents
@@ -36,13 +36,15 @@ HOUR_S = 3600.0
 class Job(NamedTuple):
     """``run`` is one transaction; a true result says that there is more to do at once. ``wakes``: topics of changes that
     do not wait for the clock. ``prepare`` reads before it, at leisure. ``ends``: deletes what is old or ends what is over,
-    and waits while the clock is not trusted."""
+    and waits while the clock is not trusted. ``rights``: puts right what a clock that ran ahead has written, and waits also while the
+    clock is behind what the hub knows."""
 
     name: str
     every_s: float
     run: Callable[[Unit], object]
     wakes: frozenset[str] = frozenset()
     ends: bool = False
+    rights: bool = False
     prepare: Callable[[Connection, datetime], object] | None = None
 
 
@@ -52,6 +54,8 @@ def jobs(settings: Settings, seal: Seal = not_sealing) -> list[Job]:
     advance = partial(progress.advance, pace=Pace(settings.evidence_kbit_s), seal=seal)
     silence, likeness = Silence(bars_of(settings), flaps), Likeness(bars_of(settings))
     return [
+        Job("clock.mend", 10.0, _once(stepped.mend)),
+        Job("clock.right", 10.0, _once(stepped.right), rights=True),
         Job("transitions", 1.0, partial(tell_incidents, silence=silence), frozenset({"transitions"}), prepare=silence.prepare),
         Job("incidents.hold", 5.0, _once(holds.refresh), frozenset({"windows"})),
         Job("outages.settle", 5.0, _once(silence.settle)),
@@ -59,7 +63,7 @@ def jobs(settings: Settings, seal: Seal = not_sealing) -> list[Job]:
         Job("clones.end", 60.0, _once(quiet.end_clones), ends=True),
         Job("floods.end", 60.0, _once(quiet.end_floods), ends=True),
         Job("live.end", 5.0, _once(live_views.sweep), ends=True),
-        Job("windows.follow", 5.0, _once(silence.follow)),
+        Job("windows.follow", 5.0, _once(silence.follow), ends=True),
         Job("commands.overdue", 2.0, _once(commands.conclude_overdue), ends=True),
         Job("overrides.expire", 0.5, _once(overrides.expire), ends=True),
         Job("overrides.renew", 1.0, _once(overrides.renew)),

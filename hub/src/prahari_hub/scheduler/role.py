@@ -74,10 +74,14 @@ class Scheduler:
             log.exception("the job %s failed", job.name)
 
     def _transact(self, job: Job, unit: Unit) -> object:
-        if job.ends and self._trust is not None and not self._trust.check(unit):
+        if (job.ends or job.rights) and self._trust is not None and not self._may(job, self._trust, unit):
             return None
         with metrics.JOB_S.labels(job.name).time():
             return job.run(unit)
+
+    @staticmethod
+    def _may(job: Job, trust: Trust, unit: Unit) -> bool:
+        return trust.check(unit) and not (job.rights and trust.behind)
 
     async def _sleep(self) -> None:
         wait_s = max(0.0, min(self._due_s.values()) - self._mono())

@@ -15,6 +15,8 @@ from prahari_hub.store.upsert import upsert
 
 JUMP = timedelta(days=1)
 KEEP_EVERY = timedelta(minutes=1)
+NOISE = timedelta(minutes=1)
+"""A clock that is behind by less has been slewed, or set by a moment."""
 PATIENCE_S = 3600.0
 """A hub that was off over a holiday goes on by itself after this long; a time server that is wrong is mostly put right sooner."""
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -32,6 +34,9 @@ class Trust:
 
     While the wall clock is more than JUMP ahead of that, ``held`` says so and jobs that delete or end things wait. It ends when the
     wall clock comes back, after PATIENCE_S, or with ``accept``, by which an administrator says that the time is right at the start.
+
+    While it is ``behind``, nobody knows which of the two was wrong. A step back of at most JUMP while the hub runs is taken for a
+    correction; another clock that stays behind is believed after PATIENCE_S, and one before BEGINNING never.
     """
 
     def __init__(self, *, accept: bool = False, elapsed_s: Callable[[], float] = boottime_s) -> None:
@@ -41,10 +46,13 @@ class Trust:
         self._at_s = 0.0
         self._kept: datetime | None = None
         self._held_since_s = 0.0
+        self._behind_since_s = 0.0
         self.held: str | None = None
+        self.behind = False
 
     def check(self, unit: Unit) -> bool:
         """Whether jobs that delete or end things may run in this transaction."""
+        starts = self._newest is None
         if self._newest is None:
             self._kept = unit.conn.scalar(sa.select(hub_clock.c.at))
             self._newest, self._at_s = self._kept or unit.now, self._elapsed_s()
@@ -59,9 +67,27 @@ class Trust:
         if self.held is not None:
             log.info("the hub's clock is trusted again; what waited is done now")
             self.held = None
-        self._newest, self._at_s = unit.now if expected < BEGINNING else max(unit.now, expected), now_s
+        if expected < BEGINNING or self._is_right(unit.now, expected, now_s, starts=starts):
+            expected = unit.now
+        self._newest, self._at_s = max(unit.now, expected), now_s
         self._keep(unit)
         return True
+
+    def _is_right(self, now: datetime, expected: datetime, now_s: float, *, starts: bool) -> bool:
+        """Whether a clock that is not ahead is taken as right; ``behind`` says it of the moment."""
+        was_behind, back = self.behind, expected - now
+        self.behind = back > NOISE
+        if not self.behind:
+            return True
+        if not was_behind:
+            self._behind_since_s = now_s
+            log.warning(
+                "the hub's clock says %s UTC, it was %s UTC before", f"{now:%F %T}", f"{expected:%F %T}"
+            )
+        corrected = not (starts or was_behind) and back <= JUMP
+        if now >= BEGINNING and (corrected or now_s - self._behind_since_s >= PATIENCE_S):
+            self.behind = False
+        return not self.behind
 
     def _hold(self, now: datetime, expected: datetime) -> None:
         if self.held is None:

@@ -168,7 +168,7 @@ def get(conn: Connection, display: str, now: datetime) -> Display:
 def _display(conn: Connection, row: Any, now: datetime) -> Display:
     device, peripheral = row["device_id"], row["peripheral"]
     config = _config(row["document"], peripheral)
-    in_force = overrides.active(conn, device, peripheral, now)
+    in_force = overrides.active(conn, device, peripheral)
     reported = _reported(row)
     return Display(
         device=device,

@@ -93,7 +93,7 @@ def create(unit: Unit, actor: Actor, display: tuple[str, str], wanted: Wanted) -
         )
     )
     uploads.grant(unit, device, content, until=wanted.expires_at)
-    _bump(unit, device, peripheral)
+    bump(unit, device, peripheral)
     record(
         unit,
         actor,
@@ -140,7 +140,7 @@ def _check(unit: Unit, display: tuple[str, str], wanted: Wanted) -> None:
         raise Invalid(N_("an override needs a reason"), ("reason", "a sentence that says why"))
     if not unit.now < wanted.expires_at <= unit.now + LONGEST:
         raise Invalid(N_("an override ends after now and within 30 days"), ("expires_at", "within 30 days"))
-    if len(active(unit.conn, device, peripheral, unit.now)) >= MOST:
+    if len(active(unit.conn, device, peripheral)) >= MOST:
         raise Conflict(
             N_("{display} has {most} overrides already; cancel one of them first"),
             display=f"{device}:{peripheral}",
@@ -170,18 +170,18 @@ def cancel(unit: Unit, actor: Actor, override: str, *, reason: str | None = None
         .where(overrides.c.id == override)
         .values(cancelled_at=unit.now, cancelled_by=actor.name, ended_at=unit.now)
     )
-    _bump(unit, row.device_id, row.peripheral)
+    bump(unit, row.device_id, row.peripheral)
     record(unit, actor, "override.cancel", f"override:{override}", reason=reason)
     unit.tell("overrides", id=override, display=f"{row.device_id}:{row.peripheral}", active=False)
 
 
-def active(conn: Connection, device: str, peripheral: str, at: datetime) -> list[Override]:
-    """The overrides in force at ``at``, as they go to the device."""
+def active(conn: Connection, device: str, peripheral: str) -> list[Override]:
+    """The overrides in force, as they go to the device: until ``expire`` has ended them, which waits while the clock is not trusted. The
+    device leaves out what has expired by its own clock."""
     query = sa.select(overrides).where(
         overrides.c.device_id == device,
         overrides.c.peripheral == peripheral,
         overrides.c.ended_at.is_(None),
-        overrides.c.expires_at > at,
     )
     return [to_wire(row) for row in conn.execute(query.order_by(overrides.c.id))]
 
@@ -195,7 +195,7 @@ def to_wire(row: Row[Any]) -> Override:
     )
 
 
-def _bump(unit: Unit, device: str, peripheral: str) -> None:
+def bump(unit: Unit, device: str, peripheral: str) -> None:
     """The display's next epoch, to be sent now."""
     ensure(unit, device, peripheral)
     where = (displays.c.device_id == device) & (displays.c.peripheral == peripheral)
@@ -231,8 +231,8 @@ def on_birth(unit: Unit, device: str) -> None:
     query = sa.select(displays).where(displays.c.device_id == device, displays.c.epoch > 0)
     for row in unit.conn.execute(query).all():
         pending = row.confirmed_epoch < row.epoch
-        if pending or active(unit.conn, device, row.peripheral, unit.now):
-            _bump(unit, device, row.peripheral)
+        if pending or active(unit.conn, device, row.peripheral):
+            bump(unit, device, row.peripheral)
 
 
 def reported(unit: Unit, fact: Fact) -> None:
@@ -262,7 +262,7 @@ def reported(unit: Unit, fact: Fact) -> None:
     unit.tell("displays", id=f"{fact.device}:{fact.peripheral}")
     if body.epoch > row.epoch:
         unit.conn.execute(displays.update().where(where).values(epoch=body.epoch))
-        _bump(unit, fact.device, fact.peripheral)
+        bump(unit, fact.device, fact.peripheral)
     elif body.outcome is OverrideOutcome.ENDED and not fact.late and body.epoch == row.epoch:
         _restore(unit, fact.device, fact.peripheral, body, row.bumped_at)
 
@@ -271,11 +271,11 @@ def _restore(
     unit: Unit, device: str, peripheral: str, said: OverrideState, bumped_at: datetime | None
 ) -> None:
     """A display let go of what should be in force: a new epoch, but no ping-pong with one whose clock runs ahead."""
-    if bumped_at is not None and unit.now - bumped_at < BETWEEN_RESTORES:
+    if bumped_at is not None and timedelta() <= unit.now - bumped_at < BETWEEN_RESTORES:
         return
-    wanted = {item.id for item in active(unit.conn, device, peripheral, unit.now)}
+    wanted = {item.id for item in active(unit.conn, device, peripheral)}
     if wanted - set(said.active) - set(said.refused):
-        _bump(unit, device, peripheral)
+        bump(unit, device, peripheral)
 
 
 def _refused_whole(body: OverrideState) -> bool:
@@ -304,7 +304,7 @@ def take_due(unit: Unit, *, limit: int = 100) -> list[Outgoing]:
 
 
 def _message(unit: Unit, row: Row[Any]) -> OverrideSet:
-    in_force = active(unit.conn, row.device_id, row.peripheral, unit.now)
+    in_force = active(unit.conn, row.device_id, row.peripheral)
     return OverrideSet(id=ulid(), display=row.peripheral, epoch=row.epoch, overrides=in_force)
 
 
@@ -326,12 +326,13 @@ def expire(unit: Unit) -> int:
         unit.tell("overrides", id=row.id, display=f"{row.device_id}:{row.peripheral}", active=False)
         touched.add((row.device_id, row.peripheral))
     for device, peripheral in sorted(touched):
-        _bump(unit, device, peripheral)
+        bump(unit, device, peripheral)
     return len(rows)
 
 
 def renew(unit: Unit) -> int:
-    """Give each display with overrides a new epoch well before their shortest lease runs out; how many."""
+    """Give each display with overrides a new epoch well before their shortest lease runs out; how many. An epoch that was made later than
+    now, by a clock that ran ahead, says nothing of the lease."""
     query = (
         sa.select(
             overrides.c.device_id,
@@ -345,14 +346,14 @@ def renew(unit: Unit) -> int:
             & (displays.c.peripheral == overrides.c.peripheral),
         )
         .join(devices, devices.c.id == overrides.c.device_id)
-        .where(overrides.c.ended_at.is_(None), overrides.c.expires_at > unit.now, reachable())
+        .where(overrides.c.ended_at.is_(None), reachable())
         .group_by(overrides.c.device_id, overrides.c.peripheral)
     )
     count = 0
     for row in unit.conn.execute(query).all():
         age_s = (unit.now - row.bumped_at).total_seconds()
-        if age_s >= row.lease_s / RENEWALS_IN_A_LEASE:
-            _bump(unit, row.device_id, row.peripheral)
+        if not 0 <= age_s < row.lease_s / RENEWALS_IN_A_LEASE:
+            bump(unit, row.device_id, row.peripheral)
             count += 1
     return count
 

@@ -1,0 +1,21 @@
+"""After the hub's clock was put back: what it wrote while it ran ahead waits for a time that comes no more."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from prahari_hub.access.sessions import LONGEST_LOCK
+from prahari_hub.access.tables import sessions, users
+from prahari_hub.store import Unit
+
+
+def sooner(unit: Unit) -> int:
+    """Accounts that would be locked for longer than any ever is, may try now; how many."""
+    late = users.update().where(users.c.locked_until > unit.now + LONGEST_LOCK)
+    return unit.conn.execute(late.values(locked_until=unit.now)).rowcount
+
+
+def righted(unit: Unit, later: datetime) -> int:
+    """Sessions that were opened or used ``later`` than can be would never be idle: their people sign in anew. How many."""
+    where = (sessions.c.created_at > later) | (sessions.c.seen_at > later)
+    return unit.conn.execute(sessions.delete().where(where)).rowcount
