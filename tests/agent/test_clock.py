@@ -7,7 +7,14 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from prahari_agent.clock import EARLIEST, FLOOR_MARGIN, Clock, kernel_synced, saved_floor
+from prahari_agent.clock import (
+    EARLIEST,
+    FLOOR_MARGIN,
+    HUB_SPEAKS_WITHIN_MS,
+    Clock,
+    kernel_synced,
+    saved_floor,
+)
 from prahari_agent.pulse import Pulses
 from prahari_agent.session import Sessions, boot_id, watchdog_reset
 from prahari_agent.state import State
@@ -34,6 +41,40 @@ class Hands:
 @pytest.fixture
 def hands() -> Hands:
     return Hands()
+
+
+def test_the_time_is_undisputed_while_the_hub_says_the_same_and_not_while_it_says_another(
+    hands: Hands,
+) -> None:
+    clock = hands.clock()
+    hub_says(clock, hands, hands.at)
+    assert clock.undisputed()
+    hands.ntp = True
+    hands.at += timedelta(days=365)
+    assert clock.quality() is Quality.SYNCED
+    assert not clock.undisputed(), "a time server may be wrong"
+
+
+def test_a_time_server_alone_is_undisputed_once_the_hub_has_had_its_time_to_speak(hands: Hands) -> None:
+    """A box that starts while its time server is a year ahead must not act on that before the hub can be heard."""
+    clock = hands.clock()
+    hands.ntp = True
+    assert not clock.undisputed()
+    hands.passes(HUB_SPEAKS_WITHIN_MS / 1000)
+    assert clock.undisputed()
+    hands.ntp = False
+    assert not clock.undisputed()
+
+
+def test_a_hub_that_is_not_reached_disputes_by_the_dates_of_its_certificate(hands: Hands) -> None:
+    clock = hands.clock()
+    hands.ntp = True
+    hands.passes(HUB_SPEAKS_WITHIN_MS / 1000)
+    clock.contradicted()
+    assert clock.dates_count()
+    assert not clock.undisputed()
+    hub_says(clock, hands, hands.at)
+    assert clock.undisputed()
 
 
 def test_a_box_that_wakes_in_1970_stamps_with_its_floor_and_says_so(hands: Hands) -> None:

@@ -71,10 +71,10 @@ def test_systemd_accepts_our_units(tmp_path: Path, program: Program):
 @pytest.mark.needs("systemd-analyze")
 def test_the_agents_unit_is_confined(program: Program):
     unit = firmware_folder() / "common/systemd/prahari-agent.service"
-    said = output(program("systemd-analyze"), "security", "--offline=true", "--threshold=20", unit)
+    said = output(program("systemd-analyze"), "security", "--offline=true", "--threshold=21", unit)
     score = re.search(r"exposure level for prahari-agent\.service: ([\d.]+)", said)
     assert score is not None, said
-    assert float(score[1]) <= 1.8
+    assert float(score[1]) <= 2.1, "0.6 of it for asking the kernel of its clock: see test_time.py"
 
 
 @pytest.mark.needs("systemd-analyze")
@@ -164,6 +164,7 @@ def test_chrony_accepts_its_configuration(tmp_path: Path, program: Program, boar
     said = output(program("chronyd"), "-p", *user, "-f", config)
     assert "samay1.nic.in" in said
     assert "port 0" in said
+    assert "rtcsync" in said.split(), "without it the kernel hears nothing of a time server, nor the agent"
 
 
 @EACH_BOARD

@@ -27,6 +27,8 @@ FLOOR_MARGIN = timedelta(minutes=1)
 """NTP may step a clock back a little: that is no reason to distrust it."""
 DRIFT_PPM = 200
 """An uncompensated quartz of a cheap board; a measured offset loses this much of its worth as time goes by."""
+HUB_SPEAKS_WITHIN_MS = 3_600_000
+"""A time server that the hub has not confirmed is disputed for so long: it may be the one that is wrong."""
 TIMESYNCD = Path("/run/systemd/timesync/synchronized")
 _STA_UNSYNC = 0x0040
 _TIME_ERROR = 5
@@ -38,14 +40,20 @@ def boottime_ms() -> int:
 
 
 def kernel_synced() -> bool:
-    """True where the operating system says that NTP disciplines its clock: adjtimex(2), or timesyncd's mark where a sandbox forbids it."""
+    """Whether NTP disciplines the operating system's clock; timesyncd's mark counts where a sandbox forbids to ask the kernel."""
+    told = kernel_says()
+    return TIMESYNCD.exists() if told is None else told
+
+
+def kernel_says() -> bool | None:
+    """Whether the kernel's clock is disciplined, by adjtimex(2), which needs no privilege to read; None where it may not be asked."""
     buffer = (ctypes.c_char * 256)()  # struct timex: 208 bytes on 64-bit systems, modes = 0 reads only
     try:
         outcome: int = ctypes.CDLL(None).adjtimex(ctypes.byref(buffer))
     except (OSError, AttributeError):
-        return TIMESYNCD.exists()
+        return None
     if outcome == -1:
-        return TIMESYNCD.exists()
+        return None
     status_at = 40 if ctypes.sizeof(ctypes.c_long) == 8 else 20
     status = int.from_bytes(buffer.raw[status_at : status_at + 4], "little")
     return outcome != _TIME_ERROR and not status & _STA_UNSYNC
@@ -73,7 +81,8 @@ class Clock:
         self._lock = Lock()
         self._floor, self._floor_mono_ms = max(floor, EARLIEST), mono_ms()
         self._hub: _HubTime | None = None
-        self._contradicted = False
+        self._contradicted = self._denied = False
+        self._begun_mono_ms = mono_ms()
 
     def mono_ms(self) -> int:
         return self._mono_ms()
@@ -102,7 +111,7 @@ class Clock:
 
     def contradicted(self) -> None:
         """By this clock the hub's certificate has expired or is not valid yet."""
-        self._contradicted = True
+        self._contradicted = self._denied = True
 
     def now(self) -> datetime:
         return self._wall() if self.plausible() else self.floor()
@@ -116,6 +125,18 @@ class Clock:
         """Whether the wall clock is within two seconds of the hub's, less what the measure has lost by age; None if not measured."""
         offset_ms = self.offset_ms()
         return None if offset_ms is None else abs(offset_ms) < SYNCED_WITHIN_MS - self._worn_ms()
+
+    def undisputed(self) -> bool:
+        """Whether the time may decide what can never be taken back. The hub says the same; or it has not been heard although it had
+        its time, and a time server vouches. Neither its time nor its certificate denies it.
+        """
+        agrees = self.agrees_with_hub()
+        if agrees:
+            self._denied = False
+        if agrees is not None:
+            return agrees and self.plausible()
+        waited = self._mono_ms() - self._begun_mono_ms >= HUB_SPEAKS_WITHIN_MS
+        return waited and not self._denied and self.quality() is Quality.SYNCED
 
     def stamp(self) -> Stamp:
         return Stamp(at=self.now(), mono_ms=self._mono_ms(), clock=self.quality())
