@@ -149,6 +149,25 @@ async def test_a_press_is_mailed_while_another_mail_takes_its_time(
         slow.loop.call_soon_threadsafe(slow.handler.goes_on.set)
 
 
+async def test_what_is_worse_waits_behind_no_more_than_the_call_that_is_under_way(
+    store: Store, slow: Controller, tmp_path: Path, clock: Clock
+) -> None:
+    url, people = f"smtp://127.0.0.1:{slow.port}", [["asha@city.example"]]
+    escalation = Escalation(store, Settings(home=tmp_path, smtp_url=url, mail_to=people))
+    open_many(store, 3, "minor")
+    clock.pass_(seconds=1801)
+    await escalation.plan()
+    delivery = asyncio.ensure_future(escalation.deliver("mail", Way.REST))
+    await until(lambda: slow.handler.holding > 0)
+    open_many(store, 1, "critical")
+    clock.pass_(seconds=61)
+    await escalation.plan()
+    slow.loop.call_soon_threadsafe(slow.handler.goes_on.set)
+    await delivery
+    subjects = [mail.partition("Subject: [")[2].partition("]")[0] for _, mail in slow.handler.mails]
+    assert subjects == ["minor", "critical", "minor", "minor"]
+
+
 async def test_the_worst_is_next_although_others_wait_already(
     store: Store, hook: Escalation, receiver: Receiver, clock: Clock
 ) -> None:

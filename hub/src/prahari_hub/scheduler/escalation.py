@@ -4,7 +4,7 @@ What is to be told is a row first: it survives a restart, is sent again with bac
 incident. A fault that cleared by itself before its time is not told. While work is planned, what it explains waits.
 
 Thousands may come due in one moment. They are planned some at a time, so that events are stored meanwhile; the worst are told
-first, asked anew before each; and presses of call boxes go a way of their own, beside what is told slowly.
+first, also of those that came due while others were told; and presses of call boxes go a way of their own, beside what is told slowly.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class Escalation:
         self.store = store
         self.delays: Delays = {str(severity): steps for severity, steps in settings.escalation.items()}
         self.channels = channels(settings)
+        self._planned = 0
 
     async def run(self) -> None:
         """A channel that hangs holds up neither the others nor the planning, and a call about anything else holds up no press."""
@@ -93,26 +94,43 @@ class Escalation:
         if not found:
             return False
         added = await self.store.write(lambda unit: self._plan(unit, [due.incident for due in found]))
+        self._planned += added
         return added > 0 and len(found) == PLANNED_AT_ONCE
 
     async def deliver(self, channel: str, way: Way) -> None:
-        """Send what is due on one way of a channel, each row once: the worst first of those that are due when its turn comes."""
-        for _ in range(AT_ONCE):
-            found = await self.store.read(lambda conn: next_call(conn, channel, way, self.store.clock()))
-            if found is None:
+        """Send AT_ONCE of what is due on one way of a channel, the worst first."""
+        left = AT_ONCE
+        while left > 0:
+            tried, more = await self._in_order(channel, way, left)
+            left -= tried
+            if not more:
                 return
-            await self._deliver(channel, *found)
 
-    async def _deliver(self, channel: str, call: Call, target: str) -> None:
+    async def _in_order(self, channel: str, way: Way, most: int) -> tuple[int, bool]:
+        """How many were tried, and whether to look again: steps were planned meanwhile, or it took long, so that a worse one may be due."""
+        now, planned = self.store.clock(), self._planned
+        until = asyncio.get_running_loop().time() + TICK_S
+        numbers = await self.store.read(lambda conn: waiting(conn, channel, way, now))
+        for tried, number in enumerate(numbers[:most], 1):
+            await self._deliver(channel, number)
+            if self._planned != planned or asyncio.get_running_loop().time() > until:
+                return tried, True
+        return len(numbers), False
+
+    async def _deliver(self, channel: str, number: int) -> None:
+        found = await self.store.read(lambda conn: call_of(conn, number, self.store.clock()))
+        if found is None:
+            return
+        call, target = found
         try:
             await self.channels[channel].send(call, target)
         except NotTold as error:
             reason = str(error)
             metrics.NOTIFICATIONS.labels(channel, "failed").inc()
-            await self.store.write(lambda unit: failed(unit, call.delivery, reason))
+            await self.store.write(lambda unit: failed(unit, number, reason))
             return
         metrics.NOTIFICATIONS.labels(channel, "sent").inc()
-        await self.store.write(lambda unit: sent(unit, call.delivery))
+        await self.store.write(lambda unit: sent(unit, number))
 
     def _due(self, conn: Connection, now: datetime, among: Sequence[str] | None = None) -> list[Due]:
         """What ``steps_due`` gives of the steps that anybody is told of, without what waits for planned work."""
@@ -214,10 +232,10 @@ def _row(due: Due, step: int, channel: str, target: str, now: datetime) -> dict[
     return row | {"target": target, "due_at": now, "state": "waiting", "attempts": 0}
 
 
-def next_call(conn: Connection, channel: str, way: Way, now: datetime) -> tuple[Call, str] | None:
-    """What to send next and to whom. A call whose incident is on hold, or is a fault that is over by now, waits."""
+def waiting(conn: Connection, channel: str, way: Way, now: datetime) -> list[int]:
+    """What is due and nobody has, the worst first, of those that are as bad the oldest."""
     query = (
-        sa.select(notifications)
+        sa.select(notifications.c.id)
         .join(incidents, incidents.c.id == notifications.c.incident_id)
         .where(
             notifications.c.state == "waiting",
@@ -229,12 +247,21 @@ def next_call(conn: Connection, channel: str, way: Way, now: datetime) -> tuple[
         .order_by(incidents.c.rank, notifications.c.due_at, notifications.c.id)
         .limit(AT_ONCE)
     )
-    rows = conn.execute(query).all()
-    held = holds.held_among(conn, [row.incident_id for row in rows], now) if rows else set()
-    for row in rows:
-        if row.incident_id not in held:
-            return Call(row.id, row.step, queries.get(conn, row.incident_id), now), row.target
-    return None
+    return list(conn.execute(query).scalars())
+
+
+def call_of(conn: Connection, number: int, now: datetime) -> tuple[Call, str] | None:
+    """What to send and to whom; None if it was dropped meanwhile, or if its incident is on hold or a fault that is over by now: then it
+    is sent when that has changed."""
+    query = (
+        sa.select(notifications)
+        .join(incidents, incidents.c.id == notifications.c.incident_id)
+        .where(notifications.c.id == number, notifications.c.state == "waiting", _nobody_has_it())
+    )
+    row = conn.execute(query).one_or_none()
+    if row is None or holds.held_among(conn, [row.incident_id], now):
+        return None
+    return Call(row.id, row.step, queries.get(conn, row.incident_id), now), row.target
 
 
 def sent(unit: Unit, number: int) -> None:
