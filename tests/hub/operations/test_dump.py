@@ -15,13 +15,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from click.testing import Result
 from prahari_hub import metrics
+from prahari_hub.access import tokens
 from prahari_hub.access.audit import record
 from prahari_hub.cli.commands import typer_app as app
 from prahari_hub.errors import SetupError
+from prahari_hub.http.actor import Role
 from prahari_hub.operations import gauges, overview, queries, sizes
 from prahari_hub.operations import manifest as manifests
 from prahari_hub.operations import restore as restores
@@ -32,6 +35,7 @@ from prahari_hub.operations.tables import hub_sizes
 from prahari_hub.settings import Settings, load
 from prahari_hub.store import Store
 from prahari_hub.store.migrate import newest
+from prahari_hub.web.app import Parts, console_app
 from typer.testing import CliRunner
 
 from tests.conftest import find_program, own_postgres
@@ -166,6 +170,7 @@ def test_a_dump_that_is_not_whole_makes_no_backup(hub: Hub) -> None:
     said = hub.run(hub.folder / "backups", "--dump", dump)
     assert said.exit_code == 1 and "is no dump" in said.stderr and "Traceback" not in said.output
     assert manifests.all_in(hub.folder / "backups") == []
+    assert not list((hub.folder / "backups").rglob("hub.dump"))
     assert hub.look("backup").said() == "No backup was ever made."
 
 
@@ -204,6 +209,11 @@ def test_the_newest_backup_with_a_database_outlives_any_number_without(hub: Hub)
         backup(hub.settings, into, now=NOW + night * DAY, keep=2)
     kept = manifests.all_in(into)
     assert [(folder / "hub.dump").exists() for folder in kept] == [True, False, False]
+    told = CliRunner().invoke(app, ["restore", str(into), "--home", str(hub.folder / "new"), "--check"])
+    assert told.exit_code == 0 and f"(there is none in {kept[-1]})" in told.output
+    assert f"The newest backup with a database is {kept[0]}." in told.output
+    told = CliRunner().invoke(app, ["restore", str(kept[0]), "--home", str(hub.folder / "new"), "--check"])
+    assert f"Its database is the dump {kept[0] / 'hub.dump'}" in told.output
 
 
 def test_a_backup_without_a_dump_is_said_to_hold_keys_and_pictures_only(hub: Hub) -> None:
@@ -278,6 +288,33 @@ def test_the_growth_of_the_database_is_told_and_no_days_of_a_disk_that_the_hub_d
     shown = overview.take(hub.settings, hub.store, notices={}, rates=overview.Rates()).figures
     assert shown.days_left is None and shown.database_elsewhere
     assert shown.database_a_day == pytest.approx(GIB / 2)
+
+
+@pytest.mark.parametrize(
+    ("locale", "words"),
+    [
+        ("en", ("The database grows a day", "watch the disk there", "keys and pictures only")),
+        ("hi", ("डेटाबेस प्रतिदिन बढ़ता है", "वहाँ की डिस्क पर नज़र रखें", "केवल कुंजियाँ और चित्र हैं")),
+    ],
+    ids=["en", "hi"],
+)
+async def test_the_page_says_both_in_the_readers_language(
+    hub: Hub, locale: str, words: tuple[str, ...]
+) -> None:
+    hub.has_made(NOW - DAY, dump_at=None)
+    console = console_app(Parts(hub.settings, hub.store))
+    console.state.feed = type("Feed", (), {"position": lambda self, topics: {"feed": "x", "n": {}}})()
+    _, token = hub.store.write_sync(
+        lambda unit: tokens.create(unit, ROOT, "test", role=Role.OPERATOR, life=DAY)
+    )
+    headers = {"authorization": f"Bearer {token}", "accept-language": locale}
+    transport = httpx.ASGITransport(console)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
+        page = (await client.get("/hub")).text
+        figures = (await client.get("/api/v1/hub")).json()["figures"]
+    assert [word for word in words if word not in page] == []
+    assert figures["database_elsewhere"] and figures["days_left"] is None
+    assert "Disk full in" not in page and "डिस्क भरेगी" not in page
 
 
 def unit_on_the_page(name: str) -> str:

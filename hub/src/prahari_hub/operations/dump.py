@@ -18,7 +18,7 @@ from prahari_hub.errors import SetupError
 
 MAGIC = b"PGDMP"
 BEGAN = re.compile(r"^; Archive created at (\d+-\d+-\d+ \d+:\d+:\d+)", re.MULTILINE)
-REVISION = re.compile(r"^COPY public\.alembic_version \(version_num\) FROM stdin;\n(\w+)$", re.MULTILINE)
+REVISION = re.compile(r"^COPY \S+\.alembic_version \(version_num\) FROM stdin;\n(\w+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,22 @@ class Dump:
 
 
 def take(source: Path, target: Path) -> Dump:
-    """Copy a dump and read the copy; SetupError for one that is not whole or holds no hub."""
+    """Copy a dump and read the copy; SetupError for one that is not whole or holds no hub, and no copy is left of it."""
     if not source.is_file():
         raise SetupError(f"there is no dump {source}: write it with pg_dump --format=custom first")
+    try:
+        return _copy(source, target)
+    except BaseException:
+        target.unlink(missing_ok=True)  # half of it would keep a full disk full until the next backup
+        raise
+
+
+def reads() -> bool:
+    """Whether pg_restore is there to read a dump."""
+    return shutil.which("pg_restore") is not None
+
+
+def _copy(source: Path, target: Path) -> Dump:
     ended = datetime.fromtimestamp(source.stat().st_mtime, UTC)
     shutil.copyfile(source, target)
     target.chmod(0o600)
@@ -51,11 +64,6 @@ def take(source: Path, target: Path) -> Dump:
             f"the dump {source} holds no hub: see that pg_dump takes the whole database that PRAHARI_DATABASE_URL names"
         )
     return Dump(min(ended, _began(_pg_restore(source, target, "--list")) or ended), found[1])
-
-
-def reads() -> bool:
-    """Whether pg_restore is there to read a dump."""
-    return shutil.which("pg_restore") is not None
 
 
 def _began(listed: str) -> datetime | None:
