@@ -469,13 +469,19 @@ def test_a_node_that_is_not_name_and_host_is_refused(wrong: str) -> None:
         Node.parse(wrong)
 
 
-def test_a_cluster_of_two_is_refused(tmp_path: Path, keys: Keys) -> None:
-    with pytest.raises(SetupError, match="not 2: name 3"):
+@pytest.mark.parametrize(
+    ("nodes", "leaves", "said"), [("ab", [], "not 2: name 3"), ("a", ["prahari"], "give it another name")]
+)
+def test_nodes_that_could_not_work_together_are_refused(
+    tmp_path: Path, keys: Keys, nodes: str, leaves: list[str], said: str
+) -> None:
+    """An even number stands no more losses; a server refuses a city's node that is named as its cluster."""
+    with pytest.raises(SetupError, match=said):
         write_nodes(
             tmp_path,
             keys,
-            [Node("a", "x"), Node("b", "y")],
-            [],
+            [Node(name, name) for name in nodes],
+            [Node(name, name) for name in leaves],
             at=tmp_path,
             names=[],
             certify=lambda *_: None,

@@ -12,11 +12,11 @@ import logging
 import re
 from collections.abc import Callable
 
-from nats.aio.client import PERMISSIONS_ERR, STALE_CONNECTION, Client
+from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
 from nats.errors import Error, ProtocolError
-from nats.protocol.parser import Parser
+from nats.protocol.parser import PERMISSIONS_ERR, STALE_CONNECTION, Parser
 
 from prahari_hub import metrics
 

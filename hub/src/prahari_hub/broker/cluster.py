@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prahari_hub.broker.config import Cluster, Plan, render
+from prahari_hub.broker.config import CLUSTER, Cluster, Plan, render
 from prahari_hub.broker.files import private_folder, write_private
 from prahari_hub.broker.keys import Keys
 from prahari_hub.errors import SetupError
@@ -55,6 +55,8 @@ def write_nodes(
         raise SetupError(f"a cluster has {', '.join(map(str, SIZES))} nodes, not {len(nodes)}: name 3")
     if len({node.name for node in (*nodes, *leaves)}) < len(nodes) + len(leaves):
         raise SetupError("two nodes have the same name: give each one of its own")
+    if any(leaf.name == CLUSTER for leaf in leaves):
+        raise SetupError(f"a city's node cannot be named {CLUSTER}, as the cluster is: give it another name")
     made = []
     for node in (*nodes, *leaves):
         own = private_folder(folder / node.name)

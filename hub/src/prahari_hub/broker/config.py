@@ -26,6 +26,7 @@ DEVICE_TIMEOUT_S = 30
 take seconds: a broker that gave up on them sooner would throw its work away, and be asked again by all of them.
 """
 LOOPBACK = "127.0.0.1"
+CLUSTER = "prahari"
 
 _TEMPLATE = """\
 # Written by prahari-hub; changes are lost when it writes again. Settings are in hub.toml.
@@ -81,7 +82,7 @@ tls {{
 
 _CLUSTER = """\
 cluster {{
-  name: prahari
+  name: {name}
   listen: {listen}
   pool_size: 3
   authorization {{ user: node, password: {password}, timeout: {auth_timeout} }}
@@ -195,6 +196,7 @@ def _cluster(plan: Plan, keys: Keys) -> str:
         return ""
     password = hashlib.sha256(f"routes {keys.issuer}".encode()).hexdigest()
     return _CLUSTER.format(
+        name=CLUSTER,
         listen=json.dumps(cluster.listen),
         routes=json.dumps([f"nats://node:{password}@{route}" for route in cluster.routes]),
         password=password,
