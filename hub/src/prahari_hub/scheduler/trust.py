@@ -67,7 +67,7 @@ class Trust:
         if self.held is not None:
             log.info("the hub's clock is trusted again; what waited is done now")
             self.held = None
-        if expected < BEGINNING or self._is_right(unit.now, expected, now_s, starts=starts):
+        if self._is_right(unit.now, expected, now_s, starts=starts) or expected < BEGINNING:
             expected = unit.now
         self._newest, self._at_s = max(unit.now, expected), now_s
         self._keep(unit)
@@ -76,13 +76,15 @@ class Trust:
     def _is_right(self, now: datetime, expected: datetime, now_s: float, *, starts: bool) -> bool:
         """Whether a clock that is not ahead is taken as right; ``behind`` says it of the moment."""
         was_behind, back = self.behind, expected - now
-        self.behind = back > NOISE
+        self.behind = back > NOISE or now < BEGINNING
         if not self.behind:
             return True
         if not was_behind:
             self._behind_since_s = now_s
             log.warning(
-                "the hub's clock says %s UTC, it was %s UTC before", f"{now:%F %T}", f"{expected:%F %T}"
+                "the hub's clock says %s UTC, by what it knew it is %s UTC",
+                f"{now:%F %T}",
+                f"{expected:%F %T}",
             )
         corrected = not (starts or was_behind) and back <= JUMP
         if now >= BEGINNING and (corrected or now_s - self._behind_since_s >= PATIENCE_S):
