@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import ssl
 import subprocess
 import time
@@ -28,6 +29,8 @@ CAMERA, OTHER = "pune-cam-01", "pune-cam-02"
 HOSTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 ELECTION_S = 60.0
 """Nodes that lost their leader elect another within some seconds; a busy machine takes longer."""
+SOON_S = 25.0
+"""Shorter than a good-bye by TLS to a node that hangs."""
 
 
 @dataclass
@@ -61,6 +64,11 @@ class Nodes:
     @property
     def urls(self) -> str:
         return ",".join(f"tls://{server.plan.nats_listen}:{server.plan.nats_port}" for server in self.servers)
+
+    def at(self, bus: Bus) -> Server:
+        """The one that this connection stands to."""
+        netloc = bus.client.connected_url.netloc
+        return next(each for each in self.servers if netloc.endswith(f":{each.plan.nats_port}"))
 
     def end(self) -> None:
         for server in self.servers:
@@ -353,11 +361,18 @@ async def test_a_hub_on_the_smaller_side_of_a_split_counts_as_blind_and_moves_to
         await hub.stop()
 
 
-async def test_a_worker_that_lets_nobody_in_looks_for_the_greater_side_too(
+async def test_a_worker_that_lets_nobody_in_looks_for_the_greater_side_too_and_leaves_a_node_that_hangs(
     three, plan, keys, authority
 ) -> None:
     """Its connection for letting devices in is never opened."""
-    hub = Broker(plan, keys, Register(), external_url=three.urls, external_ca=authority.ca_file)
+    sights: list[bool] = []
+
+    async def on_sight(sees: bool) -> None:
+        sights.append(sees)
+
+    hub = Broker(
+        plan, keys, Register(), external_url=three.urls, external_ca=authority.ca_file, on_sight=on_sight
+    )
     await hub.open()
     try:
         await hub.bus.set_aside(True)
@@ -366,6 +381,14 @@ async def test_a_worker_that_lets_nobody_in_looks_for_the_greater_side_too(
             await hub._lookout.look()
             await asyncio.sleep(0.2)
         assert hub.bus.sees
+        sights.clear()
+        hung, begun = hub.bus.node, time.monotonic()
+        three.at(hub.bus).process.send_signal(signal.SIGSTOP)
+        assert await asyncio.to_thread(eventually, lambda: False in sights, SOON_S)
+        print(f"a node that hangs was noticed after {time.monotonic() - begun:.1f} s")
+        assert await asyncio.to_thread(eventually, lambda: hub.bus.sees, SOON_S)
+        print(f"and left for another after {time.monotonic() - begun:.1f} s")
+        assert hub.bus.node != hung
     finally:
         await hub.stop()
 
