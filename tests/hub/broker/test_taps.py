@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
+import pytest
+from prahari_hub.broker import connection
 from prahari_hub.broker.batches import Arrived, Sink
+from prahari_hub.errors import Unavailable
 from prahari_wire.topics import Up, inbound_subject, mapped_subject, up
 
 CAMERA = "pune-cam-01"
@@ -23,3 +28,31 @@ async def test_what_a_device_publishes_reaches_a_tap_without_the_brokers_headers
         (mapped_subject(CAMERA, Up.EVENT).encode(), b"first"),
         (mapped_subject(CAMERA, Up.HEALTH).encode(), b"second"),
     ]
+
+
+async def test_a_tap_that_the_broker_does_not_confirm_hears_nothing_and_the_next_one_hears_once(
+    site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived: list[Arrived] = []
+    monkeypatch.setattr(connection, "FLUSH_S", 0.3)
+    os.kill(site.broker.server.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(Unavailable, match="does not confirm"):
+            await site.broker.bus.tap(inbound_subject(), Sink(arrived.extend))
+    finally:
+        os.kill(site.broker.server.pid, signal.SIGCONT)
+    monkeypatch.undo()
+    await site.broker.bus.tap(inbound_subject(), Sink(arrived.extend))
+    device = await asyncio.to_thread(site.fleet.online, CAMERA, site.issue(CAMERA))
+    device.publish(up(CAMERA, Up.EVENT), b"once")
+    async with asyncio.timeout(10):
+        while not arrived:
+            await asyncio.sleep(0.02)
+    await site.broker.bus.client.flush()
+    assert arrived == [(mapped_subject(CAMERA, Up.EVENT).encode(), b"once")]
+
+
+async def test_a_connection_that_is_closed_takes_no_tap_and_says_so(site) -> None:
+    await site.broker.bus.close()
+    with pytest.raises(Unavailable, match="cannot listen"):
+        await site.broker.bus.tap(inbound_subject(), Sink(print))

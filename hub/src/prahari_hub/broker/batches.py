@@ -158,6 +158,12 @@ class BatchClient(Client):
         await self._error_cb(error)
         await self._process_op_err(error)
 
+    async def _process_pong(self) -> None:
+        """One that comes after its flush gave up is nobody's; nats-py would stop reading at it, and be deaf until the next ping fails."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
     async def tap(self, subject: str, sink: Sink) -> Subscription:
         """Subscribe; from now on what comes goes to ``sink``. It survives reconnections."""
         subscription = await self.subscribe(subject)

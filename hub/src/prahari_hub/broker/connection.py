@@ -19,6 +19,7 @@ from prahari_hub.broker.batches import BatchClient, Sink
 from prahari_hub.errors import SetupError, Unavailable
 
 CONNECT_S = 10.0
+FLUSH_S = 10
 CLOSE_S = 3.0
 PING_S = 5
 """Two missed answers and the connection counts as lost: a hung broker is noticed within 15 s, a dead one at once."""
@@ -187,9 +188,19 @@ class Bus:
         return found
 
     async def tap(self, subject: str, sink: Sink) -> Subscription:
-        """``sink`` is given all messages of one read of the socket at once; it bounds what it keeps."""
-        found = await self._open.tap(subject, sink)
-        await self._open.flush()
+        """``sink`` is given all messages of one read of the socket at once; it bounds what it keeps.
+
+        Unavailable if the broker does not confirm it: then nothing comes, and it may be tried again.
+        """
+        try:
+            found = await self._open.tap(subject, sink)
+        except Error as error:
+            raise Unavailable(f"the hub cannot listen to {subject} now: {error}") from error
+        try:
+            await self._open.flush(FLUSH_S)
+        except Error as error:
+            await self.untap(found)
+            raise Unavailable(f"the broker does not confirm that the hub listens to {subject}") from error
         return found
 
     async def untap(self, subscription: Subscription) -> None:

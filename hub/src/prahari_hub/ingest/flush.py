@@ -230,14 +230,15 @@ class Flusher:
     # -- what heartbeats say
 
     async def write_health(self) -> None:
-        """State and peripherals of the devices in which they changed."""
-        while self._memory.changed:
-            rows = self._memory.take_changed(self._rows)
+        """State and peripherals of the devices in which they changed until now; what changes meanwhile is not waited for."""
+        changed = self._memory.take_changed(len(self._memory.changed))
+        while changed:
             try:
-                await self._write_part(intake.write_health, self._health(rows))
+                await self._write_part(intake.write_health, self._health(changed[: self._rows]))
             except Unavailable:
-                self._memory.changed.update(rows)
+                self._memory.changed.update(changed)
                 raise
+            del changed[: self._rows]
 
     def _health(self, rows: Sequence[int]) -> list[Health]:
         columns = self._memory.columns

@@ -130,11 +130,11 @@ class Lane:
             except HandlerFailed:
                 await self._store.write(lambda unit: self._write(unit, steps, births, batches, careful=True))
         except Unavailable as error:
-            self._memory.pending[:0] = steps
+            self._put_back(steps)
             log.error("events are not committed, the devices keep them: %s", error)
             return False
         except Exception:
-            self._memory.pending[:0] = steps
+            self._put_back(steps)
             devices = sorted({birth.device for birth in births} | {batch.device for batch in batches})
             metrics.WORKER_FAILURES.labels("ingest").inc()
             log.exception("the transaction for %s failed", ", ".join(devices), extra=about(device=devices[0]))
@@ -146,6 +146,10 @@ class Lane:
                     )
             return False
         return True
+
+    def _put_back(self, steps: Sequence[Told]) -> None:
+        """Transitions that were not written, but for those of devices that another worker has by now."""
+        self._memory.pending[:0] = [told for told in steps if told.device in self._memory.columns]
 
     def _write(
         self,
@@ -187,7 +191,7 @@ class Lane:
         }
         if told:
             found = await self._store.read(lambda conn: intake.known_devices(conn, sorted(told)))
-            self._memory.load(found)
+            self._memory.load(each for each in found if each.id in self._memory.columns)
 
     async def _refuse(self, raw: Raw, refused: Refused) -> None:
         """Count it; a batch is answered, so that the device can tell its technician and send the events one by one."""

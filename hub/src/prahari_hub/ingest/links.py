@@ -150,7 +150,7 @@ class Links:
 
     def hard_of_hearing(self, now_s: float) -> None:
         """Devices may have spoken unheard until now: silence counts for nothing until a full grace has passed again."""
-        self.sighted_s = [None if since is None else now_s for since in self.sighted_s]
+        self.sighted_s = [None if since is None else max(since, now_s) for since in self.sighted_s]
 
     def blind(self, partitions: Iterable[int]) -> None:
         """Nobody can tell how the devices of these partitions are: all at once, as ``Link.blinded`` has it for one."""

@@ -36,12 +36,13 @@ Arrived = tuple[bytes, bytes]
 
 
 class Beats:
-    """Heartbeats and last words as they came, in the order in which they came."""
+    """Heartbeats and last words as they came, in the order in which they came. ``taken`` counts what has left, from the beginning."""
 
     def __init__(self, *, messages: int = MOST_BEATS, size: int = MOST_BEAT_BYTES) -> None:
         self._messages, self._size = messages, size
         self._held: deque[tuple[float, int, list[Arrived]]] = deque()
         self.count = 0
+        self.taken = 0
         self.bytes = 0
         self.dropped = 0
         self._ready = asyncio.Event()
@@ -78,6 +79,7 @@ class Beats:
             taken += beats
             size += more
         self.count -= len(taken)
+        self.taken += len(taken)
         self.bytes -= size
         if not self._held:
             self._ready.clear()
@@ -85,11 +87,12 @@ class Beats:
 
 
 class Queue:
-    """Births and events. ``dropped`` counts what found no room, from the beginning."""
+    """Births and events, first come, first served. ``taken`` counts what has left, ``dropped`` what found no room, from the beginning."""
 
     def __init__(self, *, messages: int = MOST_EVENTS, size: int = MOST_EVENT_BYTES) -> None:
         self._messages, self._size = messages, size
         self._held: deque[Raw] = deque()
+        self.taken = 0
         self.bytes = 0
         self.dropped = 0
         self._ready = asyncio.Event()
@@ -138,6 +141,7 @@ class Queue:
             size += len(raw.payload)
             taken.append(raw)
         self.bytes -= size
+        self.taken += len(taken)
         if not self._held:
             self._ready.clear()
             self._event.clear()

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from math import nan
+from math import inf, nan
 
 from nats.aio.subscription import Subscription
 from prahari_wire.ack import Ack
@@ -78,6 +78,9 @@ class Ingest:
         self.owned: set[int] = set()
         """Partitions whose devices this process hears and judges."""
         self._store = store
+        self._here: set[int] = (
+            set()
+        )  # whose devices are in memory: those that are owned, and those on their way
         self._first = set(ALL_PARTITIONS if partitions is None else partitions)
         self._mono = mono
         self._unknown: dict[str, float] = {}
@@ -109,7 +112,7 @@ class Ingest:
     @property
     def fleet_size(self) -> int:
         """Devices of all partitions, as those of this process's own let it guess."""
-        return len(self.memory) * PARTITIONS // max(1, len(self.owned))
+        return len(self.memory) * PARTITIONS // max(1, len(self._here))
 
     async def start(self, bus: Bus) -> None:
         """Take up the first partitions, then listen. The composition root tells ``on_sight`` of each change."""
@@ -131,9 +134,11 @@ class Ingest:
         await self.flusher.flush()
 
     async def settle(self) -> None:
-        """Work off everything that has been received."""
-        while len(self.queue) or self.beats.count:
+        """Work off everything that has been received until now; what comes meanwhile is not waited for."""
+        events, beats = self.queue.taken + len(self.queue), self.beats.taken + self.beats.count
+        while self.queue.taken < events:
             await self.handle(self.queue.take_now())
+        while self.beats.taken < beats:
             await self.fold(*self.beats.take())
         await self.lane.idle()
 
@@ -142,15 +147,17 @@ class Ingest:
     async def take(self, partitions: Iterable[int]) -> None:
         """Take partitions over from nobody or from a worker that gave them up or died: their devices are UNKNOWN until they are heard.
 
-        Returns when they are listened to. A partition that is owned already stays as it is.
+        Returns when they are listened to. A partition that is owned already stays as it is. After an error some may be taken:
+        give them all up, or take them again.
         """
         async with self._handing_over:
             new = set(partitions) - self.owned
             if not new:
                 return
             now = self._store.clock()
+            self._here |= new
             for number in new:  # UNKNOWN from here on, but not for blindness where the broker is seen
-                self.memory.sighted_s[number] = self._mono() if self._sees else None
+                self.memory.sighted_s[number] = inf if self._sees else None
             wanted = intake.ALL if new == ALL_PARTITIONS else new
             known = await self._store.read(lambda conn: intake.known_devices(conn, partitions=wanted))
             for start in range(0, len(known), LOADED_AT_ONCE):
@@ -158,30 +165,36 @@ class Ingest:
                 await asyncio.sleep(0)
             for number in new:
                 restore(self.memory, await self._store.read(partial(_stored, number)))
-            self.owned |= new
             self.flusher.blinded(self.memory.last_heard(new, now))
-            if self._bus is not None:
-                for number in sorted(new):
+            for number in sorted(new):
+                if self._bus is not None:
                     self._taps[number] = await self._bus.tap(inbound_subject(number), self._sink)
-            if self._sees:
-                self.memory.sees(True, self._mono(), new)
+                self.owned.add(number)
+            self.memory.sees(self._sees, self._mono(), new)
             await self.flusher.write_first()
 
     async def give_up(self, partitions: Iterable[int]) -> None:
         """Hear these partitions no more, write what is known of their devices, forget them. Returns when another may take them."""
         async with self._handing_over:
-            old = set(partitions) & self.owned
-            for number in sorted(old):
-                if self._bus is not None and (tap := self._taps.pop(number, None)) is not None:
-                    await self._bus.untap(tap)
+            old = set(partitions) & self._here
             self.owned -= old
+            for number in old:  # whom nobody hears is not silent
+                if self.memory.sighted_s[number] is not None:
+                    self.memory.sighted_s[number] = inf
             try:
+                await self._untap(old)
                 await self.settle()
                 await self.flusher.flush(old)
             finally:  # also where another worker has them already, so that nothing could be written
+                self._here -= old
                 for number in old:
                     self.memory.give_up(number)
                 self.flusher.forget(old)
+
+    async def _untap(self, partitions: Iterable[int]) -> None:
+        for number in sorted(partitions):
+            if self._bus is not None and (tap := self._taps.pop(number, None)) is not None:
+                await self._bus.untap(tap)
 
     async def load(self) -> None:
         """Take up the first partitions without a broker: for tests."""
@@ -382,9 +395,9 @@ class Ingest:
         ]
         if not new:
             return
-        new = [device for device in new if partition(device) in self.owned]
+        new = [device for device in new if partition(device) in self._here]
         found = await self._store.read(lambda conn: intake.known_devices(conn, new))
-        self.memory.load(found)
+        self.memory.load(each for each in found if partition(each.id) in self._here)  # some may be given up
         self._unknown = {device: until for device, until in self._unknown.items() if until > now_s}
         for device in new:
             if device not in self.memory.columns:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 
 from prahari_wire.topics import PARTITIONS
 
+from prahari_hub import metrics
 from prahari_hub.errors import Unavailable
 from prahari_hub.store import Store, leases
 
@@ -15,6 +17,7 @@ LOOK_S = 2.0
 PATIENCE_S = 4.0
 """Beyond a lease's end: so long a partition may pass from one worker to another before anybody is told."""
 NAMES = {f"partition/{number}": number for number in range(PARTITIONS)}
+log = logging.getLogger(__name__)
 
 
 class Heard:
@@ -32,6 +35,9 @@ class Heard:
                 await self.look()
             except Unavailable:
                 self._since_s = {}  # the store says for itself that it does not answer
+            except Exception:
+                metrics.WORKER_FAILURES.labels("heard").inc()
+                log.exception("who hears the devices could not be looked up")
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,9 @@ from prahari_hub.store.leases import Held, LeaseLost, Standing
 
 RENEW_S = 2.0
 SOON_S = 0.1
+RESTS_S = RENEW_S, 15.0, 30.0, 60.0
+"""So long a worker claims nothing that could not take its share once, twice …: the first time it may have been bad luck, later others
+take all meanwhile, or people are told that nobody hears these devices."""
 log = logging.getLogger(__name__)
 
 Move = Callable[[set[str]], Awaitable[None]]
@@ -50,8 +54,9 @@ def quota(mine: int, others: Iterable[int], total: int) -> Quota:
 class Share:
     """``take`` and ``give_up`` are called on the event loop, one at a time, with names; ``held`` is name → epoch.
 
-    ``give_up`` of a name that is still held ends everything that this process writes for it; of a name that was lost, nothing
-    can be written any more. ``fixed`` takes all names and shares them with nobody. ``nudge`` tells other workers to look at once.
+    After an error of ``take`` what was claimed is given up, and free for others. ``give_up`` of a name that is still held ends
+    everything that this process writes for it; of a name that was lost, nothing can be written any more. ``fixed`` takes all names
+    and shares them with nobody. ``nudge`` tells other workers to look at once.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Share:
         *,
         fixed: bool = False,
         nudge: Callable[[], Awaitable[None]] = untold,
+        mono: Callable[[], float] = time.monotonic,
     ) -> None:
         self.holder = ulid()
         self.held: Held = {}
@@ -72,7 +78,10 @@ class Share:
         self._names = sorted(names)
         self._fixed = fixed
         self._nudge = nudge
+        self._mono = mono
         self._taken: set[str] = set()
+        self._failures = 0  # takes that failed, one after the other
+        self._rest_until_s = float("-inf")
         self._losing = False
         self._stopping = False
         self._wake = asyncio.Event()
@@ -102,6 +111,11 @@ class Share:
             log.warning("the leases of %s are not given back, they end by themselves: %s", self._group, error)
         finally:
             self._store.close()
+
+    @property
+    def rests(self) -> bool:
+        """Whether it claims nothing for a while, because it could not take what it had claimed."""
+        return self._mono() < self._rest_until_s
 
     def wake(self) -> None:
         """Something may have become free."""
@@ -134,8 +148,16 @@ class Share:
 
     async def _round(self) -> float:
         """Renew, hand over, take; seconds until the next round."""
+        rests = self.rests
         standing = await self._store.write(
-            partial(statements.keep, group=self._group, holder=self.holder, names=self._names, held=self.held)
+            partial(
+                statements.keep,
+                group=self._group,
+                holder=self.holder,
+                names=self._names,
+                held=self.held,
+                counts=not rests,
+            )
         )
         self.workers = standing.workers
         if standing.lost:
@@ -145,26 +167,49 @@ class Share:
         if fair.surplus:
             await self._give_back(set(sorted(self.held)[-fair.surplus :]))
             await self._tell()
-        wanted = sorted(standing.free)[: fair.room]
+        wanted = [] if rests else sorted(standing.free)[: fair.room]
         if wanted:
             self.held |= await self._store.write(partial(statements.claim, holder=self.holder, names=wanted))
         await self._take_new()
+        if rests:
+            return min(RENEW_S, max(SOON_S, self._rest_until_s - self._mono()))
         if len(standing.free) > len(wanted) or not set(wanted) <= set(self.held):
             return SOON_S if fair.room else RENEW_S
         return min(RENEW_S, (standing.next_end_s or RENEW_S) + SOON_S)
 
     async def _take_new(self) -> None:
         new = set(self.held) - self._taken
-        if new:
-            log.info("%s: this process takes %s", self._group, ", ".join(sorted(new)))
+        if not new:
+            return
+        log.info("%s: this process takes %s", self._group, ", ".join(sorted(new)))
+        try:
+            await self._renewing(self._take(new))
+        except Exception as error:
             try:
-                await self._renewing(self._take(new))
-            except Unavailable:
                 with contextlib.suppress(Unavailable):  # half of it may be taken
                     await self._renewing(self._give_up(new))
-                raise
-            self._taken |= new
-            self.moves += len(new)
+            finally:
+                if not isinstance(error, LeaseLost):
+                    await self._let_others(new)
+            raise
+        self._failures, self._rest_until_s = 0, float("-inf")
+        self._taken |= new
+        self.moves += len(new)
+
+    async def _let_others(self, names: set[str]) -> None:
+        """Names that could not be taken are free; this worker rests, so that others leave it no share."""
+        rest_s = RESTS_S[min(self._failures, len(RESTS_S) - 1)]
+        self._failures += 1
+        self._rest_until_s = self._mono() + rest_s
+        metrics.WORKER_FAILURES.labels("leases").inc()
+        log.error(
+            "%s: %s could not be taken; others may have them, this process tries again in %.0f s",
+            self._group,
+            ", ".join(sorted(names)),
+            rest_s,
+        )
+        await self._release(names)
+        await self._tell()
 
     async def _renewing(self, move: Awaitable[None]) -> None:
         """Wait for a move that may take longer than a lease lasts, a state's devices above all, and renew meanwhile."""
@@ -184,7 +229,13 @@ class Share:
         """What is lost meanwhile is found by the next round."""
         try:
             await self._store.write(
-                partial(statements.renew, holder=self.holder, group=self._group, held=dict(self.held))
+                partial(
+                    statements.renew,
+                    holder=self.holder,
+                    group=self._group,
+                    held=dict(self.held),
+                    counts=not self.rests,
+                )
             )
         except Unavailable as error:
             log.warning("the leases of %s cannot be renewed now: %s", self._group, error)
@@ -212,6 +263,9 @@ class Share:
                 await self._renewing(self._give_up(taken))
         except Unavailable as error:
             log.warning("of %s not everything could be written: %s", ", ".join(sorted(taken)), error)
+        await self._release(names)
+
+    async def _release(self, names: set[str]) -> None:
         await self._store.write(partial(statements.release, holder=self.holder, names=names))
         for name in names:
             self.held.pop(name, None)

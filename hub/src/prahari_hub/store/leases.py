@@ -60,12 +60,17 @@ def unheld(conn: Connection, names: Collection[str], own_now: datetime) -> set[s
     return set(names) - set(conn.scalars(sa.select(leases.c.name).where(alive)))
 
 
-def keep(unit: Unit, group: str, holder: str, names: Collection[str], held: Held) -> Standing:
-    """Say that this worker lives, renew what it holds, and tell how all of ``names`` stand; end what a worker that hangs has locked."""
+def keep(
+    unit: Unit, group: str, holder: str, names: Collection[str], held: Held, *, counts: bool = True
+) -> Standing:
+    """Say that this worker lives, renew what it holds, and tell how all of ``names`` stand; end what a worker that hangs has locked.
+
+    ``counts`` is whether others leave this worker its share; without, it only goes on holding what it holds.
+    """
     if unit.conn.dialect.name == "postgresql":
         _end_stalled(unit)
     now = database_now(unit)
-    kept = renew(unit, group, holder, held)
+    kept = renew(unit, group, holder, held, counts=counts)
     rows = unit.conn.execute(
         sa.select(leases).where(
             leases.c.name.in_(names) | leases.c.name.startswith(_worker(group, ""), autoescape=True)
@@ -92,11 +97,14 @@ def keep(unit: Unit, group: str, holder: str, names: Collection[str], held: Held
     )
 
 
-def renew(unit: Unit, group: str, holder: str, held: Held) -> Held:
+def renew(unit: Unit, group: str, holder: str, held: Held, *, counts: bool = True) -> Held:
     """Say that this worker lives and go on holding what it holds; what of it is still its own."""
     until = database_now(unit) + LEASE
-    alive = {"name": _worker(group, holder), "holder": holder, "epoch": 0, "until": until}
-    upsert(unit.conn, leases, alive, keys=("name",))
+    if counts:
+        alive = {"name": _worker(group, holder), "holder": holder, "epoch": 0, "until": until}
+        upsert(unit.conn, leases, alive, keys=("name",))
+    else:
+        unit.conn.execute(leases.delete().where(leases.c.name == _worker(group, holder)))
     return _renew(unit.conn, holder, held, until)
 
 
