@@ -148,7 +148,7 @@ DEVICE_CERTIFICATES = Gauge(
 )
 OUTGOING_DUE = Gauge(
     "prahari_outgoing_due",
-    "Twins, commands and overrides that should have gone out by now",
+    "Twins, commands, overrides and calls about incidents that should have gone out by now",
     ["channel"],
     registry=REGISTRY,
 )

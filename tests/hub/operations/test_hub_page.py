@@ -7,13 +7,17 @@ from datetime import timedelta
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from prahari_hub import metrics
 from prahari_hub.access import sessions, tokens, users
 from prahari_hub.http.actor import Role, system
+from prahari_hub.incidents.tables import incidents, notifications
 from prahari_hub.operations import overview
 from prahari_hub.operations.doctor.findings import Level
 from prahari_hub.store import leases
 from prahari_hub.web.app import Parts, console_app
+
+from tests.hub.scheduler.told import open_many
 
 ROOT = system("test")
 
@@ -118,6 +122,25 @@ def test_rates_are_told_between_two_looks() -> None:
     metrics.EVENTS.labels("callbox.press").inc(20)
     assert rates.look(103.0) == (None, None)
     assert rates.look(110.0) == (30.0, 2.0)
+
+
+def test_calls_that_are_late_are_said_with_how_long_the_oldest_waits(city) -> None:
+    open_many(city.store, 3, device=None)
+    told_first = {"channel": "mail", "target": "asha@city.example", "step": 1, "state": "waiting"}
+    ids = city.store.read_sync(lambda conn: list(conn.scalars(sa.select(incidents.c.id))))
+
+    def late(seconds: float) -> list[str]:
+        each = [
+            {**told_first, "incident_id": one, "due_at": city.store.clock() - timedelta(seconds=seconds)}
+            for one in ids
+        ]
+        city.store.write_sync(lambda unit: unit.conn.execute(notifications.delete()))
+        city.store.write_sync(lambda unit: unit.conn.execute(notifications.insert(), each))
+        found = overview.take(city.settings, city.store, notices={}, rates=overview.Rates()).findings
+        return [finding.said() for finding in found if finding.subject == "calls"]
+
+    assert late(30) == []
+    assert late(200) == ["3 calls about incidents are late, the oldest by 200 s."]
 
 
 def test_lag_turns_from_a_remark_into_a_failure(city) -> None:

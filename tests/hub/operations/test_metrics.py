@@ -50,6 +50,7 @@ async def test_the_console_gives_what_the_store_and_the_home_tell(city) -> None:
     assert value("prahari_certificate_end_timestamp_seconds", name="root") > NOW.timestamp()
     assert value("prahari_device_certificates", state="good") == 0
     assert value("prahari_outgoing_due", channel="override") == 1
+    assert value("prahari_outgoing_due", channel="call") == 0
     assert value("prahari_backup_timestamp_seconds") == 0
     assert value("process_resident_memory_bytes") > 10_000_000
 

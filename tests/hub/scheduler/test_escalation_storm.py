@@ -20,20 +20,9 @@ from prahari_hub.settings import Settings
 from prahari_hub.store import Store
 
 from tests.hub.clock import Clock
-from tests.hub.scheduler.told import Inbox, Receiver, press
+from tests.hub.scheduler.told import RANKS, Inbox, Receiver, open_many, press
 
 MANY = 2000
-RANKS = {"critical": 0, "major": 1, "minor": 2}
-
-
-def open_many(store: Store, count: int, severity: str = "major", kind: str = "device.clone") -> None:
-    """As if ``count`` devices had got one each in this moment; the worse they are the later they stand by their ids."""
-    now = store.clock()
-    common = {"kind": kind, "severity": severity, "rank": RANKS[severity], "device_id": "pune-ecb-01"}
-    common |= {"title": "One of many", "detail": {}, "opened_at": now, "last_at": now, "count": 1}
-    before = f"00{9 - RANKS[severity]}"
-    each = [{"id": f"{before}{number:05}", "key": f"{before}{number}", **common} for number in range(count)]
-    store.write_sync(lambda unit: unit.conn.execute(incidents.insert(), each))
 
 
 def planned(store: Store) -> list[tuple[str, int]]:

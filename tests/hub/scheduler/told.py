@@ -1,4 +1,5 @@
-"""Who is told in the tests of escalation, and what they are told of: a real HTTP receiver, a mail box, a press."""
+"""Who is told in the tests of escalation, and what they are told of: a real HTTP receiver, a mail box, a press,
+and many incidents at once."""
 
 from __future__ import annotations
 
@@ -8,11 +9,13 @@ from aiosmtpd.smtp import SMTP
 from prahari_hub.fleet.facts import Fact
 from prahari_hub.incidents import queries, service
 from prahari_hub.incidents.queries import Filter
+from prahari_hub.incidents.tables import incidents
 from prahari_hub.store import Store
 from prahari_wire.callbox import Press
 from prahari_wire.ids import ulid
 
 SECRET = "a secret of the receiver's"
+RANKS = {"critical": 0, "major": 1, "minor": 2}
 
 
 class Receiver(ThreadingHTTPServer):
@@ -72,3 +75,20 @@ def press(store: Store) -> str:
     )
     store.write_sync(lambda unit: service.on_event(unit, fact))
     return store.read_sync(lambda conn: queries.page(conn, Filter(kind=fact.kind))).items[0].id
+
+
+def open_many(
+    store: Store,
+    count: int,
+    severity: str = "major",
+    *,
+    kind: str = "device.clone",
+    device: str | None = "pune-ecb-01",
+) -> None:
+    """As if ``count`` devices had got one each in this moment; the worse they are the later they stand by their ids."""
+    now = store.clock()
+    common = {"kind": kind, "severity": severity, "rank": RANKS[severity], "device_id": device}
+    common |= {"title": "One of many", "detail": {}, "opened_at": now, "last_at": now, "count": 1}
+    before = f"00{9 - RANKS[severity]}"
+    each = [{"id": f"{before}{number:05}", "key": f"{before}{number}", **common} for number in range(count)]
+    store.write_sync(lambda unit: unit.conn.execute(incidents.insert(), each))

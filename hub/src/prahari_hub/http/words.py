@@ -39,6 +39,7 @@ WORDS: dict[str, dict[str, str]] = {
     "part": {
         "hub": N_("Hub"),
         "traffic": N_("Traffic"),
+        "calls": N_("Calls about incidents"),
         "processes": N_("Processes"),
         "broker": N_("Broker"),
         "database": N_("Database"),

@@ -12,7 +12,9 @@ from sqlalchemy import ColumnElement, Connection
 
 from prahari_hub.errors import NotFound
 from prahari_hub.http.paging import Page, decode, encode
+from prahari_hub.incidents.rules import SELF_CLOSING
 from prahari_hub.incidents.tables import incident_log, incidents, notifications
+from prahari_hub.store.schema import UtcDateTime
 from prahari_hub.texts import N_
 
 
@@ -185,6 +187,25 @@ def told(conn: Connection, incident: str) -> list[Told]:
     )
     names = Told.__dataclass_fields__
     return [Told(**{name: getattr(row, name) for name in names}) for row in rows]
+
+
+def nobody_has() -> ColumnElement[bool]:
+    """Open, unacknowledged, not a fault that is over, and not on hold: what people are told of."""
+    over = sa.and_(incidents.c.cleared_at.is_not(None), incidents.c.kind.in_(SELF_CLOSING))
+    return sa.and_(
+        incidents.c.acked_at.is_(None),
+        incidents.c.resolved_at.is_(None),
+        incidents.c.hold.is_(None),
+        sa.not_(over),
+    )
+
+
+def calls_due(conn: Connection, now: datetime) -> tuple[int, datetime | None]:
+    """How many calls should have gone out by now, and since when the oldest of them."""
+    due = sa.and_(notifications.c.state == "waiting", notifications.c.due_at <= now, nobody_has())
+    query = sa.select(sa.func.count(), sa.func.min(notifications.c.due_at, type_=UtcDateTime()))
+    count, oldest = conn.execute(query.select_from(notifications.join(incidents)).where(due)).one()
+    return int(count), oldest
 
 
 def counts(conn: Connection) -> dict[str, int]:

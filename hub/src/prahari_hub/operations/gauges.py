@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from prahari_hub import metrics
 from prahari_hub.fleet.tables import commands, twins
 from prahari_hub.identity import certificates as issued
+from prahari_hub.incidents import queries as incidents
 from prahari_hub.operations import queries, sizes
 from prahari_hub.operations.doctor import machine, network
 from prahari_hub.settings import Settings
@@ -47,6 +48,7 @@ def of(settings: Settings, clock: Callable[[], datetime]) -> list[Callable[[Conn
         for channel, column in DUE.items():
             count = conn.scalar(sa.select(sa.func.count()).where(column <= clock()))
             metrics.OUTGOING_DUE.labels(channel).set(count or 0)
+        metrics.OUTGOING_DUE.labels("call").set(incidents.calls_due(conn, clock())[0])
 
     def backup(conn: Connection) -> None:
         kept = queries.backups(conn).kept

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from prahari_hub import metrics
+from prahari_hub.incidents import queries as incidents
 from prahari_hub.operations import sizes
 from prahari_hub.operations.doctor import examine, worst
 from prahari_hub.operations.doctor.findings import WORST, Finding, Level, Look, fail, ok, warn
@@ -23,6 +24,7 @@ from prahari_hub.texts import N_
 QUICK = ("database", "schema", "pictures", "backup", "disk", "clock", "settings", "authority", "certificates")
 """Checks that take no longer than a page may."""
 LAGS_S, BLOCKED_S = 1.0, 5.0
+LATE_S = 60.0
 RATE_OVER_S = (5.0, 600.0)
 EVERY_PARTITION = 16
 KEPT_SAMPLES = 60
@@ -111,6 +113,7 @@ def take(
         *_held(notices),
         *_lag(figures),
         *_owners(processes),
+        *_calls(store, now),
         *examine(Look(settings, now, store), QUICK),
     ]
     found.sort(key=lambda finding: -WORST[finding.level])
@@ -181,6 +184,22 @@ def _owners(processes: list[Process]) -> list[Finding]:
             N_("Start a process with the role scheduler."),
         )
     return ok("processes", N_("All 16 partitions are heard and the scheduler runs."))
+
+
+def _calls(store: Store, now: datetime) -> list[Finding]:
+    count, oldest = store.read_sync(lambda conn: incidents.calls_due(conn, now))
+    late_s = 0.0 if oldest is None else (now - oldest).total_seconds()
+    if late_s < LATE_S:
+        return []
+    return warn(
+        "calls",
+        N_("{count} calls about incidents are late, the oldest by {late} s."),
+        N_(
+            "Look through the open incidents: presses and the worst are told first. If it stays, the mail server or the webhook is slow."
+        ),
+        count=count,
+        late=f"{late_s:.0f}",
+    )
 
 
 def _processes(conn: Connection, now: datetime) -> list[Process]:

@@ -26,7 +26,6 @@ from sqlalchemy import Connection
 from prahari_hub import metrics
 from prahari_hub.errors import Unavailable
 from prahari_hub.incidents import holds, queries
-from prahari_hub.incidents.rules import SELF_CLOSING
 from prahari_hub.incidents.service import tell, write_log
 from prahari_hub.incidents.tables import incidents, notifications
 from prahari_hub.scheduler.channels import Call, NotTold, channels
@@ -179,17 +178,6 @@ _SINCE = sa.func.coalesce(incidents.c.waits_since, incidents.c.opened_at, type_=
 _NO_PRESS = incidents.c.kind != events.PRESS
 
 
-def _nobody_has_it() -> sa.ColumnElement[bool]:
-    """Open, unacknowledged, not a fault that is over, and not on hold."""
-    over = sa.and_(incidents.c.cleared_at.is_not(None), incidents.c.kind.in_(SELF_CLOSING))
-    return sa.and_(
-        incidents.c.acked_at.is_(None),
-        incidents.c.resolved_at.is_(None),
-        incidents.c.hold.is_(None),
-        sa.not_(over),
-    )
-
-
 def steps_due(
     conn: Connection, now: datetime, steps: Steps, *, among: Sequence[str] | None = None
 ) -> list[Due]:
@@ -202,7 +190,7 @@ def steps_due(
     query = (
         sa.select(*columns, _SINCE.label("since"), planned.label("planned"))
         .outerjoin(notifications, of_this_round)
-        .where(_nobody_has_it(), sa.true() if among is None else incidents.c.id.in_(among))
+        .where(queries.nobody_has(), sa.true() if among is None else incidents.c.id.in_(among))
         .group_by(
             *columns, incidents.c.kind, incidents.c.rank, incidents.c.opened_at, incidents.c.waits_since
         )
@@ -241,7 +229,7 @@ def waiting(conn: Connection, channel: str, way: Way, now: datetime) -> list[int
             notifications.c.state == "waiting",
             notifications.c.channel == channel,
             notifications.c.due_at <= now,
-            _nobody_has_it(),
+            queries.nobody_has(),
             _NO_PRESS if way is Way.REST else sa.not_(_NO_PRESS),
         )
         .order_by(incidents.c.rank, notifications.c.due_at, notifications.c.id)
@@ -256,7 +244,7 @@ def call_of(conn: Connection, number: int, now: datetime) -> tuple[Call, str] | 
     query = (
         sa.select(notifications)
         .join(incidents, incidents.c.id == notifications.c.incident_id)
-        .where(notifications.c.id == number, notifications.c.state == "waiting", _nobody_has_it())
+        .where(notifications.c.id == number, notifications.c.state == "waiting", queries.nobody_has())
     )
     row = conn.execute(query).one_or_none()
     if row is None or holds.held_among(conn, [row.incident_id], now):
