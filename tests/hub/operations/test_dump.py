@@ -25,6 +25,7 @@ from prahari_hub.access.audit import record
 from prahari_hub.cli.commands import typer_app as app
 from prahari_hub.errors import SetupError
 from prahari_hub.http.actor import Role
+from prahari_hub.identity import adoption
 from prahari_hub.operations import gauges, overview, queries, sizes
 from prahari_hub.operations import manifest as manifests
 from prahari_hub.operations import restore as restores
@@ -145,6 +146,10 @@ def test_a_backup_with_its_dump_makes_the_hub_anew_whatever_becomes_of_the_dumps
     done = restores.restore(source, load(home=hub.folder / "new", database_url=empty), now=datetime.now(UTC))
     assert (done.twins, done.displays, done.blobs) == (2, 1, 4)
     assert devices(empty) == devices(hub.url) == 2
+    restored = Store.open(empty)
+    gap = restored.read_sync(adoption.missed)
+    restored.close()
+    assert gap is not None and gap.since == source.manifest.moment != source.manifest.made_at
 
 
 def test_numbers_leap_over_what_grew_since_the_dump_and_not_since_the_backup(hub: Hub) -> None:
