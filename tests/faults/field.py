@@ -17,6 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from prahari_wire.ack import Ack
 from prahari_wire.base import Clock, Message, Refused, now_utc, parse
 from prahari_wire.callbox import Press, SelfTest
+from prahari_wire.display import OverrideSet
 from prahari_wire.envelope import Event, EventBatch
 from prahari_wire.events import PRESS, SELF_TEST
 from prahari_wire.health import Check, Health, HealthMessage, State
@@ -52,12 +53,14 @@ class Flight:
 
 @dataclass
 class Habits:
-    """How a device behaves; a test may change it while it runs. ``echo``: so often is each batch sent again although not due."""
+    """How a device behaves; a test may change it while it runs. ``echo``: so often is each batch sent again although not due; ``sign``: its
+    next birth tells of a display."""
 
     heartbeat_s: float = 2.0
     events_a_s: float = 2.0
     echo: float = 0.0
     shuffle: bool = False
+    sign: bool = False
 
 
 class LightDevice(threading.Thread):
@@ -69,6 +72,7 @@ class LightDevice(threading.Thread):
         self.id, self._broker, self._ledger = device, broker, ledger
         self.habits = Habits()
         self.held: dict[int, Event] = {}
+        self.told: list[OverrideSet] = []
         self.welcomed = False
         self.retry_after_s = 0.0
         self._dice = random.Random(f"{seed} {device}")
@@ -172,8 +176,11 @@ class LightDevice(threading.Thread):
     def _say_birth(self, client: mqtt.Client) -> None:
         self._birth = ulid()
         versions = Versions(agent="faults", python="3", os="simulated", board="simulated")
+        served = {"box1": PeripheralType.CALLBOX} | (
+            {"sign1": PeripheralType.DISPLAY} if self.habits.sign else {}
+        )
         body = Birth(
-            peripherals=[Peripheral(id="box1", type=PeripheralType.CALLBOX)], versions=versions, journal=self._journal,
+            peripherals=[Peripheral(id=id, type=type) for id, type in served.items()], versions=versions, journal=self._journal,
             low=self._low(), boot_reason=BootReason.POWER_ON,
         )  # fmt: skip
         self._say(client, Up.BIRTH, BirthMessage(**self._stamp(), id=self._birth, body=body))
@@ -210,7 +217,10 @@ class LightDevice(threading.Thread):
             self._say(client, Up.EVENT, message)
 
     def _received(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
-        if parse_topic(message.topic).channel is not Down.ACK:
+        channel = parse_topic(message.topic).channel
+        if channel is Down.OVERRIDE:
+            self.told.append(parse(OverrideSet, message.payload))
+        if channel is not Down.ACK:
             return
         try:
             ack = parse(Ack, message.payload)

@@ -65,6 +65,33 @@ def test_a_hub_whose_clock_steps_loses_nothing_and_calls_nobody_offline(place: A
     assert place.rows("SELECT count(*) FROM events")[0][0] > kept, "nothing was taken for too old"
 
 
+def test_a_sign_keeps_its_override_while_the_hubs_clock_is_ahead_and_after_it_was_put_right(
+    place: Any,
+) -> None:
+    """The lease is so short that the sign would drop it within the test."""
+    field = place.field(1, sign=True, events_a_s=0.0)
+    (sign,) = field.devices
+    place.eventually(lambda: place.presences().get(sign.id) == "online", "the sign to be called online")
+    text = {"text": "ROAD CLOSED"}
+    wanted = {"class": 6, "content": text, "reason": "water main burst", "minutes": 60, "lease_s": 10}
+    made = place.post("/overrides", {"display": f"{sign.id}:sign1", **wanted})["id"]
+    place.eventually(lambda: sign.told, "the set to go out")
+    for by_s in (YEAR_S, 0):
+        place.hands.turn("hub", by_s)
+        try:
+            for _ in range(2):
+                _renewed(place, sign, made)
+        finally:
+            place.hands.turn("hub", 0)
+
+
+def _renewed(place: Any, sign: Any, override: str) -> None:
+    """The sign gets a newer set with the override in it."""
+    epoch = sign.told[-1].epoch
+    place.eventually(lambda: sign.told[-1].epoch > epoch, "the set to be renewed", within_s=10)
+    assert [one.id for one in sign.told[-1].overrides] == [override]
+
+
 @pytest.mark.parametrize("step", STEPS if LONG else STEPS[:1])
 def test_a_hub_that_was_started_with_a_wrong_clock_keeps_nobody_out_once_it_is_right(
     place: Any, step: Any
