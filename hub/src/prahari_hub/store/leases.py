@@ -3,6 +3,9 @@
 PostgreSQL's own clock counts, so the workers' clocks may differ. A lease passes on only in a transaction that raises its epoch;
 ``fence`` reads the epochs inside the holder's own transactions and locks them until the commit, so that nothing of a worker
 that has lost a lease gets in after its successor has begun to read.
+
+That clock may step back. A lease that ends later than any could is then cut to one lease from now: who lives renews it as always,
+and the dead hold nothing, and count for nobody, longer than they ever do.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
 from prahari_hub.errors import Unavailable
 from prahari_hub.store import postgres
@@ -22,6 +25,8 @@ from prahari_hub.store.tables import leases
 from prahari_hub.store.upsert import insert, upsert
 
 LEASE = timedelta(seconds=6)
+SLACK = timedelta(seconds=1)
+"""A lease may seem to end so much later than one that is taken now: the clock is read before the row is."""
 FORGET = timedelta(minutes=1)
 """A worker's own row goes so long after its end."""
 STALLED = "5s"
@@ -56,8 +61,13 @@ def database_now(unit: Unit) -> datetime:
 
 def unheld(conn: Connection, names: Collection[str], own_now: datetime) -> set[str]:
     """Those of ``names`` that nobody holds now; ``own_now`` counts where the database has no clock."""
-    alive = leases.c.name.in_(names) & (leases.c.holder != NOBODY) & (leases.c.until > _now(conn, own_now))
-    return set(names) - set(conn.scalars(sa.select(leases.c.name).where(alive)))
+    held = leases.c.name.in_(names) & alive(_now(conn, own_now))
+    return set(names) - set(conn.scalars(sa.select(leases.c.name).where(held)))
+
+
+def alive(now: datetime) -> ColumnElement[bool]:
+    """That somebody holds it by the clock that all processes share; one that ends too late was taken before that clock stepped back."""
+    return (leases.c.holder != NOBODY) & leases.c.until.between(now, now + LEASE + SLACK)
 
 
 def keep(
@@ -69,20 +79,22 @@ def keep(
     """
     if unit.conn.dialect.name == "postgresql":
         _end_stalled(unit)
-    now = database_now(unit)
     kept = renew(unit, group, holder, held, counts=counts)
     rows = unit.conn.execute(
         sa.select(leases).where(
             leases.c.name.in_(names) | leases.c.name.startswith(_worker(group, ""), autoescape=True)
         )
     ).all()
+    now = database_now(unit)
+    _cut(unit, {row.name for row in rows if row.until > now + LEASE + SLACK}, now)
     prefix = _worker(group, "")
-    workers = {row.holder: 0 for row in rows if row.name.startswith(prefix) and row.until > now}
-    taken = {row.name for row in rows if not row.name.startswith(prefix) and row.holder and row.until > now}
-    for row in rows:
-        if row.name in taken and row.holder in workers:
-            workers[row.holder] += 1
-    ends = [row.until for row in rows if row.holder not in (holder, NOBODY) and row.until > now]
+    living = [row for row in rows if row.holder != NOBODY and row.until > now]
+    workers = {row.holder: 0 for row in living if row.name.startswith(prefix)}
+    taken = {row.name: row.holder for row in living if not row.name.startswith(prefix)}
+    for taker in taken.values():
+        if taker in workers:
+            workers[taker] += 1
+    ends = [min(row.until, now + LEASE) for row in living if row.holder != holder]
     unit.conn.execute(
         leases.delete().where(
             leases.c.name.startswith(prefix, autoescape=True), leases.c.until < now - FORGET
@@ -92,7 +104,7 @@ def keep(
         held=kept,
         lost=frozenset(held) - frozenset(kept),
         workers=workers,
-        free=frozenset(names) - taken - frozenset(kept),
+        free=frozenset(names) - taken.keys() - frozenset(kept),
         next_end_s=min(((end - now).total_seconds() for end in ends), default=None),
     )
 
@@ -194,6 +206,23 @@ def _renew(conn: Connection, holder: str, held: Held, until: datetime) -> Held:
         sa.select(leases.c.name, leases.c.epoch).where(leases.c.name.in_(held), leases.c.holder == holder)
     )
     return {row.name: row.epoch for row in found if held[row.name] == row.epoch}
+
+
+def _cut(unit: Unit, late: Collection[str], now: datetime) -> None:
+    """Let these end one lease from now, unless their holders renew them; who is just writing lives, and is not waited for."""
+    if not late:
+        return
+    found = unit.conn.scalars(
+        sa.select(leases.c.name)
+        .where(leases.c.name.in_(late), leases.c.until > now + LEASE)
+        .order_by(leases.c.name)
+        .with_for_update(skip_locked=True)
+    ).all()
+    unit.conn.execute(leases.update().where(leases.c.name.in_(found)).values(until=now + LEASE))
+    log.warning(
+        "the database's clock stepped back: leases that would have ended too late end in %d s unless they are renewed",
+        LEASE.total_seconds(),
+    )
 
 
 def _end_stalled(unit: Unit) -> None:
