@@ -42,6 +42,7 @@ def surroundings(home: Path) -> Surroundings:
         upload=lambda data, content_type: "0" * 64,
         fetch=lambda sha256, size: home / sha256,
         stamp=lambda: Stamp(at=datetime.now(UTC), mono_ms=time.monotonic_ns() // 10**6, clock=Clock.SYNCED),
+        undisputed=lambda: True,
         secret=lambda peripheral: None,
     )
 

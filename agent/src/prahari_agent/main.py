@@ -255,7 +255,7 @@ def _builders(
             device=box.record.device, home=box.home / "peripherals" / peripheral_id, board=box.board, emit=outbox.emit,
             upload=spool.upload, fetch=cache.fetch, stamp=box.clock.stamp, secret=lambda name: secret(box.home, name),
             transfers=footage, show=lambda view, pictures: show(hub, view, pictures),
-            networks=box.settings.camera_networks,
+            networks=box.settings.camera_networks, undisputed=box.clock.undisputed,
         )  # fmt: skip
 
     def builder(make: Callable[[str, Surroundings, Settings], Peripheral]) -> Callable[[str], Peripheral]:

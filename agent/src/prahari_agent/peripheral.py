@@ -72,7 +72,8 @@ class Surroundings:
     gives their SHA-256. ``fetch(sha256, size)``: a local path of a content-addressed file, from the cache or the hub; raises
     HubUnreachable.
     ``secret(peripheral)``: user and password of a source from the box's secrets.toml, or None. ``transfers``, ``show``: None where
-    there is no hub to send footage to, or live pictures.
+    there is no hub to send footage to, or live pictures. ``undisputed``: whether the hub has had its say on the box's time and does
+    not deny it; by another nothing is deleted.
     """
 
     device: str
@@ -82,6 +83,7 @@ class Surroundings:
     upload: Callable[[bytes, str], str]
     fetch: Callable[[str, int], Path]
     stamp: Callable[[], Stamp]
+    undisputed: Callable[[], bool]
     secret: Callable[[str], tuple[str, str] | None]
     transfers: Transfers | None = None
     show: Show | None = None

@@ -34,7 +34,7 @@ class Rig:
     def fresh(self) -> CallBox:
         around = Surroundings(
             device="test-ecb-01", home=self.home, board=self.board, emit=self._emit, upload=lambda _d, _t: "",
-            fetch=self._fetch, stamp=self._stamp, secret=lambda _n: None,
+            fetch=self._fetch, stamp=self._stamp, undisputed=lambda: True, secret=lambda _n: None,
         )  # fmt: skip
         self.box = CallBox("box1", around)
         return self.box

@@ -62,6 +62,7 @@ class Kept:
             stamp=lambda: Stamp(
                 at=datetime.now(UTC), mono_ms=int(time.monotonic() * 1000), clock=Clock.SYNCED
             ),
+            undisputed=lambda: True,
             secret=lambda peripheral: self.credentials,
         )
 

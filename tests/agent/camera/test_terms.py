@@ -45,8 +45,8 @@ def owner(**more: Any) -> Owner:
     return Owner(name="Joshi Jewellers", contact="+91 20 5550 1234", **more)
 
 
-def terms(clock: Clock = Clock.SYNCED, **more: Any) -> Terms:
-    found = Terms(lambda: Stamp(at=NOW, mono_ms=0, clock=clock))
+def terms(clock: Clock = Clock.SYNCED, undisputed: bool = True, **more: Any) -> Terms:
+    found = Terms(lambda: Stamp(at=NOW, mono_ms=0, clock=clock), lambda: undisputed)
     found.owner = owner(**more)
     return found
 
@@ -75,6 +75,7 @@ def test_footage_is_deleted_by_a_date_only_while_the_clock_is_trusted() -> None:
     ended = {"consent": Consent.FOOTAGE, "until": NOW}
     assert terms(**ended).forgotten()
     assert not terms(Clock.UNSYNCED, **ended).forgotten()
+    assert not terms(undisputed=False, **ended).forgotten()
     assert terms(Clock.UNSYNCED, consent=Consent.FOOTAGE, withdrawn_at=NOW).forgotten()
     assert not terms(consent=Consent.FOOTAGE).forgotten()
 

@@ -106,6 +106,7 @@ class Bench:
             upload=self.upload,
             fetch=self.fetch,
             stamp=self.stamp,
+            undisputed=lambda: True,
             secret=lambda peripheral: None,
         )
 

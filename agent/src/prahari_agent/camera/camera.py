@@ -53,7 +53,7 @@ class Camera:
 
     def __init__(self, peripheral_id: str, surroundings: Surroundings) -> None:
         self._id, self._around = peripheral_id, surroundings
-        self._terms = Terms(surroundings.stamp)
+        self._terms = Terms(surroundings.stamp, surroundings.undisputed)
         surroundings.home.mkdir(parents=True, exist_ok=True)
         self._config: CameraConfig | None = None
         self._facts: Message | None = None

@@ -22,10 +22,10 @@ _TELLS: dict[type[Message], Tells] = {Track: Tells.TRACKS, RuleEvent: Tells.RULE
 
 
 class Terms:
-    """``owner`` is set with each configuration. ``stamp`` gives the box's time and how far it is trusted."""
+    """``owner`` is set with each configuration. ``stamp``, ``undisputed``: of Surroundings."""
 
-    def __init__(self, stamp: Callable[[], Stamp]) -> None:
-        self._stamp = stamp
+    def __init__(self, stamp: Callable[[], Stamp], undisputed: Callable[[], bool]) -> None:
+        self._stamp, self._undisputed = stamp, undisputed
         self.owner: Owner | None = None
 
     def off(self) -> Denied | None:
@@ -54,9 +54,10 @@ class Terms:
             raise Rejected(SENTENCES[why])
 
     def forgotten(self) -> bool:
-        """Whether footage of before must go: recorded with a consent that is no more. Never by a clock that is not trusted."""
+        """Whether footage of before must go: recorded with a consent that is no more. By a date only where nobody disputes the time."""
         why = self.denied(Use.FOOTAGE)
-        return why is not None and (why is not Denied.ENDED or self._stamp().clock is Clock.SYNCED)
+        sure = self._stamp().clock is Clock.SYNCED and self._undisputed()
+        return why is not None and (why is not Denied.ENDED or sure)
 
     def recording(self, wanted: RecordingConfig) -> RecordingConfig:
         """``wanted``, switched off where nothing may be recorded."""

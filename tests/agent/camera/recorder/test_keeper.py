@@ -57,9 +57,9 @@ class Rig:
         around = Surroundings(
             device="test-ecb-01", home=self.home, board=None, emit=self.emit, upload=lambda _data, _kind: "",  # type: ignore[arg-type]
             fetch=lambda _sha, _size: self.home, secret=lambda _name: None, transfers=self.footage,
-            stamp=lambda: Stamp(at=self.now, mono_ms=1, clock=self.quality),
+            stamp=lambda: Stamp(at=self.now, mono_ms=1, clock=self.quality), undisputed=lambda: True,
         )  # fmt: skip
-        self.terms = Terms(around.stamp)
+        self.terms = Terms(around.stamp, around.undisputed)
         self.keeper = Keeper("cam1", self.shelf, around, recording=lambda: self.alive, terms=self.terms)
         return self.keeper
 

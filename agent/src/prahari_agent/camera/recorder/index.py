@@ -15,6 +15,11 @@ from prahari_agent.camera.recorder.daybook import midnight_ms
 from prahari_agent.camera.recorder.journal import Chain, Entry, Lost, Mark, Place, each_item
 from prahari_agent.camera.recorder.runs import Piece
 
+NEVER_MS = 2**62
+"""After every time that can be meant."""
+FRESH_MS = 75_000
+"""Footage goes on if its last segment ended so lately: the longest segment and some. What ends so much after now has a wrong date."""
+
 
 class Interval(NamedTuple):
     start_ms: int
@@ -73,26 +78,47 @@ class Day:
             index = next((i for i in range(behind, len(self.sizes)) if not self.sizes[i]), len(self.sizes))
         return None
 
-    def items(self, oldest_ms: int) -> Iterator[Piece | Mark]:
-        """Segments and marks in the journal's order; what is gone and begins after ``oldest_ms`` was lost, not overwritten."""
-        marks = iter([*self.marks, (len(self.starts) + 1, {})])
+    def last_end_ms(self, latest_ms: int) -> int | None:
+        """Where the last segment ends of those that end by ``latest_ms``."""
+        ends = (self.interval(index).end_ms for index in reversed(range(len(self.starts))))
+        return next((end_ms for end_ms in ends if end_ms <= latest_ms), None)
+
+    def items(self, oldest_ms: int, latest_ms: int = NEVER_MS) -> Iterator[Piece | Mark]:
+        """Segments and marks in the journal's order, without what is dated after ``latest_ms``; what is gone and begins after ``oldest_ms``
+        was lost, not overwritten.
+        """
+        marks = iter(
+            [*(place for place in self.marks if _said_ms(place[1]) <= latest_ms), (len(self.starts) + 1, {})]
+        )
         place, mark = next(marks)
         for index in range(len(self.starts)):
             while place <= index:
                 yield mark
                 place, mark = next(marks)
-            if not self.sizes[index]:
+            start_ms, end_ms = self.interval(index)
+            if not self.sizes[index] or end_ms > latest_ms:
                 continue
             gone = None
             if not self.here[index]:
-                gone = GapCause.DISK if self.starts[index] > oldest_ms else GapCause.OVERWRITTEN
-            yield Piece(*self.interval(index), gone)
+                gone = GapCause.DISK if start_ms > oldest_ms else GapCause.OVERWRITTEN
+            yield Piece(start_ms, end_ms, gone)
         while place <= len(self.starts):
             yield mark
             place, mark = next(marks)
 
     def size(self) -> int:
         return sum(size for size, here in zip(self.sizes, self.here, strict=True) if here)
+
+
+def latest_of(now_ms: int | None) -> int:
+    """What ends after that was dated by a wrong clock; ``now_ms``: the time if it is sure."""
+    return NEVER_MS if now_ms is None else now_ms + FRESH_MS
+
+
+def _said_ms(mark: Mark) -> int:
+    """From when a mark says that there is no footage; 0 for one that a recorder starts, which tells of a boot."""
+    said: int = mark.get("gap") or mark.get("end") or 0
+    return said
 
 
 class Found(NamedTuple):

@@ -30,7 +30,7 @@ from prahari_wire.recording import (
 )
 
 from prahari_agent.camera.recorder.daybook import day_of, midnight_ms
-from prahari_agent.camera.recorder.index import Found, Interval
+from prahari_agent.camera.recorder.index import FRESH_MS, Found, Interval
 from prahari_agent.camera.recorder.runs import Run, of_day, stretch
 from prahari_agent.camera.recorder.shelf import Shelf
 from prahari_agent.camera.terms import Terms
@@ -45,8 +45,6 @@ TELL_S = 3600.0
 SOON_S, SOON_PER_RUN_S = 60.0, 2.0
 """The least time between two tellings; a day of many gaps is a long message and waits longer."""
 TICK_S = 60.0
-FRESH_MS = 75_000
-"""Footage goes on if its last segment ended so lately: the longest segment and some."""
 _GONE = "gone"
 
 
@@ -62,7 +60,7 @@ class Keeper:
         recording: Callable[[], bool],
         terms: Terms | None = None,
     ) -> None:
-        self._terms = terms or Terms(around.stamp)
+        self._terms = terms or Terms(around.stamp, around.undisputed)
         self._camera, self._shelf, self._around, self._recording = camera, shelf, around, recording
         self._woken, self._stopping = threading.Event(), threading.Event()
         self._changed = True
@@ -86,8 +84,15 @@ class Keeper:
 
     def age_s(self) -> float | None:
         """How long ago the newest footage ends, by the box's clock."""
-        end_ms = self._shelf.last_end_ms()
-        return None if end_ms is None else max(0.0, self._around.stamp().at.timestamp() - end_ms / 1000)
+        now_ms, sure = self._time()
+        end_ms = self._shelf.last_end_ms(now_ms if sure else None)
+        return None if end_ms is None else max(0, now_ms - end_ms) / 1000
+
+    def _time(self) -> tuple[int, bool]:
+        """Unix milliseconds now, and whether nobody disputes it."""
+        stamp = self._around.stamp()
+        sure = stamp.clock is Quality.SYNCED and self._around.undisputed()
+        return round(stamp.at.timestamp() * 1000), sure
 
     @property
     def trouble(self) -> str | None:
@@ -122,13 +127,15 @@ class Keeper:
         self._changed |= self._shelf.refresh()
         self._release_sent()
         self._keep_to_terms(writing=writing)
-        stamp = self._around.stamp()
-        now_ms = round(stamp.at.timestamp() * 1000)
-        self._shelf.trim(now_ms if stamp.clock is Quality.SYNCED else None)
+        now_ms, sure = self._time()
+        self._changed |= self._shelf.judge(now_ms, sure=sure)
+        self._shelf.trim(now_ms if sure else None)
         since_s = mono_s - self._told_s
         soon = self._changed and since_s >= SOON_S + SOON_PER_RUN_S * self._runs
         if soon or since_s >= TELL_S or (last and self._changed):
-            if self.tell(now_ms) or self._runs:  # the first footage is told as soon as there is any
+            if (
+                self.tell(now_ms, sure=sure) or self._runs
+            ):  # the first footage is told as soon as there is any
                 self._told_s = mono_s
             self._changed = False
 
@@ -143,17 +150,19 @@ class Keeper:
 
     # Coverage
 
-    def tell(self, now_ms: int) -> list[Coverage]:
-        """Emit the coverage of every day of which the hub knows something else; what was emitted."""
+    def tell(self, now_ms: int, *, sure: bool) -> list[Coverage]:
+        """Emit the coverage of every day of which the hub knows something else; what was emitted. ``sure``: nobody disputes ``now_ms``."""
         news: list[tuple[str, int, str]] = []
         told: list[Coverage] = []
-        runs, growing_ms = self._timeline(now_ms)
+        runs, growing_ms = self._timeline(now_ms, sure=sure)
         self._runs = 0
         for day in _days(runs):
             version, before = self._shelf.told(day)
             if self._shelf.forgotten and not version:
                 version = now_ms // 1000  # above all that was told before one by one
             body = self._coverage(day, version + 1, runs, growing_ms)
+            if not sure and _never_was(body):
+                continue
             self._runs = max(self._runs, len(body.spans) + len(body.gaps))
             digest = _digest(body)
             if digest == before and not (body.growing and body.day == day_of(growing_ms or 0)):
@@ -165,9 +174,9 @@ class Keeper:
             self._shelf.note_told(news)
         return told
 
-    def _timeline(self, now_ms: int) -> tuple[list[Run], int | None]:
+    def _timeline(self, now_ms: int, *, sure: bool) -> tuple[list[Run], int | None]:
         """All runs up to now, and where footage ends that goes on."""
-        runs, carry = self._shelf.runs()
+        runs, carry = self._shelf.runs(now_ms if sure else None)
         if carry.end_ms is None:
             return runs, None
         alive = self._recording()
@@ -309,6 +318,11 @@ def _days(runs: list[Run]) -> list[str]:
         return []
     first, last = midnight_ms(day_of(runs[0].start_ms)), max(run.end_ms for run in runs) - 1
     return [day_of(at_ms) for at_ms in range(first, last + 1, DAY_MS)]
+
+
+def _never_was(body: Coverage) -> bool:
+    """Whether a clock leapt over the day: a year of such days is told only where nobody disputes that leap."""
+    return not body.spans and body.gaps == [(0, DAY_MS, GapCause.CLOCK)]
 
 
 def _digest(body: Coverage) -> str:

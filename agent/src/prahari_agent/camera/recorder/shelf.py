@@ -16,12 +16,13 @@ from typing import Any
 
 from prahari_agent.camera.recorder.daybook import (
     SUFFIX,
+    day_of,
     days_in,
     make_folder,
     open_path,
     segment_path,
 )
-from prahari_agent.camera.recorder.index import Day, Found, Interval, stretches
+from prahari_agent.camera.recorder.index import FRESH_MS, NEVER_MS, Day, Found, Interval, latest_of, stretches
 from prahari_agent.camera.recorder.journal import (
     JOURNAL,
     Chain,
@@ -63,6 +64,7 @@ class Shelf:
         self._told: dict[str, tuple[int, str]] = {
             day: (int(version), str(digest)) for day, (version, digest) in kept.get("told", {}).items()
         }
+        self._ahead: dict[str, int] = {day: int(found) for day, found in kept.get("ahead", {}).items()}
         self.trouble: str | None = None
 
     # The index
@@ -140,19 +142,41 @@ class Shelf:
         with self._lock:
             return sorted(self._days)
 
-    def last_end_ms(self) -> int | None:
-        """Where the newest footage ends."""
+    def judge(self, now_ms: int, *, sure: bool) -> bool:
+        """Set aside the days that begin after now if that is ``sure``: a clock that was ahead named them. A day that has begun counts
+        again. Whether anything changed.
+        """
         with self._lock:
-            ends = [day.interval(-1).end_ms for day in self._days.values() if day.starts]
-            return max(ends, default=None)
+            today, latest = day_of(now_ms), day_of(now_ms + FRESH_MS)
+            ahead = {day: found for day, found in self._ahead.items() if day > today and day in self._days}
+            if sure:
+                ahead = {day: ahead.get(day, now_ms) for day in self._days if day > latest} | ahead
+            if ahead == self._ahead:
+                return False
+            self._ahead = ahead
+            try:
+                self._write_kept()
+            except OSError as error:
+                log.error("what a wrong clock dated cannot be noted", camera=self._camera, error=str(error))
+            return True
 
-    def runs(self) -> tuple[list[Run], Carry]:
-        """All that is known of the camera's time, in order and disjoint, and what follows the last of it."""
+    def _counting(self) -> list[Day]:
+        """The days in order, without those that a wrong clock named."""
+        return [self._days[name] for name in sorted(self._days) if name not in self._ahead]
+
+    def last_end_ms(self, now_ms: int | None = None) -> int | None:
+        """Where the newest footage ends. ``now_ms``: the time if it is sure, else no date within a day counts as wrong."""
+        with self._lock:
+            ends = (day.last_end_ms(latest_of(now_ms)) for day in self._counting())
+            return max((end for end in ends if end is not None), default=None)
+
+    def runs(self, now_ms: int | None = None) -> tuple[list[Run], Carry]:
+        """All that is known of the camera's time, in order and disjoint, and what follows the last of it. ``now_ms``: as above."""
         with self._lock:
             oldest_ms = self._oldest_free_ms()
             carry, found = Carry(), []
-            for name in sorted(self._days):
-                more, carry = runs_of(self._days[name].items(oldest_ms), carry)
+            for day in self._counting():
+                more, carry = runs_of(day.items(oldest_ms, latest_of(now_ms)), carry)
                 found += more
             return merged(found), carry
 
@@ -168,14 +192,13 @@ class Shelf:
 
     def _oldest_free_ms(self) -> int:
         """Where the oldest footage begins that the ring may take: what is gone before that, it took."""
-        for name in sorted(self._days):
-            day = self._days[name]
+        for day in self._counting():
             index = day.here.find(1)
             while index >= 0:
                 if not self._held(day.interval(index)):
                     return day.starts[index]
                 index = day.here.find(1, index + 1)
-        return 2**62
+        return NEVER_MS
 
     # The ring
 
@@ -187,9 +210,13 @@ class Shelf:
             free = self._missing_bytes()
             over = self._bytes - self._max_bytes
             for day, index in candidates:
-                old = now_ms is not None and day.interval(index).end_ms < now_ms - self._retention_ms
+                found_ms = self._ahead.get(day.name)
+                dated_ms = day.interval(index).end_ms if found_ms is None else found_ms
+                old = now_ms is not None and dated_ms < now_ms - self._retention_ms
                 if not old and over <= 0 and free <= 0:
-                    break
+                    if found_ms is None:
+                        break
+                    continue
                 self._remove(day, index)
                 gone += 1
                 over, free = over - day.sizes[index], free - day.sizes[index]
@@ -230,9 +257,10 @@ class Shelf:
         return gone
 
     def _oldest_first(self) -> Iterator[tuple[Day, int]]:
-        """Segments that may go, without the newest few."""
+        """Segments that may go, without the newest few. What has a date ahead is as old as the day when that was found out."""
         left = sum(day.here.count(1) for day in self._days.values()) - NEWEST_KEPT
-        for name in sorted(self._days):
+        dated = {day: day_of(found_ms) for day, found_ms in self._ahead.items()}
+        for name in sorted(self._days, key=lambda day: (dated.get(day, day), day not in dated)):
             day = self._days[name]
             index = day.here.find(1)
             while index >= 0 and left > 0:
@@ -256,12 +284,11 @@ class Shelf:
 
     def _forget_empty_days(self) -> None:
         """Remove the journals of days of which nothing is left and that the hub was told of so; the last two stay."""
-        for name in sorted(self._days)[:-2]:
-            day = self._days[name]
-            if any(day.here) or not self._told.get(name, (0, ""))[1].startswith("gone"):
+        for day in self._counting()[:-2]:
+            if any(day.here) or not self._told.get(day.name, (0, ""))[1].startswith("gone"):
                 continue
-            shutil.rmtree(self._folder / name, ignore_errors=True)
-            del self._days[name]
+            shutil.rmtree(self._folder / day.name, ignore_errors=True)
+            del self._days[day.name]
 
     # Holds
 
@@ -365,7 +392,8 @@ class Shelf:
         return {}
 
     def _write_kept(self) -> None:
-        kept = {"holds": {name: list(span) for name, span in self._holds.items()}, "told": self._told}
+        holds = {name: list(span) for name, span in self._holds.items()}
+        kept = {"holds": holds, "told": self._told, "ahead": self._ahead}
         make_folder(self._folder)
         write_atomic(self._folder / KEPT, json.dumps(kept).encode())
         sync_folder(self._folder)
