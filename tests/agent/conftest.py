@@ -57,6 +57,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """A file system of 1 MiB at a folder, or anew with other options; skips where none can be mounted."""
+    folders: list[Path] = []
+
+    def mount(folder: Path, options: str = "size=1m") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"no file system can be mounted here: {done.stderr.decode().strip()}")
+        if "remount" not in options:
+            folders.append(folder)
+
+    yield mount
+    for folder in folders:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 class Pki:
     """Root, issuing CA, server certificate and devices' certificates, all P-256."""
 
@@ -313,6 +333,11 @@ class Https:
     device_life: timedelta = timedelta(days=90)
     device_since: datetime | None = None
     fail_with: int | None = None
+    more: dict[str, str] = field(default_factory=dict)
+    """Headers of every answer."""
+    connections: int = 0
+    asking: Callable[[], None] = lambda: None
+    """Called at each request, before it is answered."""
     evidence: Callable[[str, list[str], Any, bytes], tuple[int, bytes, dict[str, str]]] | None = None
     """Answers what concerns /device/v1/transfers: (method, rest of the path, headers, body) → status, body, headers."""
 
@@ -391,7 +416,8 @@ def _handler(https: Https) -> type[http.server.BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             found = self.connection.getpeercert()  # type: ignore[attr-defined]
             names = dict(part for rdn in found["subject"] for part in rdn) if found else {}
-            more: dict[str, str] = {}
+            more = dict(https.more)
+            https.asking()
             parts = self.path.strip("/").split("/")
             if parts[:3] == ["device", "v1", "transfers"] and https.evidence is not None and names:
                 status, answer, more = https.evidence(self.command, parts[3:], self.headers, body)
@@ -431,6 +457,7 @@ def https(pki: Pki, signer: Signer) -> Iterator[Https]:
         def finish_request(self, request: Any, client_address: Any) -> None:
             try:
                 with context.wrap_socket(request, server_side=True) as secured:
+                    found.connections += 1
                     super().finish_request(secured, client_address)
             except (ssl.SSLError, OSError):
                 pass  # the client's own failure is what the test asserts

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import ssl
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prahari_agent import transfer
 from prahari_agent.clock import Clock
 from prahari_agent.enrolment import prepare
 from prahari_agent.errors import HubUnreachable, Rejected
@@ -100,3 +105,40 @@ def test_a_server_that_is_not_the_hub_is_refused(rig: Rig, tmp_path: Path, pki: 
     rig.identity.save_roots([type(pki)(tmp_path / "other").root])
     with pytest.raises(HubUnreachable, match="not the hub of the seed"):
         rig.hub.request("GET", "/device/v1/keys")
+
+
+class SlowLine(threading.Thread):
+    """A server behind a line of little width: it takes a little of a request, waits, takes the next."""
+
+    def __init__(self, pki: Any) -> None:
+        super().__init__(daemon=True)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(*pki.server_files)
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(1)
+        self.port, self.taken = self.listener.getsockname()[1], b""
+
+    def run(self) -> None:
+        raw, _ = self.listener.accept()
+        with self.listener, self.context.wrap_socket(raw, server_side=True) as line:
+            while not self.taken.endswith(b"the end"):
+                self.taken += line.recv(16384)
+                time.sleep(0.02)
+            line.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_a_body_that_takes_longer_than_the_timeout_arrives_while_it_moves(
+    rig: Rig, pki: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "CONNECT_S", 1.0)
+    server, body = SlowLine(pki), b"x" * 4_000_000 + b"the end"
+    server.start()
+    began_s, beats = time.monotonic(), []
+    with Hub(f"https://127.0.0.1:{server.port}", rig.identity).connection() as connection:
+        answer = connection.request("PUT", "/x", body=body, alive=lambda: beats.append(time.monotonic()))
+    assert answer.status == 201
+    assert time.monotonic() - began_s > 2, "else this shows nothing"
+    assert len(beats) > 200
+    assert server.taken.endswith(body)

@@ -28,6 +28,10 @@ log = get_logger("transfer")
 CONNECT_S, READ_S = 10.0, 60.0
 LARGEST_ANSWER = 1024 * 1024
 CHUNK = 64 * 1024
+PIECE = 16 * 1024
+"""A body goes out in such pieces, each with CONNECT_S of its own: a slow line is no broken one."""
+LONGEST_ASKED_S = 3600.0
+"""No hub is left alone for longer than this, whatever it asks."""
 
 
 class Answer(NamedTuple):
@@ -43,13 +47,22 @@ class Connection:
         self._pool, self._address = pool, address
 
     def request(
-        self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        alive: Callable[[], None] = lambda: None,
     ) -> Answer:
-        """One request; HubUnreachable if there is no answer, Rejected if it is far too long."""
+        """One request; HubUnreachable if there is no answer, Rejected if it is far too long. ``alive``: called at each piece sent."""
+        wanted = dict(headers or {})
+        if body is not None:
+            wanted["Content-Length"] = str(len(body))
         try:
             response = self._pool.request(
-                method, self._address + path, body=body, headers=dict(headers or {}), preload_content=False,
-                redirect=False,
+                method, self._address + path, body=body and _pieces(body, alive), headers=wanted,
+                preload_content=False, redirect=False,
             )  # fmt: skip
             try:
                 found = response.read(LARGEST_ANSWER + 1)
@@ -60,6 +73,12 @@ class Connection:
         if len(found) > LARGEST_ANSWER:
             raise Rejected(f"{path} answered more than {LARGEST_ANSWER} bytes")
         return Answer(response.status, found, response.headers)
+
+
+def _pieces(body: bytes, alive: Callable[[], None]) -> Iterator[bytes]:
+    for begin in range(0, len(body), PIECE):
+        alive()
+        yield body[begin : begin + PIECE]
 
 
 class Hub:
@@ -230,6 +249,12 @@ def twin_document(hub: Hub, version: int) -> bytes:
     if answer.status != 200:
         raise _refused(answer.status, f"twin {version}", answer.body)
     return answer.body
+
+
+def asked_to_wait_s(answer: Answer) -> float | None:
+    """The seconds of a Retry-After, where the hub names some."""
+    said = answer.headers.get("Retry-After", "")
+    return float(said) if said.isdecimal() else None
 
 
 def problem(answer: Answer) -> str:
