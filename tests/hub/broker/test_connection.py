@@ -22,6 +22,7 @@ SERVER = "127.0.0.2"
 NOTICED_S = 28.0
 """Two missed answers take 15 s; a good-bye by TLS to a server that hangs took 30 s more."""
 AT_ONCE_S = 10.0
+WAITING_BYTES = 1_000_000
 
 
 @dataclass
@@ -38,13 +39,18 @@ class Way:
         return next(proxy for proxy in self.proxies if netloc.endswith(f":{proxy.port}"))
 
     def hang(self) -> Proxy:
-        """The node that was taken says nothing more, and lets nobody in; the other is well."""
+        """The node that was taken reads and says nothing more, and lets nobody in; the other is well."""
         proxy = self.taken
         for each in self.proxies:
-            each.weather.open = each is not proxy
-        proxy.forget()
+            each.weather.open, each.weather.dead = each is not proxy, each is proxy
         self.sights.clear()
         return proxy
+
+    async def fill(self) -> None:
+        """Publish until nothing more goes out."""
+        while self.bus.client.pending_data_size < WAITING_BYTES:
+            await self.bus.publish("prahari.v1.pune-cam-01.down.ack", bytes(60_000))
+            await asyncio.sleep(0.01)
 
     async def other_is_taken(self, than: Proxy, *, within_s: float) -> None:
         begun = time.monotonic()
@@ -91,15 +97,17 @@ async def way(server: Plan, keys: Keys) -> AsyncIterator[Way]:
 
 
 async def test_a_node_that_hangs_is_noticed_and_left_for_another_within_half_a_minute(way: Way) -> None:
-    """By itself after missed answers, and at once where the hub is told to move, and where it ends."""
+    """By itself after missed answers, and at once where the hub is told to move, and where it ends; also with much to say."""
     hung = way.hang()
     await way.other_is_taken(hung, within_s=NOTICED_S)
 
     hung = way.hang()
+    await way.fill()
     await way.bus.move()
     await way.other_is_taken(hung, within_s=AT_ONCE_S)
 
     way.hang()
+    await way.fill()
     begun = time.monotonic()
     await way.bus.close()
     assert time.monotonic() - begun < AT_ONCE_S
