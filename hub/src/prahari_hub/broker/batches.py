@@ -145,7 +145,9 @@ class BatchClient(Client):
             transport._io_writer.transport.abort()
 
     async def _attempt_reconnect(self) -> None:
-        """A good-bye by TLS waits half a minute for a server that hangs, and only then would the loss be told and another be tried."""
+        """A good-bye to a server that hangs waits half a minute by TLS, and for ever for what could not be written: the loss would be told,
+        and another server be tried, only then.
+        """
         self.abort()
         await super()._attempt_reconnect()
 
