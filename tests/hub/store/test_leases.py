@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from prahari_hub.operations import overview
 from prahari_hub.store import Store, Unit
 from prahari_hub.store import leases as statements
 from prahari_hub.store.leases import Held, LeaseLost, Standing
@@ -102,3 +103,16 @@ def test_who_is_just_writing_holds_nobody_up_at_a_step_back(database_url: str, s
 
     store.write_sync(write)
     aside.close()
+
+
+def test_the_hubs_page_counts_no_worker_whose_lease_ends_too_late(store: Store) -> None:
+    claim(store, "dead")
+    step_back(store)
+    assert store.read_sync(lambda conn: overview._processes(conn, store.clock())) == []
+
+
+@pytest.mark.parametrize("which_store", ["postgresql"], indirect=True)
+def test_the_hubs_page_knows_the_workers_on_a_machine_whose_own_clock_is_wrong(store: Store) -> None:
+    claim(store, "living")
+    (found,) = store.read_sync(lambda conn: overview._processes(conn, store.clock() + STEP))
+    assert (found.id, found.partitions) == ("living", 16)

@@ -18,6 +18,7 @@ from prahari_hub.operations.doctor import examine, worst
 from prahari_hub.operations.doctor.findings import WORST, Finding, Level, Look, fail, ok, warn
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store
+from prahari_hub.store.leases import alive, clock_of
 from prahari_hub.store.tables import leases
 from prahari_hub.texts import N_
 
@@ -203,7 +204,7 @@ def _calls(store: Store, now: datetime) -> list[Finding]:
 
 
 def _processes(conn: Connection, now: datetime) -> list[Process]:
-    rows = conn.execute(sa.select(leases).where(leases.c.until > now, leases.c.holder != "")).all()
+    rows = conn.execute(sa.select(leases).where(alive(clock_of(conn, now)))).all()
     found = []
     for holder in sorted({row.holder for row in rows}):
         mine = [row for row in rows if row.holder == holder]

@@ -56,12 +56,20 @@ class Standing:
 
 def database_now(unit: Unit) -> datetime:
     """The clock that all processes share: PostgreSQL's; with SQLite there is one process, and its own counts."""
-    return _now(unit.conn, unit.now)
+    return clock_of(unit.conn, unit.now)
+
+
+def clock_of(conn: Connection, own: datetime) -> datetime:
+    """What that clock says; ``own`` where the database has none."""
+    if conn.dialect.name != "postgresql":
+        return own
+    now: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return now.astimezone(UTC)
 
 
 def unheld(conn: Connection, names: Collection[str], own_now: datetime) -> set[str]:
     """Those of ``names`` that nobody holds now; ``own_now`` counts where the database has no clock."""
-    held = leases.c.name.in_(names) & alive(_now(conn, own_now))
+    held = leases.c.name.in_(names) & alive(clock_of(conn, own_now))
     return set(names) - set(conn.scalars(sa.select(leases.c.name).where(held)))
 
 
@@ -187,13 +195,6 @@ _FENCE = (
     )
     .with_for_update(read=True)
 )
-
-
-def _now(conn: Connection, own: datetime) -> datetime:
-    if conn.dialect.name != "postgresql":
-        return own
-    now: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-    return now.astimezone(UTC)
 
 
 def _renew(conn: Connection, holder: str, held: Held, until: datetime) -> Held:
