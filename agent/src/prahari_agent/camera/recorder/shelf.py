@@ -153,6 +153,8 @@ class Shelf:
                 ahead = {day: ahead.get(day, now_ms) for day in self._days if day > latest} | ahead
             if ahead == self._ahead:
                 return False
+            if more := sorted(ahead.keys() - self._ahead.keys()):
+                log.warning("footage has dates to come: a clock was ahead", camera=self._camera, days=more)
             self._ahead = ahead
             try:
                 self._write_kept()
@@ -206,10 +208,9 @@ class Shelf:
         """Make room; how many segments went. ``now_ms``: the time if it is trusted, else nothing goes by age."""
         with self._lock:
             gone = 0
-            candidates = self._oldest_first()
             free = self._missing_bytes()
             over = self._bytes - self._max_bytes
-            for day, index in candidates:
+            for day, index in self._oldest_first():
                 found_ms = self._ahead.get(day.name)
                 dated_ms = day.interval(index).end_ms if found_ms is None else found_ms
                 old = now_ms is not None and dated_ms < now_ms - self._retention_ms
