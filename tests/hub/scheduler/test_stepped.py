@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from prahari_hub.access import sessions
 from prahari_hub.access.tables import audit, users
+from prahari_hub.access.tables import sessions as session_rows
 from prahari_hub.evidence import requests
 from prahari_hub.evidence.tables import footage_requests, transfers
 from prahari_hub.fleet import commands, registry, twins, windows
@@ -212,6 +213,18 @@ async def test_an_override_that_a_clock_half_a_day_ahead_ended_is_put_up_again(h
     assert hub.one(told) == f"override:{made}"
 
 
+async def test_no_more_overrides_come_back_than_a_sign_can_hold(hub: Hub) -> None:
+    made = hub.put_up(lasts=timedelta(hours=2))
+    await hub.pass_s(10)
+    await hub.pass_s(10, step=INDIA)
+    others = {hub.put_up(f"LANE {number}") for number in range(overrides.MOST)}
+    await hub.pass_s(10, step=-INDIA)
+    assert {one.id for one in hub.sign_hears()[-1].overrides} == others
+    hub.do(lambda unit: overrides.cancel(unit, ASHA, others.pop()))
+    await hub.pass_s(10)
+    assert {one.id for one in hub.sign_hears()[-1].overrides} == {made, *others}
+
+
 async def test_what_was_cancelled_while_the_clock_was_ahead_stays_cancelled(hub: Hub) -> None:
     made = hub.put_up()
     await hub.pass_s(10)
@@ -323,14 +336,21 @@ async def test_a_window_that_was_over_by_a_clock_that_ran_ahead_is_looked_after_
 async def test_what_else_waits_for_a_time_of_the_clock_that_ran_ahead_waits_no_longer(hub: Hub) -> None:
     await hub.pass_s(10)
     ahead = hub.wall + YEAR
+    hub.press()
+    hub.set(incidents, detail={"last_change": ahead.isoformat()}, last_at=ahead, hold="w1", hold_since=ahead)
     hub.do(lambda unit: _rows_of_a_year_ahead(unit, ahead))
     await hub.pass_s(10)
     latest = hub.wall + timedelta(minutes=3)
-    assert hub.one(sa.select(transfers.c.next_at)) <= latest
-    assert hub.one(sa.select(transfers.c.changed_at)) <= latest
+    assert hub.one(sa.select(transfers.c.next_at).where(transfers.c.id == "t1")) <= latest
+    assert hub.one(sa.select(transfers.c.changed_at).where(transfers.c.id == "t2")) <= latest
     assert hub.one(sa.select(footage_requests.c.due_at)) <= latest + requests.PATIENCE
     assert hub.one(sa.select(live_view_rows.c.ends_at)) <= latest
     assert hub.one(sa.select(users.c.locked_until)) <= latest
+    assert hub.one(sa.select(sa.func.count()).select_from(session_rows)) == 0
+    assert hub.one(sa.select(incidents.c.hold_since)) <= latest
+    assert datetime.fromisoformat(hub.one(sa.select(incidents.c.detail))["last_change"]) <= latest
+    told = sa.select(sa.func.count()).where(audit.c.action == "clock.right")
+    assert hub.one(told) == 1
 
 
 def _rows_of_a_year_ahead(unit: Unit, ahead: datetime) -> None:
@@ -343,17 +363,23 @@ def _rows_of_a_year_ahead(unit: Unit, ahead: datetime) -> None:
         )
     )  # fmt: skip
     unit.conn.execute(
+        session_rows.insert().values(
+            hash="h1", user_id="u1", csrf="c", created_at=ahead, seen_at=ahead, expires_at=ahead + sessions.ABSOLUTE
+        )
+    )  # fmt: skip
+    unit.conn.execute(
         footage_requests.insert().values(
             id="r1", authority="Police", case_number="1", purpose="theft", place={}, starts_at=START, ends_at=START, state="collecting",
             submitted_by="asha", submitter="asha", submitted_at=ahead, due_at=ahead + requests.PATIENCE, version=1,
         )
     )  # fmt: skip
-    unit.conn.execute(
-        transfers.insert().values(
-            id="t1", request_id="r1", device_id=DEVICE, camera="cam1", starts_at=START, ends_at=START, state="wanted",
-            next_at=ahead + timedelta(minutes=5), changed_at=ahead,
-        )
-    )  # fmt: skip
+    for transfer, state in (("t1", "wanted"), ("t2", "coming")):
+        unit.conn.execute(
+            transfers.insert().values(
+                id=transfer, request_id="r1", device_id=DEVICE, camera="cam1", starts_at=START, ends_at=START, state=state,
+                next_at=ahead + timedelta(minutes=5), changed_at=ahead,
+            )
+        )  # fmt: skip
     unit.conn.execute(
         live_view_rows.insert().values(
             id="v1", device_id=DEVICE, camera="cam1", started_by="asha", reason="to look", command="c1", started_at=ahead,

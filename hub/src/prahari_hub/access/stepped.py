@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from prahari_hub.access.sessions import LONGEST_LOCK
+from prahari_hub.access.sessions import ABSOLUTE, LONGEST_LOCK
 from prahari_hub.access.tables import sessions, users
 from prahari_hub.store import Unit
 
@@ -16,6 +16,6 @@ def sooner(unit: Unit) -> int:
 
 
 def righted(unit: Unit, later: datetime) -> int:
-    """Sessions that were opened or used ``later`` than can be would never be idle: their people sign in anew. How many."""
-    where = (sessions.c.created_at > later) | (sessions.c.seen_at > later)
+    """Sessions that would last far longer than any does are over: their people sign in anew. How many."""
+    where = sessions.c.expires_at > later + 2 * ABSOLUTE
     return unit.conn.execute(sessions.delete().where(where)).rowcount

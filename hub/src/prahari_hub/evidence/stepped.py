@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from prahari_hub.evidence.fetching import BACK_OFF
+from prahari_hub.evidence.fetching import BACK_OFF, UNDER_WAY
 from prahari_hub.evidence.requests import PATIENCE
 from prahari_hub.evidence.tables import footage_requests, redacted_copies, transfers
 from prahari_hub.store import Unit
@@ -21,7 +21,9 @@ def sooner(unit: Unit) -> int:
 def righted(unit: Unit, later: datetime) -> int:
     """What was asked for or came ``later`` than can be counts from now; how many."""
     begun = [
-        transfers.update().where(transfers.c.changed_at > later).values(changed_at=unit.now),
+        transfers.update()
+        .where(transfers.c.state.in_(UNDER_WAY), transfers.c.changed_at > later)
+        .values(changed_at=unit.now),
         footage_requests.update()
         .where(footage_requests.c.state == "collecting", footage_requests.c.due_at > later + PATIENCE)
         .values(due_at=unit.now + PATIENCE),

@@ -52,12 +52,12 @@ def jobs(settings: Settings, seal: Seal = not_sealing) -> list[Job]:
     """``seal`` seals what came for a footage request."""
     flaps = Flapping(settings.flapping_per_hour, timedelta(seconds=settings.flapping_quiet_s))
     advance = partial(progress.advance, pace=Pace(settings.evidence_kbit_s), seal=seal)
-    silence, likeness = Silence(bars_of(settings), flaps), Likeness(bars_of(settings))
+    silence, likeness, hold = Silence(bars_of(settings), flaps), Likeness(bars_of(settings)), holds.Refresh()
     return [
-        Job("clock.mend", 10.0, _once(stepped.mend)),
-        Job("clock.right", 10.0, _once(stepped.right), rights=True),
+        Job("clock.mend", 5.0, _once(stepped.mend)),
+        Job("clock.right", 5.0, _once(stepped.Righting()), rights=True),
         Job("transitions", 1.0, partial(tell_incidents, silence=silence), frozenset({"transitions"}), prepare=silence.prepare),
-        Job("incidents.hold", 5.0, _once(holds.refresh), frozenset({"windows"})),
+        Job("incidents.hold", 5.0, hold.run, frozenset({"windows"}), prepare=hold.prepare),
         Job("outages.settle", 5.0, _once(silence.settle)),
         Job("faults.gather", 5.0, _once(likeness.gather), prepare=likeness.prepare),
         Job("clones.end", 60.0, _once(quiet.end_clones), ends=True),

@@ -1,7 +1,7 @@
 """Times that a clock which ran ahead has written, and for which something waits: put right as soon as the clock is.
 
 ``SOONER`` is harmless whichever time is the wrong one: it looks for waits that are longer than any can be. ``RIGHTED`` changes what people
-ordered and runs only while the hub believes its clock; nothing that it believes lies beyond now.
+ordered and runs only while the hub believes its clock: then nothing was written later than now.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ RIGHTED: Mapping[str, Callable[[Unit, datetime], int]] = {
     "footage": evidence.righted,
     "sessions": access.righted,
 }
+RECORD_EVERY = timedelta(hours=1)
+WHY = "a clock of the hub ran ahead and was put right, or still does on one of its machines"
 log = logging.getLogger(__name__)
 
 
@@ -43,19 +45,27 @@ def mend(unit: Unit) -> dict[str, int]:
     return _told({what: work(unit) for what, work in SOONER.items()})
 
 
-def right(unit: Unit) -> dict[str, int]:
-    """Put right what was written later than now; how many of each. The audit log keeps that it was done."""
-    later = unit.now + SLACK
-    found = _told({what: work(unit, later) for what, work in RIGHTED.items()})
-    if found:
-        why = "the hub's clock ran ahead and was put right"
-        record(unit, system("scheduler"), "clock.right", "hub:clock", reason=why, detail=found)
-    return found
+class Righting:
+    """Puts right what was written later than now, and gives how many of each.
+
+    The audit log keeps that it was done, once an hour: one of several machines may have a wrong clock for long.
+    """
+
+    def __init__(self) -> None:
+        self._recorded: datetime | None = None
+
+    def __call__(self, unit: Unit) -> dict[str, int]:
+        later = unit.now + SLACK
+        found = _told({what: work(unit, later) for what, work in RIGHTED.items()})
+        if found and (self._recorded is None or abs(unit.now - self._recorded) >= RECORD_EVERY):
+            self._recorded = unit.now
+            record(unit, system("scheduler"), "clock.right", "hub:clock", reason=WHY, detail=found)
+        return found
 
 
 def _told(counts: dict[str, int]) -> dict[str, int]:
     found = {what: count for what, count in counts.items() if count}
     if found:
         said = ", ".join(f"{count} {what}" for what, count in found.items())
-        log.warning("the hub's clock ran ahead and was put right; what waited for it goes on: %s", said)
+        log.warning("%s; put right: %s", WHY, said)
     return found

@@ -271,7 +271,7 @@ def _restore(
     unit: Unit, device: str, peripheral: str, said: OverrideState, bumped_at: datetime | None
 ) -> None:
     """A display let go of what should be in force: a new epoch, but no ping-pong with one whose clock runs ahead."""
-    if bumped_at is not None and timedelta() <= unit.now - bumped_at < BETWEEN_RESTORES:
+    if bumped_at is not None and abs(unit.now - bumped_at) < BETWEEN_RESTORES:
         return
     wanted = {item.id for item in active(unit.conn, device, peripheral)}
     if wanted - set(said.active) - set(said.refused):
@@ -331,8 +331,8 @@ def expire(unit: Unit) -> int:
 
 
 def renew(unit: Unit) -> int:
-    """Give each display with overrides a new epoch well before their shortest lease runs out; how many. An epoch that was made later than
-    now, by a clock that ran ahead, says nothing of the lease."""
+    """Give each display with overrides a new epoch well before their shortest lease runs out; how many. One that was made long
+    after now, by a clock that ran ahead, says nothing of the lease."""
     query = (
         sa.select(
             overrides.c.device_id,
@@ -352,7 +352,7 @@ def renew(unit: Unit) -> int:
     count = 0
     for row in unit.conn.execute(query).all():
         age_s = (unit.now - row.bumped_at).total_seconds()
-        if not 0 <= age_s < row.lease_s / RENEWALS_IN_A_LEASE:
+        if abs(age_s) >= row.lease_s / RENEWALS_IN_A_LEASE:
             bump(unit, row.device_id, row.peripheral)
             count += 1
     return count
