@@ -238,7 +238,10 @@ def steps(receiver: Receiver) -> list[int]:
 
 async def tick(store: Store, hook: Escalation) -> None:
     """The scheduler's part of holding, then a round."""
-    await store.write(holds.refresh)
+    hold = holds.Refresh()
+    await store.read(lambda conn: hold.prepare(conn, store.clock()))
+    while await store.write(hold.run):
+        pass
     await round_(hook)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +14,10 @@ import pytest
 import sqlalchemy as sa
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
-from prahari_hub.incidents.tables import incidents, notifications
+from prahari_hub.fleet import windows
+from prahari_hub.http.actor import Actor, Role
+from prahari_hub.incidents import holds
+from prahari_hub.incidents.tables import incident_log, incidents, notifications
 from prahari_hub.scheduler.escalation import Escalation, Way
 from prahari_hub.settings import Settings
 from prahari_hub.store import Store
@@ -201,3 +204,43 @@ async def test_a_step_that_names_nobody_keeps_no_others_from_being_told(
     clock.pass_(seconds=61)
     assert not await escalation.plan()
     assert planned(store) == [("major", 2)]
+
+
+def held(store: Store) -> int:
+    count = sa.select(sa.func.count()).where(incidents.c.hold.is_not(None))
+    return store.read_sync(lambda conn: conn.scalar(count)) or 0
+
+
+def test_a_window_over_many_incidents_holds_and_releases_them_some_at_a_time(
+    store: Store, clock: Clock
+) -> None:
+    open_many(store, 110)
+    window = store.write_sync(
+        lambda unit: windows.plan(
+            unit,
+            Actor("asha", Role.OPERATOR),
+            kind="maintenance",
+            scope=("device", "pune-ecb-01"),
+            starts_at=clock.now,
+            ends_at=clock.now + timedelta(hours=1),
+            reason="cabinet moved",
+        )
+    )
+    hold = holds.Refresh()
+
+    def refreshed() -> list[int]:
+        """How many were held after each transaction."""
+        counts = []
+        more = True
+        while more:
+            store.read_sync(lambda conn: hold.prepare(conn, clock.now))
+            more = store.write_sync(hold.run)
+            counts.append(held(store))
+        return counts
+
+    assert refreshed() == [50, 100, 110]
+    assert refreshed() == [110]
+    logged = sa.select(incident_log.c.text).where(incident_log.c.action == "held").distinct()
+    assert store.read_sync(lambda conn: list(conn.scalars(logged))) == [window.reason]
+    clock.pass_(hours=2)
+    assert refreshed() == [60, 10, 0]

@@ -23,29 +23,53 @@ from prahari_hub.store import Unit
 MAINTENANCE = "maintenance"
 ACTOR = "system:windows"
 IN_CLAUSE = 500
+AT_ONCE = 50
 
 
 def held_among(conn: Connection, ids: Sequence[str], now: datetime) -> set[str]:
     """Those of ``ids`` (at most IN_CLAUSE) that wait for planned work now. Asked when steps are planned and when one is sent, because a
-    window may have begun since the last ``refresh``; the windows are read once."""
+    window may have begun since the last ``Refresh``; the windows are read once."""
     reasons = _Reasons(conn, now)
     return {row.id for row in conn.execute(_OPEN.where(incidents.c.id.in_(ids))) if reasons.of(row)}
 
 
-def refresh(unit: Unit) -> None:
-    """Put open incidents on hold and take them off as windows begin and end and devices go into maintenance."""
-    reasons = _Reasons(unit.conn, unit.now)
-    for row in _concerned(unit.conn, every=bool(reasons.running)):
-        why = reasons.of(row)
-        if why != row.hold:
-            _set(unit, row, why)
+class Refresh:
+    """Puts open incidents on hold and takes them off as windows begin and end and devices go into maintenance.
+
+    ``prepare`` reads all that it concerns; ``run`` is one transaction, looks again at AT_ONCE of what was found, and says whether there is
+    more. A window over a city may concern thousands, and no event is stored while a transaction lasts.
+    """
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def prepare(self, conn: Connection, now: datetime) -> None:
+        if not self._found:
+            reasons = _Reasons(conn, now)
+            concerned = _concerned(conn, every=bool(reasons.running))
+            self._found = [row.id for row in concerned if reasons.of(row) != row.hold]
+
+    def run(self, unit: Unit) -> bool:
+        now = self._found[:AT_ONCE]
+        if not now:
+            return False
+        reasons = _Reasons(unit.conn, unit.now)
+        for row in unit.conn.execute(_OPEN.where(incidents.c.id.in_(now), _UNRESOLVED)).all():
+            why = reasons.of(row)
+            if why != row.hold:
+                _set(unit, row, why, reasons.said(why))
+        unit.after(self._drop)  # not before it is on disk: PostgreSQL may want it a second time
+        return len(self._found) > AT_ONCE
+
+    def _drop(self) -> None:
+        del self._found[:AT_ONCE]
 
 
 def _concerned(conn: Connection, *, every: bool) -> list[Row[Any]]:
     """Open incidents: every one, or those on hold and those of devices in maintenance, which are found without reading the others."""
     some = _OPEN.where(incidents.c.kind.not_in(ALWAYS))
     if every:
-        return list(conn.execute(some.where(incidents.c.resolved_at.is_(None))))
+        return list(conn.execute(some.where(_UNRESOLVED)))
     held = list(conn.execute(some.where(incidents.c.hold > "")))  # a range of an index: what is not null
     away = list(conn.scalars(sa.select(devices.c.id).where(devices.c.service == MAINTENANCE)))
     for start in range(0, len(away), IN_CLAUSE):
@@ -54,9 +78,23 @@ def _concerned(conn: Connection, *, every: bool) -> list[Row[Any]]:
     return [row for row in held if row.resolved_at is None]
 
 
-_OPEN = sa.select(incidents, devices.c.service, devices.c.site_id.label("stands_at")).outerjoin(
-    devices, devices.c.id == incidents.c.device_id
+_UNRESOLVED = incidents.c.resolved_at.is_(None)
+_NEEDED = (
+    "id",
+    "kind",
+    "device_id",
+    "scope_type",
+    "scope_id",
+    "hold",
+    "hold_since",
+    "waits_since",
+    "opened_at",
+    "resolved_at",
+    "version",
 )
+_OPEN = sa.select(
+    *[incidents.c[name] for name in _NEEDED], devices.c.service, devices.c.site_id.label("stands_at")
+).outerjoin(devices, devices.c.id == incidents.c.device_id)
 
 
 class _Reasons:
@@ -78,6 +116,10 @@ class _Reasons:
         window = windows.first_of(running, self._places(row))
         return window.id if window else None
 
+    def said(self, why: str | None) -> str | None:
+        """What whoever planned the work has said of it."""
+        return next((window.reason for window in self.running if window.id == why), None)
+
     def _places(self, row: Row[Any]) -> list[str]:
         if row.device_id is not None:
             return [f"device/{row.device_id}", *self._above(site_node(row.stands_at))]
@@ -89,18 +131,14 @@ class _Reasons:
         return self._chains[node]
 
 
-def _set(unit: Unit, row: Row[Any], why: str | None) -> None:
+def _set(unit: Unit, row: Row[Any], why: str | None, said: str | None) -> None:
     values: dict[str, Any] = {"hold": why, "version": row.version + 1}
     if row.hold is None:
         values["hold_since"] = unit.now
-        write_log(unit, row.id, ACTOR, "held", text=_said(unit.conn, why))
+        write_log(unit, row.id, ACTOR, "held", text=said)
     elif why is None:
         values["hold_since"] = None
         values["waits_since"] = (row.waits_since or row.opened_at) + (unit.now - row.hold_since)
         write_log(unit, row.id, ACTOR, "released")
     unit.conn.execute(incidents.update().where(incidents.c.id == row.id).values(values))
     tell(unit, row.id, "held" if why else "released")
-
-
-def _said(conn: Connection, why: str | None) -> str | None:
-    return windows.get(conn, why).reason if why not in (None, MAINTENANCE) else None
