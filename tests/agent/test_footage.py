@@ -90,13 +90,14 @@ class Rig:
     def __init__(self, home: Path, hub: Hub, identity: Identity) -> None:
         self.home, self.hub, self.identity, self.now_s = home, hub, identity, 0.0
         self.told: list[Sent] = []
+        self.pulses = Pulses(now_s=lambda: self.now_s)
         self.footage = self.restarted()
         self.files: dict[str, Path] = {}
 
     def restarted(self) -> Footage:
         """The agent's process begins anew."""
         self.footage = Footage(
-            self.home, self.hub, self.identity, Pulses(), emit=self.emit, now_s=lambda: self.now_s, rng=random.Random(1)
+            self.home, self.hub, self.identity, self.pulses, emit=self.emit, now_s=lambda: self.now_s, rng=random.Random(1)
         )  # fmt: skip
         return self.footage
 
@@ -309,3 +310,76 @@ def test_a_damaged_order_ends_instead_of_staying_for_ever(rig: Rig, receiver: Re
     rig.footage.step()
     assert rig.told == []
     assert rig.footage.waiting() == []
+
+
+def test_asking_how_far_the_hub_has_got_is_no_silence(rig: Rig, receiver: Receiver, https: Any):
+    rig.order(*range(1, 41))
+    for sha, path in rig.files.items():
+        receiver.parts[sha] = bytearray(path.read_bytes())
+    silent: list[str] = []
+
+    def asking() -> None:
+        rig.now_s += 10
+        silent.extend(rig.pulses.silent())
+
+    https.asking = asking
+    rig.pulses.beat("footage", limit_s=300)
+    rig.footage.step()
+    assert (len(rig.told), silent) == (1, [])
+
+
+def test_a_line_that_breaks_goes_on_after_what_has_arrived_without_asking_for_it(
+    rig: Rig, receiver: Receiver
+):
+    rig.order(*range(1, 11))
+    last = list(rig.files)[-1]
+    receiver.rules.append(lambda method, what: (503, b"", {}) if (method, what) == ("PUT", last) else None)
+    rig.footage.step()
+    receiver.asked.clear()
+    rig.footage.nudge()
+    rig.footage.step()
+    assert [one.segments for one in rig.told] == [10]
+    assert {what for _, what in receiver.asked} == {"manifest", last}
+
+
+def test_a_stop_is_heard_between_the_questions(rig: Rig, receiver: Receiver, https: Any):
+    rig.order(*range(1, 11))
+    for sha, path in rig.files.items():
+        receiver.parts[sha] = bytearray(path.read_bytes())
+    https.asking = lambda: len(receiver.asked) == 3 and rig.footage._stopping.set()
+    rig.footage.step()
+    assert len(receiver.asked) < 6
+    assert rig.told == []
+
+
+def test_a_transfer_that_is_forgotten_while_it_waits_is_waited_for_no_more(rig: Rig, receiver: Receiver):
+    manifest = rig.order(1000)
+    receiver.known = False
+    rig.footage.step()
+    rig.footage.forget(manifest.transfer)
+    rig.now_s = 1000
+    assert rig.footage.step() == 60
+
+
+def test_a_file_of_a_transfer_that_is_gone_does_not_hold_up_the_next(rig: Rig, receiver: Receiver):
+    lost = rig.order(1000, transfer="01" + "A" * 24)
+    rig.order(2000, transfer="01" + "B" * 24)
+    (rig.home / "transfers" / f"{lost.transfer}.manifest").unlink()
+    rig.footage.step()
+    assert [one.size for one in rig.told] == [2000]
+    assert rig.footage.waiting() == [lost.transfer]
+
+
+def test_on_a_card_that_turned_read_only_the_end_is_told_once(
+    rig: Rig, receiver: Receiver, mounted: Callable[..., None]
+):
+    mounted(rig.home / "transfers")
+    first, second = rig.order(1000), rig.order(1000)
+    mounted(rig.home / "transfers", "remount,ro")
+    rig.footage.step()
+    rig.footage.step()
+    assert [one.size for one in rig.told] == [1000, 1000]
+    assert sorted(rig.footage.ended("cam1")) == sorted([first.transfer, second.transfer])
+    mounted(rig.home / "transfers", "remount,rw")
+    rig.footage.step()
+    assert sorted(rig.restarted().ended("cam1")) == sorted([first.transfer, second.transfer])

@@ -24,13 +24,13 @@ from prahari_wire.events import SENT
 from prahari_wire.evidence import ChainHead, head_bytes
 from prahari_wire.recording import Sent, SentOutcome, TransferManifest
 
-from prahari_agent.errors import HubUnreachable, Rejected
+from prahari_agent.errors import HubUnreachable, Rejected, SetupError
 from prahari_agent.files import write_atomic
 from prahari_agent.identity import Identity, Pair
 from prahari_agent.log import get_logger
 from prahari_agent.peripheral import Emit
 from prahari_agent.pulse import Pulses
-from prahari_agent.transfer import Answer, Connection, Hub, problem
+from prahari_agent.transfer import LONGEST_ASKED_S, Answer, Connection, Hub, asked_to_wait_s, problem
 
 log = get_logger("footage")
 
@@ -38,6 +38,8 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 300.0
 LEAST_CHUNK, LARGEST_CHUNK = 16 * 1024, 1024 * 1024
 CHUNK_S = 2.0
 """A request carries what the rate allows in so long: what a broken line costs at most."""
+SILENT_S = 300.0
+"""So long may one piece of one request take before the watchdog ends the agent."""
 MOST_REFUSED = 3
 """A segment whose bytes the hub refuses so often is given up: the line, or the disk, changes them."""
 
@@ -94,6 +96,8 @@ class Footage:
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._due_s: dict[str, tuple[float, int]] = {}
         self._denied: dict[str, str] = {}
+        self._arrived: dict[str, set[str]] = {}
+        self._unmarked: dict[str, str] = {}
         self._woken, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="footage", daemon=True)
         self.trouble: str | None = None
@@ -128,14 +132,17 @@ class Footage:
         self._woken.set()
 
     def ended(self, camera: str) -> list[str]:
-        return [
-            path.stem for path in self._folder.glob("*.ended") if path.read_text(errors="replace") == camera
+        marked = [path for path in self._folder.glob("*.ended") if path.read_text(errors="replace") == camera]
+        return [path.stem for path in marked] + [
+            transfer for transfer, of in list(self._unmarked.items()) if of == camera
         ]
 
     def forget(self, transfer: str) -> None:
+        """Remove what is kept of it; OSError where the disk takes nothing."""
         self._job_path(transfer).unlink(missing_ok=True)
         self._manifest_path(transfer).unlink(missing_ok=True)
         self._ended_path(transfer).unlink(missing_ok=True)
+        self._unmarked.pop(transfer, None)
 
     def deny(self, camera: str, why: str | None) -> None:
         if why is None:
@@ -172,7 +179,7 @@ class Footage:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._pulses.beat("footage", limit_s=300)
+            self._beat()
             try:
                 wait_s = self.step()
             except Exception:
@@ -181,14 +188,21 @@ class Footage:
             self._woken.wait(min(wait_s, 60))
             self._woken.clear()
 
+    def _beat(self) -> None:
+        self._pulses.beat("footage", limit_s=SILENT_S)
+
     def waiting(self) -> list[str]:
         """Transfers that are not at their end, oldest first."""
-        ended = {path.stem for path in self._folder.glob("*.ended")}
+        ended = {path.stem for path in self._folder.glob("*.ended")} | set(self._unmarked)
         return sorted({path.stem for path in self._folder.glob("*.json")} - ended)
 
     def step(self) -> float:
         """Carry every transfer that is due; the seconds until the next is."""
-        for transfer in self.waiting():
+        for transfer, camera in list(self._unmarked.items()):
+            self._mark(transfer, camera)
+        waiting = self.waiting()
+        self._due_s = {transfer: due for transfer, due in self._due_s.items() if transfer in waiting}
+        for transfer in waiting:
             if self._stopping.is_set():
                 break
             if self._due_s.get(transfer, (0.0, 0))[0] <= self._now_s():
@@ -205,8 +219,13 @@ class Footage:
                 sent = self._send_items(connection, job)
         except _Later as later:
             self._later(transfer, later.after_s)
-        except HubUnreachable as error:
+        except (HubUnreachable, SetupError) as error:
             self.trouble = str(error)
+            self._later(transfer, None)
+        except OSError as error:
+            self.trouble = (
+                f"a transfer of footage cannot be read on the box ({error.strerror}): check the card"
+            )
             self._later(transfer, None)
         except _Over as over:
             self._end(transfer, SentOutcome.FAILED, [], str(over))
@@ -219,6 +238,8 @@ class Footage:
     def _check_allowed(self, job: Job) -> None:
         if (why := self._denied.get(job.camera)) is not None:
             raise _Over(why)
+        if self._stopping.is_set():
+            raise _Later
 
     def _read(self, transfer: str) -> Job:
         try:
@@ -240,19 +261,26 @@ class Footage:
             f"/device/v1/transfers/{transfer}",
             body=body,
             headers={"Content-Type": "application/json"},
+            alive=self._beat,
         )
         if answer.status not in (200, 201):
             raise _judged(answer)
 
     def _send_items(self, connection: Connection, job: Job) -> list[Item]:
         """Send what the hub does not have; the items that it has at the end."""
+        arrived = self._arrived.setdefault(job.transfer, set())
         sent, resumed = [], True
         for item in job.items:
-            offset = self._offset(connection, job, item) if resumed else 0
-            resumed = resumed and offset > 0
-            if offset == item.size or self._send_item(connection, job, item, offset):
-                sent.append(item)
+            if item.sha256 not in arrived:
+                self._beat()
+                self._check_allowed(job)
+                offset = self._offset(connection, job, item) if resumed else 0
+                resumed = resumed and offset > 0
+                if offset != item.size and not self._send_item(connection, job, item, offset):
+                    continue
+                arrived.add(item.sha256)
                 self.trouble = None
+            sent.append(item)
         return sent
 
     def _offset(self, connection: Connection, job: Job, item: Item) -> int:
@@ -270,7 +298,6 @@ class Footage:
             return False
         refused = 0
         while refused < MOST_REFUSED:
-            self._pulses.beat("footage", limit_s=300)
             self._check_allowed(job)
             part = data[offset : offset + job.chunk]
             began_s = self._now_s()
@@ -279,6 +306,7 @@ class Footage:
                 _path(job, item),
                 body=part,
                 headers={"Upload-Offset": str(offset), "Content-Type": "application/octet-stream"},
+                alive=self._beat,
             )
             self._wait_out(began_s, len(part), job)
             match answer.status:
@@ -327,8 +355,22 @@ class Footage:
                 detail=detail and detail[:120],
             )
             self._emit(SENT, body, peripheral=camera)
-        write_atomic(self._ended_path(transfer), (camera or "").encode())
+        self._mark(transfer, camera or "")
         self._due_s.pop(transfer, None)
+        self._arrived.pop(transfer, None)
+
+    def _mark(self, transfer: str, camera: str) -> None:
+        """Write down that it has been told; in memory where the card takes nothing, so that it is not told over and over."""
+        try:
+            write_atomic(self._ended_path(transfer), camera.encode())
+        except OSError as error:
+            if transfer not in self._unmarked:
+                log.warning(
+                    "the end of a transfer cannot be written down", transfer=transfer, error=str(error)
+                )
+            self._unmarked[transfer] = camera
+        else:
+            self._unmarked.pop(transfer, None)
 
     def _camera_of(self, transfer: str) -> str | None:
         try:
@@ -364,5 +406,5 @@ def _judged(answer: Answer) -> Exception:
             return _Over(f"the hub does not take it: {problem(answer)}")
         case 404:
             return _Later()
-    said = answer.headers.get("Retry-After", "")
-    return _Later(min(LONGEST_RETRY_S * 12, float(said)) if said.isdecimal() else None)
+    asked_s = asked_to_wait_s(answer)
+    return _Later(None if asked_s is None else min(LONGEST_ASKED_S, asked_s))

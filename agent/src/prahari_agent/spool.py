@@ -243,7 +243,7 @@ class Spool:
         self._waits[path.name] = wait._replace(due_s=due_s, attempts=min(wait.attempts + 1, 16))
 
     def _pause_s(self, attempts: int) -> float:
-        return min(LONGEST_RETRY_S, FIRST_RETRY_S * 2**attempts) * self._rng.uniform(0.5, 1.0)
+        return min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0**attempts) * self._rng.uniform(0.5, 1.0)
 
     def _give_up(self, path: Path, why: str) -> None:
         self.dropped += 1
