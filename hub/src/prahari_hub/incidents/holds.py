@@ -92,7 +92,7 @@ _NEEDED = (
     "resolved_at",
     "version",
 )
-_OPEN = sa.select(
+_OPEN: sa.Select[Any] = sa.select(
     *[incidents.c[name] for name in _NEEDED], devices.c.service, devices.c.site_id.label("stands_at")
 ).outerjoin(devices, devices.c.id == incidents.c.device_id)
 
