@@ -55,7 +55,7 @@ def jobs(settings: Settings, seal: Seal = not_sealing) -> list[Job]:
     silence, likeness, hold = Silence(bars_of(settings), flaps), Likeness(bars_of(settings)), holds.Refresh()
     return [
         Job("clock.mend", 5.0, _once(stepped.mend)),
-        Job("clock.right", 5.0, _once(stepped.Righting()), rights=True),
+        Job("clock.right", 10.0, _once(stepped.Righting()), rights=True),
         Job("transitions", 1.0, partial(tell_incidents, silence=silence), frozenset({"transitions"}), prepare=silence.prepare),
         Job("incidents.hold", 5.0, hold.run, frozenset({"windows"}), prepare=hold.prepare),
         Job("outages.settle", 5.0, _once(silence.settle)),
