@@ -15,6 +15,8 @@ from nats.errors import FlushTimeoutError
 from prahari_hub.broker.batches import Sink
 from prahari_hub.fleet.presence import Limits
 from prahari_hub.fleet.tables import devices, transitions
+from prahari_hub.ingest import read
+from prahari_hub.ingest.commit import Birth
 from prahari_hub.ingest.role import Ingest
 from prahari_hub.main import numbers_of
 from prahari_hub.roles import share as shares
@@ -116,6 +118,27 @@ async def test_a_device_that_is_being_looked_up_while_its_partition_goes_is_not_
     hub.ingest._here.discard(partition(new))
     await learning
     assert new not in hub.ingest.memory.columns
+
+
+async def test_what_ends_after_a_partition_was_given_up_brings_none_of_its_devices_back(
+    hub: Any, box: Any, other: Any
+) -> None:
+    for each in (box, other):
+        await hub.say(each, Up.BIRTH, each.birth())
+    await hub.tick(1)
+    await hub.say(box, Up.GONE, box.gone())
+    await hub.say(other, Up.GONE, other.gone())
+    steps = hub.ingest.memory.take_pending()
+    assert {told.device for told in steps} == {box.device, other.device}
+    births = [
+        Birth(each.device, read.birth(json.dumps(each.birth()).encode()), hub.time.wall)
+        for each in (box, other)
+    ]
+    await hub.ingest.give_up({partition(box.device)})
+    hub.ingest.lane._put_back(steps)
+    await hub.ingest.lane._refresh(births, [])
+    assert [told.device for told in hub.ingest.memory.pending] == [other.device]
+    assert box.device not in hub.ingest.memory.columns
 
 
 # -- a broker that does not take a subscription
