@@ -193,6 +193,22 @@ def over(store: Store, at: datetime | None) -> None:
     store.write_sync(lambda unit: unit.conn.execute(incidents.update().values(cleared_at=at)))
 
 
+async def test_a_message_that_cannot_be_made_is_a_failed_try_and_holds_up_no_other(
+    store: Store, slow: Controller, tmp_path: Path, clock: Clock
+) -> None:
+    url, people = f"smtp://127.0.0.1:{slow.port}", [["asha@city.example\nBcc: x"], ["chief@city.example"]]
+    escalation = Escalation(store, Settings(home=tmp_path, smtp_url=url, mail_to=people))
+    press(store)
+    clock.pass_(seconds=301)
+    await escalation.plan()
+    await escalation.deliver("mail", Way.PRESSES)
+    assert [to for to, _ in slow.handler.mails] == [["chief@city.example"]]
+    query = sa.select(notifications.c.state, notifications.c.attempts, notifications.c.error)
+    first, second = store.read_sync(lambda conn: conn.execute(query.order_by(notifications.c.step)).all())
+    assert (first.state, first.attempts, second.state) == ("waiting", 1, "sent")
+    assert "log" in first.error
+
+
 async def test_a_step_that_names_nobody_keeps_no_others_from_being_told(
     store: Store, tmp_path: Path, clock: Clock
 ) -> None:

@@ -121,15 +121,21 @@ class Escalation:
         if found is None:
             return
         call, target = found
+        reason = await self._send(channel, call, target)
+        metrics.NOTIFICATIONS.labels(channel, "failed" if reason else "sent").inc()
+        await self.store.write(lambda unit: failed(unit, number, reason) if reason else sent(unit, number))
+
+    async def _send(self, channel: str, call: Call, target: str) -> str | None:
+        """Why it could not be told, None if it was. A message that cannot even be made holds up no other."""
         try:
             await self.channels[channel].send(call, target)
         except NotTold as error:
-            reason = str(error)
-            metrics.NOTIFICATIONS.labels(channel, "failed").inc()
-            await self.store.write(lambda unit: failed(unit, number, reason))
-            return
-        metrics.NOTIFICATIONS.labels(channel, "sent").inc()
-        await self.store.write(lambda unit: sent(unit, number))
+            return str(error)
+        except Exception:
+            metrics.WORKER_FAILURES.labels(f"escalation.{channel}").inc()
+            log.exception("notification %d by %s could not be made", call.delivery, channel)
+            return f"the message for {target} could not be made: the hub's log says why"
+        return None
 
     def _due(self, conn: Connection, now: datetime, among: Sequence[str] | None = None) -> list[Due]:
         """What ``steps_due`` gives of the steps that anybody is told of, without what waits for planned work."""
