@@ -371,11 +371,7 @@ def test_in_1970_the_hub_is_trusted_by_its_root_alone(box: Box, seed: Make, from
 
 def test_the_hubs_keys_are_kept_and_judge_signatures(box: Box, seed: Make, signer: Any) -> None:
     keeper = enrolled(box, seed)
-    now = datetime.now(UTC)
-    command = Command(
-        id=ulid(), name=CommandName.RESTART, issued_at=now, expires_at=now + timedelta(minutes=1)
-    )
-    signed = signer.signed(command)
+    signed = signer.signed(command())
     with pytest.raises(UnknownKey):
         box.identity.verify(DEVICE, signed)
     keeper.refresh_keys()
@@ -385,7 +381,7 @@ def test_the_hubs_keys_are_kept_and_judge_signatures(box: Box, seed: Make, signe
         signed.model_copy(update={"safe": True}),
         signed.model_copy(update={"sig": "AAAA"}),
         signed.model_copy(update={"sig": "é"}),
-        signer.signed(command, device="test-ecb-02"),
+        signer.signed(command(), device="test-ecb-02"),
     ):
         with pytest.raises(Rejected):
             box.identity.verify(DEVICE, wrong)
@@ -414,3 +410,100 @@ def test_a_read_only_boot_partition_is_reported_not_fatal(
     assert box.prepare().device == DEVICE, "the spent token is not tried again"
     assert json.loads((box.home / "identity" / "hub.json").read_text())["device"] == DEVICE
     assert os.access(tmp_path / "boot" / SEED_FILE, os.R_OK)
+
+
+def command() -> Command:
+    now = datetime.now(UTC)
+    return Command(id=ulid(), name=CommandName.RESTART, issued_at=now, expires_at=now + timedelta(minutes=1))
+
+
+def fill(folder: Path) -> Path:
+    """Leave no byte free in the folder's file system; the file that takes them."""
+    with (folder / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space"):
+        while True:
+            filler.write(b"x" * 4096)
+    return folder / "filler"
+
+
+def test_on_a_read_only_card_the_hubs_new_key_holds_from_memory(
+    box: Box, seed: Make, signer: Any, https: Any, mounted: Callable[..., None]
+) -> None:
+    mounted(box.home / "identity")
+    keeper = enrolled(box, seed)
+    mounted(box.home / "identity", "remount,ro")
+    signed = signer.signed(command())
+    keeper.refresh_keys()
+    box.identity.verify(DEVICE, signed)
+    with pytest.raises(UnknownKey):
+        Identity(box.home).verify(DEVICE, signed)
+    asked = len(https.asked)
+    for _ in range(720):
+        keeper.step()
+        box.mono_ms += 5000
+    assert len(https.asked) - asked < 10, "in an hour"
+    assert "mount it writable" in (keeper.trouble or "")
+    mounted(box.home / "identity", "remount,rw")
+    keeper.try_now()
+    keeper.step()
+    Identity(box.home).verify(DEVICE, signed)
+    assert keeper.trouble is None
+
+
+def test_a_renewal_on_a_full_card_is_told_and_done_once_there_is_room(
+    box: Box, seed: Make, https: Any, mounted: Callable[..., None]
+) -> None:
+    mounted(box.home / "identity")
+    keeper = enrolled(box, seed)
+    pair, filler = box.identity.current(), fill(box.home / "identity")
+    assert pair is not None
+    box.at = pair.renew_at() + timedelta(days=1)
+    asked = len(https.asked)
+    for _ in range(720):
+        keeper.step()
+        box.mono_ms += 5000
+    assert len(https.asked) - asked < 10
+    assert "free space" in (keeper.trouble or "")
+    assert box.identity.current() == pair
+    filler.unlink()
+    keeper.try_now()
+    keeper.step()
+    assert (keeper.trouble, box.new_pairs) == (None, 1)
+
+
+def test_a_first_enrolment_on_a_full_card_says_so_and_spends_no_claim(
+    box: Box, seed: Make, mounted: Callable[..., None]
+) -> None:
+    mounted(box.home / "identity")
+    filler = fill(box.home / "identity")
+    path = box.put(seed())
+    with pytest.raises(Rejected, match="free space"):
+        box.prepare()
+    assert path.exists()
+    filler.unlink()
+    assert box.prepare().device == DEVICE
+
+
+def test_a_fresh_seed_on_a_full_card_leaves_the_box_as_it_was(
+    box: Box, seed: Make, mounted: Callable[..., None]
+) -> None:
+    mounted(box.home / "identity")
+    enrolled(box, seed)
+    pair = box.identity.current()
+    fill(box.home / "identity")
+    box.put(seed(timezone="Asia/Kolkata"))
+    assert box.prepare().device == DEVICE
+    assert box.identity.current() == pair
+
+
+def test_a_nonce_that_cannot_be_read_is_told_and_not_asked_for_each_time(
+    box: Box, seed: Make, https: Any
+) -> None:
+    keeper = enrolled(box, seed)
+    pair = box.identity.current()
+    assert pair is not None
+    box.at, answer = pair.not_after + timedelta(days=1), https.answer
+    https.answer = lambda method, path, *rest: (
+        (200, b"[]") if path.endswith("/nonce") else answer(method, path, *rest)
+    )
+    keeper.step()
+    assert "nonce" in (keeper.trouble or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 import ssl
@@ -344,3 +345,15 @@ def test_a_press_in_the_hubs_line_leaves_it_and_knocks_again_as_urgent(
             with context.wrap_socket(door.accept()[0], server_side=True) as second:
                 assert second.recv(1000).endswith(b"urgent")
         rig.link.stop()
+
+
+def test_a_card_that_does_not_take_which_certificate_connected_keeps_no_box_from_being_welcome(
+    rig: Rig, hub_peer: Any, eventually: Callable[..., Any]
+) -> None:
+    def read_only(_pair: Pair) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    rig.credentials.connected = read_only  # type: ignore[method-assign]
+    rig.link.start()
+    eventually(lambda: rig.welcomes, within_s=20)
+    assert (rig.welcomes, len(rig.acks)) == (1, 1)

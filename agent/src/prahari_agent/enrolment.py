@@ -60,8 +60,21 @@ def find_seed(home: Path) -> tuple[Path, bytes, Seed] | None:
 def prepare(home: Path, identity: Identity, settings: Settings, clock: Clock) -> HubRecord:
     """Who this box is. A waiting seed is used first; without one the kept identity holds.
 
-    SetupError where there is neither or where the claim is spent; HubUnreachable where the hub must be asked again later.
+    SetupError where there is neither or where the claim is spent; HubUnreachable where the hub must be asked again later,
+    Rejected where that is of no use before something is put right, on the card or at the hub.
     """
+    try:
+        return _prepare(home, identity, settings, clock)
+    except OSError as error:
+        raise Rejected(unwritable(error)) from error
+
+
+def unwritable(error: OSError) -> str:
+    """What a person can do where the card takes no identity."""
+    return f"The card does not take this box's identity ({error.strerror}): free space on it, or mount it writable."
+
+
+def _prepare(home: Path, identity: Identity, settings: Settings, clock: Clock) -> HubRecord:
     kept, seed = identity.hub(), find_seed(home)
     usable = identity.current() or identity.trial()
     if seed is not None:
@@ -100,8 +113,9 @@ def _enrol_again(
     """A fresh claim for a box that has an identity: where it does not work, the box goes on with what it has."""
     try:
         return _enrol(identity, settings, clock, seed, sha256)
-    except (HubUnreachable, Rejected, SetupError) as error:
-        log.warning("the new seed could not be used, the kept identity holds", reason=str(error))
+    except (HubUnreachable, Rejected, SetupError, OSError) as error:
+        reason = unwritable(error) if isinstance(error, OSError) else str(error)
+        log.warning("the new seed could not be used, the kept identity holds", reason=reason)
         return None
 
 
@@ -199,14 +213,19 @@ class Keeper:
                 self._new_pair_at_ms = now_ms
                 self._on_new_pair()
             if now_ms >= self._keys_due_ms:
-                self.refresh_keys()
+                self._fetch_keys()
         except (HubUnreachable, Rejected, SetupError) as error:
-            delay_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2**self._attempts) * self._rng.uniform(0.5, 1.0)
-            self._attempts = min(self._attempts + 1, 12)
-            self._not_before_ms = now_ms + int(delay_s * 1000)
-            self._say(str(error))
+            self._failed(now_ms, str(error))
+        except OSError as error:
+            self._failed(now_ms, unwritable(error))
         else:
             self._attempts, self.trouble = 0, None
+
+    def _failed(self, now_ms: int, trouble: str) -> None:
+        delay_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2**self._attempts) * self._rng.uniform(0.5, 1.0)
+        self._attempts = min(self._attempts + 1, 12)
+        self._not_before_ms = now_ms + int(delay_s * 1000)
+        self._say(trouble)
 
     def try_now(self) -> None:
         """The link is up: what failed before may work now."""
@@ -259,7 +278,10 @@ class Keeper:
         answer = self._hub.request("GET", "/device/v1/enrol/nonce", as_device=False)
         if answer.status != 200:
             raise HubUnreachable(f"the hub gives no nonce to recover with ({problem(answer)})")
-        nonce = str(json.loads(answer.body)["nonce"])
+        try:
+            nonce = str(json.loads(answer.body)["nonce"])
+        except (ValueError, KeyError, TypeError):
+            raise Rejected("the hub's nonce to recover with cannot be read") from None
         request = self._identity.new_request(self._record.device, self._record.city)
         signature = self._identity.sign(pair, nonce.encode() + request)
         body = {
@@ -282,7 +304,14 @@ class Keeper:
         log.info("recovered from an expired certificate", certificate=recovered.serial)
 
     def refresh_keys(self) -> None:
-        """Fetch and keep the hub's signing keys."""
+        """Fetch the hub's signing keys and keep them, in memory alone where the card takes nothing."""
+        try:
+            self._fetch_keys()
+        except OSError as error:
+            log.warning("the hub's signing keys hold in memory alone", reason=unwritable(error))
+
+    def _fetch_keys(self) -> None:
+        """OSError where they are fetched and hold, but the card does not take them."""
         answer = self._hub.request("GET", "/device/v1/keys")
         if answer.status != 200:
             raise HubUnreachable(f"the hub does not give its signing keys ({problem(answer)})")

@@ -98,6 +98,7 @@ class Footage:
         self._denied: dict[str, str] = {}
         self._arrived: dict[str, set[str]] = {}
         self._unmarked: dict[str, str] = {}
+        self._forgotten: set[str] = set()
         self._woken, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="footage", daemon=True)
         self.trouble: str | None = None
@@ -132,13 +133,23 @@ class Footage:
         self._woken.set()
 
     def ended(self, camera: str) -> list[str]:
-        marked = [path for path in self._folder.glob("*.ended") if path.read_text(errors="replace") == camera]
-        return [path.stem for path in marked] + [
-            transfer for transfer, of in list(self._unmarked.items()) if of == camera
-        ]
+        """Transfers of the camera that have ended and are not forgotten."""
+        found = {transfer for transfer, of in list(self._unmarked.items()) if of == camera}
+        for path in self._folder.glob("*.ended"):
+            if path.read_text(errors="replace") == camera:
+                found.add(path.stem)
+        return sorted(found - self._forgotten)
 
     def forget(self, transfer: str) -> None:
-        """Remove what is kept of it; OSError where the disk takes nothing."""
+        """Remove what is kept of it; where the card takes nothing, it is at least asked for no more."""
+        try:
+            self._remove(transfer)
+        except OSError:
+            self._forgotten.add(transfer)
+        else:
+            self._forgotten.discard(transfer)
+
+    def _remove(self, transfer: str) -> None:
         self._job_path(transfer).unlink(missing_ok=True)
         self._manifest_path(transfer).unlink(missing_ok=True)
         self._ended_path(transfer).unlink(missing_ok=True)
@@ -200,6 +211,8 @@ class Footage:
         """Carry every transfer that is due; the seconds until the next is."""
         for transfer, camera in list(self._unmarked.items()):
             self._mark(transfer, camera)
+        for transfer in list(self._forgotten):
+            self.forget(transfer)
         waiting = self.waiting()
         self._due_s = {transfer: due for transfer, due in self._due_s.items() if transfer in waiting}
         for transfer in waiting:

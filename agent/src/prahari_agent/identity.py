@@ -15,7 +15,7 @@ import ssl
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -79,6 +79,7 @@ class Identity:
     def __init__(self, home: Path) -> None:
         self._folder = home / "identity"
         self._lock = Lock()
+        self._unwritten_keys: dict[str, Any] | None = None
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     # The hub that this box belongs to
@@ -237,13 +238,16 @@ class Identity:
     def signing_keys(self) -> dict[str, str]:
         """The hub's Ed25519 keys by key id, base64."""
         try:
-            found = json.loads((self._folder / "keys.json").read_bytes())["keys"]
+            found = (self._unwritten_keys or json.loads((self._folder / "keys.json").read_bytes()))["keys"]
         except (OSError, ValueError, KeyError):
             return {}
         return {str(kid): str(key) for kid, key in found.items()}
 
-    def save_signing_keys(self, document: dict[str, object]) -> None:
+    def save_signing_keys(self, document: dict[str, Any]) -> None:
+        """Keep the hub's keys; OSError where the disk takes nothing: they hold in memory then."""
+        self._unwritten_keys = document
         write_atomic(self._folder / "keys.json", json.dumps(document, indent=1).encode())
+        self._unwritten_keys = None
 
     def verify(self, device: str, message: SignedMessage) -> None:
         """Rejected unless the hub signed ``message`` for this device; UnknownKey if its key is not known here yet."""

@@ -343,10 +343,20 @@ class Link:
                 self._on_window(self._window_s)
         if first:
             connection.welcomed = True
-            self._credentials.connected(connection.pair)
+            self._prove(connection.pair)
         self._on_ack(ack)
         if first:
             self._on_welcome()
+
+    def _prove(self, pair: Pair) -> None:
+        """Note that the hub takes this pair; where the card takes no note, the next connection tries again."""
+        try:
+            self._credentials.connected(pair)
+        except OSError as error:
+            log.warning(
+                "which certificate has connected cannot be written: free space on the card, or mount it writable",
+                error=str(error),
+            )
 
     # Messages
 
