@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prahari_agent.camera.recorder.daybook import Daybook, day_of, open_path
 from prahari_agent.camera.recorder.keeper import TELL_S, Keeper
-from prahari_agent.camera.recorder.shelf import NEWEST_KEPT, Shelf
+from prahari_agent.camera.recorder.shelf import KEPT, NEWEST_KEPT, Shelf
 from prahari_agent.camera.terms import Terms
 from prahari_agent.clock import HUB_SPEAKS_WITHIN_MS, Clock
 from prahari_agent.peripheral import Surroundings
@@ -210,6 +210,16 @@ def test_what_was_found_out_holds_after_a_restart_before_the_hub_is_heard(box: B
     box.ntp = False
     assert box.clock.quality() is Quality.UNSYNCED
     assert [one.day for one in box.steps()] == ["2026-11-22"]
+    assert box.keeper.age_s() == 3600
+
+
+def test_what_is_dated_ahead_is_set_aside_also_where_the_disk_takes_no_note_of_it(box: Box) -> None:
+    box.was_ahead()
+    box.hub_speaks()
+    (box.home / "footage" / KEPT).mkdir()
+    with pytest.raises(OSError, match="directory"):
+        box.steps()
+    box.right += timedelta(hours=1)
     assert box.keeper.age_s() == 3600
 
 
