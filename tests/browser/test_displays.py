@@ -21,9 +21,7 @@ def compose(page: Page, text: str) -> None:
 
 
 def in_force(city: Any) -> list[Any]:
-    return list(
-        city.store.read_sync(lambda conn: overrides.active(conn, "pune-vms-01", "sign1", city.store.clock()))
-    )
+    return list(city.store.read_sync(lambda conn: overrides.active(conn, "pune-vms-01", "sign1")))
 
 
 def test_the_wall_shows_the_frame_that_the_sign_drew(city: Any, page: Page) -> None:
