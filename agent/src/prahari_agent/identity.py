@@ -112,9 +112,10 @@ class Identity:
         key, certificate = folder / "key.pem", folder / "cert.pem"
         try:
             found = x509.load_pem_x509_certificate(certificate.read_bytes())
+            mine = _public(_load_key(key).public_key())
         except (OSError, ValueError):
             return None
-        if not key.exists() or _public(found.public_key()) != _public(_load_key(key).public_key()):
+        if _public(found.public_key()) != mine:
             return None
         name = found.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
         return Pair(
