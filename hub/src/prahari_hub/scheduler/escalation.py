@@ -206,8 +206,8 @@ def steps_due(
     )
     found = []
     for row in conn.execute(query):
-        age_s = (now - row.since).total_seconds()
-        last = max(step for step, delay in steps[row.severity] if age_s >= delay)
+        age = now - row.since
+        last = max(step for step, delay in steps[row.severity] if age >= timedelta(seconds=delay))
         found.append(Due(row.id, row.round, row.planned + 1, last))
     return found
 
