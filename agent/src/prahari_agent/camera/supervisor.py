@@ -171,9 +171,10 @@ class Supervisor:
     def _failed(self, error: Exception) -> None:
         """No process lives, and not because one died: it could not be started, or what it said could not be taken."""
         self._crashes += 1
+        again_s = pause_s(self._crashes, random.random())  # noqa: S311 - jitter
         crash = Crash(
-            f"the agent failed: {error}", False, False, pause_s(self._crashes, random.random()), 0.0
-        )  # noqa: S311
+            f"the agent failed: {error}", in_model=False, in_decoder=False, again_s=again_s, rest_s=0.0
+        )
         try:
             self._crashed(crash)
         except Exception:
