@@ -297,11 +297,22 @@ class Footage:
         return sent
 
     def _offset(self, connection: Connection, job: Job, item: Item) -> int:
-        """How many bytes of ``item`` the hub has from a try before."""
-        answer = connection.request("HEAD", _path(job, item))
-        if answer.status != 200:
-            raise _judged(answer)
-        return _upload_offset(answer, item) or 0
+        """How many bytes of ``item`` the hub has from a try before.
+
+        Asked by an upload of nothing behind its end: a hub that was killed when all had come, and had not stored it, does so now.
+        """
+        answer = connection.request(
+            "PUT",
+            _path(job, item),
+            body=b"",
+            headers={"Upload-Offset": str(item.size), "Content-Type": "application/octet-stream"},
+        )
+        match answer.status:
+            case 200 | 201:
+                return item.size
+            case 202 | 409 | 422:
+                return _upload_offset(answer, item) or 0
+        raise _judged(answer)
 
     def _send_item(self, connection: Connection, job: Job, item: Item, offset: int) -> bool:
         """Send a segment from ``offset`` on; False where the box cannot give it any more."""
