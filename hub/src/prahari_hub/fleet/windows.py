@@ -71,8 +71,7 @@ def plan(
 ) -> Window:
     """``scope`` is (device, site, asset or zone; its id). One that has begun already starts now: the past is not rewritten."""
     starts_at = max(starts_at, unit.now)
-    _check(kind, starts_at, ends_at, reason)
-    _check_scope(unit.conn, *scope)
+    _check(unit.conn, kind, scope, starts_at, ends_at, reason)
     window = ulid(int(unit.now.timestamp() * 1000))
     values = {
         "id": window,
@@ -97,11 +96,14 @@ def plan(
     return get(unit.conn, window)
 
 
-def _check(kind: str, starts_at: datetime, ends_at: datetime, reason: str) -> None:
+def _check(
+    conn: Connection, kind: str, scope: tuple[str, str], starts_at: datetime, ends_at: datetime, reason: str
+) -> None:
     if kind not in KINDS:
         raise Invalid(
             N_("{kind!r} is no kind of window"), ("kind", f"one of {', '.join(KINDS)}"), kind=kind[:40]
         )
+    _check_scope(conn, *scope)
     if ends_at <= starts_at:
         raise Invalid(
             N_("The window is over before it begins: choose an end in the future."),
