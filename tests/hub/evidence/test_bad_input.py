@@ -195,6 +195,27 @@ async def test_an_upload_that_breaks_off_goes_on_where_it_was(asked: Asked, shar
         assert (rest.status_code, rest.headers["upload-offset"]) == (201, str(len(content)))
 
 
+@pytest.mark.parametrize("right", [True, False], ids=["right", "changed"])
+async def test_a_segment_whose_bytes_had_all_come_when_the_hub_was_killed_is_judged_by_an_upload_of_nothing(
+    asked: Asked, right: bool
+) -> None:
+    async with asked.box.client() as client:
+        await client.put(asked.path, content=asked.manifest.model_dump_json())
+        path, content = asked.segment()
+        behind = {"Upload-Offset": str(len(content))}
+        before = await client.put(path, content=b"", headers=behind)
+        assert (before.status_code, before.headers["upload-offset"]) == (409, "0")
+        part = asked.city.folder / "home" / "transfers" / f"{asked.transfer}-{path.rpartition('/')[2]}.part"
+        part.parent.mkdir(exist_ok=True)
+        part.write_bytes(content if right else content[::-1])
+        judged = await client.put(path, content=b"", headers=behind)
+        assert judged.status_code == (201 if right else 422)
+        again = await client.put(path, content=b"", headers=behind)
+        assert (again.status_code, again.headers["upload-offset"]) == (
+            (200, str(len(content))) if right else (409, "0")
+        )
+
+
 async def until_here(client: Any, path: str, wanted: int) -> int:
     for _ in range(100):
         have = int((await client.head(path)).headers["upload-offset"])
