@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.form import LONG
+
 ROOT = Path(__file__).resolve().parents[2]
 MEMBERS = ("wire", "agent", "hub", "provisioning")
 
@@ -28,6 +30,10 @@ def recipe() -> list[str]:
     "command", recipe(), ids=lambda line: line.replace("$(BIN)/", "").replace("$(TOOLS)/", "")
 )
 def test_the_tree_passes(command: str):
+    if command.endswith("/mypy") and not LONG:
+        pytest.skip(
+            "the long form alone, and make check: in a fresh clone it reads half a minute of other people's types"
+        )
     tools = str(Path(sys.executable).parent)
     line = command.replace("$(BIN)", tools).replace("$(TOOLS)", tools)
     done = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from prahari_hub.broker import connection
@@ -30,6 +31,12 @@ async def test_what_a_device_publishes_reaches_a_tap_without_the_brokers_headers
     ]
 
 
+def stands_still(pid: int) -> bool:
+    """Whether a signal to stop has reached each of its threads."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+
+
 async def test_a_tap_that_the_broker_does_not_confirm_hears_nothing_and_the_next_one_hears_once(
     site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,6 +44,9 @@ async def test_a_tap_that_the_broker_does_not_confirm_hears_nothing_and_the_next
     monkeypatch.setattr(connection, "FLUSH_S", 0.3)
     os.kill(site.broker.server.pid, signal.SIGSTOP)
     try:
+        async with asyncio.timeout(10):
+            while not stands_still(site.broker.server.pid):
+                await asyncio.sleep(0.01)
         with pytest.raises(Unavailable, match="does not confirm"):
             await site.broker.bus.tap(inbound_subject(), Sink(arrived.extend))
     finally:

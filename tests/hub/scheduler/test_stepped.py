@@ -74,7 +74,7 @@ class Hub:
         work = [job for job in jobs(self.settings) if job.name in BY_THE_CLOCK]
         self.scheduler = Scheduler(self.store, work, mono=lambda: self.elapsed_s, trust=trust)
 
-    async def pass_s(self, seconds: float, *, step: timedelta = timedelta(), every_s: float = 10) -> None:
+    async def pass_s(self, seconds: float, *, step: timedelta = timedelta(), every_s: float = 30) -> None:
         """The clock is stepped, then so much time passes."""
         self.wall += step
         while True:
