@@ -332,5 +332,5 @@ def _assert_durable(conn: Connection) -> None:
         of_tests = setting != "synchronous_commit" and os.environ.get(MAY_LOSE) == "1"
         if conn.exec_driver_sql(f"SHOW {setting}").scalar() == "off" and not of_tests:
             raise SetupError(
-                f"PostgreSQL runs with {setting}=off, so what the hub acknowledged would be lost when the power fails: set it to on"
+                f"PostgreSQL runs with {setting}=off, so what the hub acknowledged may be lost when the power fails: set it to on"
             )
