@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -28,6 +30,8 @@ from prahari_wire.ids import ulid
 
 PASSWORD = "four unrelated words here"
 ROOT = system("test")
+TRUST = ssl.create_default_context()
+"""Of every client: httpx would load the world's authorities for each, 50 ms of a core, for a console that speaks plain HTTP."""
 
 
 @dataclass
@@ -38,6 +42,10 @@ class Console:
     store: Store
     home: Path
 
+    def browser(self, **options: Any) -> httpx.Client:
+        """A client that nobody has signed in."""
+        return httpx.Client(base_url=self.url, verify=TRUST, **options)
+
     def token(self, role: Role, *scopes: str) -> str:
         made = self.store.write_sync(
             lambda unit: tokens.create(unit, ROOT, "test", role=role, scopes=scopes or tokens.SCOPES)
@@ -46,12 +54,12 @@ class Console:
 
     def client(self, role: Role | None = None, *scopes: str) -> httpx.Client:
         headers = {} if role is None else {"authorization": f"Bearer {self.token(role, *scopes)}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=20)
+        return self.browser(headers=headers, timeout=20)
 
     def sign_in(self, name: str) -> tuple[httpx.Client, str]:
         """A client with the session cookie of ``name``, and its CSRF token."""
         signed_in = self.store.write_sync(lambda unit: sessions.open_session(unit, name))
-        return httpx.Client(base_url=self.url, cookies={"prahari_session": signed_in.secret}), signed_in.csrf
+        return self.browser(cookies={"prahari_session": signed_in.secret}), signed_in.csrf
 
     def incident(self) -> str:
         """The id of a fresh incident."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import httpx
 import pytest
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
@@ -43,7 +42,7 @@ def within(router: APIRouter) -> Iterator[APIRoute]:
 
 @pytest.mark.parametrize(("method", "path"), routes())
 def test_a_page_leads_who_is_not_signed_in_to_log_in_or_refuses(console, method: str, path: str) -> None:
-    with httpx.Client(base_url=console.url) as client:
+    with console.browser() as client:
         answer = client.request(method, re.sub(r"{[\w:]+}", "0", path), headers={"accept": "text/html"})
     assert answer.status_code == 303, answer.text
     assert answer.headers["location"].startswith("/login")

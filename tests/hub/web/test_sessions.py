@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 from prahari_hub.access import tokens, users
 from prahari_hub.http.actor import Role, system
@@ -59,7 +58,7 @@ def test_with_header_or_form_field_a_session_writes(console) -> None:
 def test_a_cookie_from_elsewhere_is_never_adopted(console) -> None:
     """Session fixation: log-in gives a new secret and the planted one opens nothing."""
     planted = "planted-by-an-attacker"
-    with httpx.Client(base_url=console.url, cookies={"prahari_session": planted}) as client:
+    with console.browser(cookies={"prahari_session": planted}) as client:
         answer = client.post(
             "/login",
             data={"name": "the-operator", "password": "four unrelated words here"},
@@ -69,12 +68,12 @@ def test_a_cookie_from_elsewhere_is_never_adopted(console) -> None:
         assert answer.status_code == 303 and given and given != planted
         flags = answer.headers["set-cookie"].lower()
         assert "httponly" in flags and "samesite=lax" in flags and "path=/" in flags
-    with httpx.Client(base_url=console.url, cookies={"prahari_session": planted}) as client:
+    with console.browser(cookies={"prahari_session": planted}) as client:
         assert client.get("/api/v1/me").status_code == 401
 
 
 def test_log_in_from_another_sites_page_is_refused(console) -> None:
-    with httpx.Client(base_url=console.url) as client:
+    with console.browser() as client:
         answer = client.post(
             "/login",
             data={"name": "the-operator", "password": "four unrelated words here"},
@@ -89,7 +88,7 @@ def test_a_stolen_cookie_is_worthless_after_log_out(console) -> None:
         assert client.get("/api/v1/me").json()["name"] == "the-operator"
         stolen = dict(client.cookies)
         client.post("/logout", data={"csrf": csrf}, headers={"origin": console.url})
-    with httpx.Client(base_url=console.url, cookies=stolen) as thief:
+    with console.browser(cookies=stolen) as thief:
         assert thief.get("/api/v1/me").status_code == 401
 
 
@@ -124,7 +123,7 @@ def test_a_bad_authorization_is_401_even_beside_a_good_cookie(console, authoriza
 def test_a_revoked_token_opens_nothing_from_that_moment_on(console) -> None:
     token, text = console.store.write_sync(lambda unit: tokens.create(unit, ROOT, "t", role=Role.ADMIN))
     headers = {"authorization": f"Bearer {text}"}
-    with httpx.Client(base_url=console.url, headers=headers) as client:
+    with console.browser(headers=headers) as client:
         assert client.get("/api/v1/me").json()["name"] == f"token:{token.id}"
         console.store.write_sync(lambda unit: tokens.revoke(unit, ROOT, token.id))
         assert client.get("/api/v1/me").status_code == 401
