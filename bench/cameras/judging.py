@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -42,8 +43,8 @@ class Told(NamedTuple):
 
 def truths_of(scenario: Scenario) -> list[Truth]:
     """As often as a camera looks."""
-    scene = Scene(scenario)
-    return [scene.truth(number) for number in range(0, scenario.frames, round(scenario.fps / FPS))]
+    scene = Scene(replace(scenario, fps=FPS))
+    return [scene.truth(number) for number in range(scene.scenario.frames)]
 
 
 def could_be_seen(one: Seen) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -46,6 +47,15 @@ def test_a_frame_is_the_same_bit_for_bit_whatever_was_drawn_before(light: float)
         assert again is not None
         assert np.array_equal(picture, again)
         assert truth == truth_again
+
+
+def test_a_picture_without_its_truth_is_that_with_it() -> None:
+    frozen = replace(busy(5, 20), faults=[fault("freeze", 1, 3), fault("loss", 4, 5)])
+    picture, truth = Scene(frozen).frame(20)
+    assert truth.shown == 10
+    assert np.array_equal(Scene(frozen).picture(20), picture)
+    assert Scene(frozen).frame(40)[0] is None
+    assert np.array_equal(Scene(frozen).picture(40), Scene(busy(5, 20)).picture(40))
 
 
 def test_another_seed_gives_another_street() -> None:

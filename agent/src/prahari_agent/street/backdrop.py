@@ -125,9 +125,8 @@ def _paved(view: View) -> Map:
 
 def _sky_and_ground(frame: _Frame) -> None:
     picture, horizon = frame.picture, frame.view.horizon
-    for row in range(round(horizon) + 1):
-        share = row / horizon
-        picture[row] = (225 - 10 * share, 205 + 20 * share, 175 + 45 * share)
+    share = np.arange(round(horizon) + 1)[:, None, None] / horizon
+    picture[: len(share)] = (225, 205, 175) + share * (-10, 20, 45)
     picture[round(horizon) :] = (120, 145, 160)
 
 

@@ -32,6 +32,7 @@ _LAMP_REACH_M = 6.0
 _BEAM_COLOUR = np.array((0.55, 0.62, 0.65), np.float32)
 
 
+@lru_cache(maxsize=64)
 def ambient(level: float) -> tuple[float, float, float]:
     """Of the sky at ``level`` of daylight: 1 noon, 0.5 dusk, 0 night."""
     levels = [at for at, _ in _AMBIENT]
@@ -49,13 +50,15 @@ def lamp_share(level: float) -> float:
 
 
 def lit(colour: Colour, gain: Sequence[float]) -> Colour:
-    blue, green, red = (min(255, int(value * share)) for value, share in zip(colour, gain, strict=True))
-    return blue, green, red
+    (blue, green, red), (on_blue, on_green, on_red) = colour, gain
+    return min(255, int(blue * on_blue)), min(255, int(green * on_green)), min(255, int(red * on_red))
 
 
 def gain_at(x: float, z: float, level: float, beams: Sequence[Ground] = ()) -> list[float]:
     """The light on something that stands at a place; ``beams``: where head-lights shine from, towards the camera or away."""
-    near = lamp_share(level) * sum(_falloff(math.hypot(x - lx, z - lz)) for lx, lz in LAMPS)
+    near = lamp_share(level)
+    if near:
+        near *= sum(_falloff(math.hypot(x - lx, z - lz)) for lx, lz in LAMPS)
     shine = sum(0.5 / (1 + ((x - bx) / 1.6) ** 2 + ((z - bz) / 7.0) ** 2) for bx, bz in beams)
     return [
         sky + near * lamp + shine * float(beam)
@@ -68,6 +71,7 @@ def _falloff(distance_m: float) -> float:
     return near * math.sqrt(near)
 
 
+@lru_cache(maxsize=2)
 def lamp_map(view: View) -> Map:
     """The light of all lamps on what stands still, at full strength; shape (height, width, 3)."""
     rows, columns = np.mgrid[0 : view.height, 0 : view.width].astype(np.float32)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import NamedTuple, cast
 
 import cv2
@@ -15,9 +18,9 @@ from prahari_agent.street.backdrop import Backdrop
 from prahari_agent.street.faults import missing, shown_number, spoil
 from prahari_agent.street.light import LAMPS_ON, Picture, gain_at, lamp_share, lit, shine
 from prahari_agent.street.scenario import Scenario, value_at
-from prahari_agent.street.shapes import Part, parts
+from prahari_agent.street.shapes import Drawn, drawn
 from prahari_agent.street.truth import Crossing, Seen, Truth
-from prahari_agent.street.view import View
+from prahari_agent.street.view import Ground, View
 from prahari_agent.street.weather import Grain, Rain
 
 LEAST_PIXELS = 12
@@ -27,12 +30,34 @@ _OUTSIDE = 4000
 """Pixels beyond which a corner is not drawn further: fixed-point numbers are small."""
 
 
-class _Figure(NamedTuple):
-    """An actor as it is drawn in this frame."""
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+_Outline = np.ndarray[tuple[int, int], np.dtype[np.int32]]
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """An actor as it is drawn in this frame. ``extent``: in pixels."""
 
     actor: Actor
     pose: Pose
-    drawn: list[Part]
+    drawn: Drawn
+    extent: Box
+
+    @cached_property
+    def window(self) -> tuple[slice, slice]:
+        """Its rows and columns."""
+        left, top, right, bottom = self.extent
+        rows = slice(max(0, math.floor(top)), max(0, math.ceil(bottom) + 2))
+        return rows, slice(max(0, math.floor(left)), max(0, math.ceil(right) + 2))
+
+    @cached_property
+    def outlines(self) -> list[_Outline]:
+        """Of each part, fixed-point."""
+        near = np.minimum(np.maximum(self.drawn.corners, -_OUTSIDE), _OUTSIDE)
+        fixed = cast("_Outline", np.rint(near * 2**_SHIFT).astype(np.int32))
+        ends = accumulate(self.drawn.counts)
+        return [fixed[end - count : end] for count, end in zip(self.drawn.counts, ends, strict=True)]
 
 
 class _Moment(NamedTuple):
@@ -48,11 +73,10 @@ class Scene:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
-        self._backdrop = Backdrop(scenario.view, random.Random(scenario.seed))  # noqa: S311
-        noise = np.random.default_rng(scenario.seed)
-        self._grain = Grain(scenario.view, noise)
-        self._rain = Rain(scenario.view, noise)
         self._marks = np.zeros((scenario.view.height, scenario.view.width), np.uint8)
+        times = [(actor.way[0].at_s, actor.way[-1].at_s) for actor in scenario.actors]
+        self._there = np.array(times).reshape(-1, 2)
+        self._figures = lru_cache(maxsize=2)(self._drawn)  # those of the frame before are asked for again
 
     def __iter__(self) -> Iterator[tuple[Picture | None, Truth]]:
         for number in range(self.scenario.frames):
@@ -60,7 +84,14 @@ class Scene:
 
     def frame(self, number: int) -> tuple[Picture | None, Truth]:
         truth = self.truth(number)
-        return (None if truth.missing else self._picture(number, truth.shown)), truth
+        return (None if truth.missing else self.picture(number)), truth
+
+    @cached_property
+    def _sight(self) -> tuple[Backdrop, Grain, Rain]:
+        """What a picture needs and its truth does not."""
+        view, seed = self.scenario.view, self.scenario.seed
+        noise = np.random.default_rng(seed)
+        return Backdrop(view, random.Random(seed)), Grain(view, noise), Rain(view, noise)  # noqa: S311
 
     def truth(self, number: int) -> Truth:
         """The truth alone, sooner than with its picture."""
@@ -68,8 +99,7 @@ class Scene:
         shown = shown_number(scenario.faults, number, scenario.fps)
         draw = random.Random(scenario.seed * 1_000_003 + number).random()  # noqa: S311
         time_s = shown / scenario.fps
-        seen = self._look(self._figures(time_s))
-        before = {one.id: one for one in self._outlined(time_s - 1 / scenario.fps)} if shown == number else {}
+        seen = self._look(self._figures(shown))
         return Truth(
             number=number,
             time_s=at_s,
@@ -79,25 +109,32 @@ class Scene:
             rain=round(value_at(scenario.rain, time_s), 3),
             faults=tuple(fault.name for fault in scenario.faults if fault.holds(at_s)),
             seen=tuple(self._through_camera(one, at_s) for one in seen),
-            crossings=self._crossings(before, seen),
+            crossings=self._crossings(number - 1, seen) if shown == number else (),
         )
 
-    def _picture(self, number: int, shown: int) -> Picture:
-        scenario, time_s = self.scenario, shown / self.scenario.fps
+    def picture(self, number: int) -> Picture:
+        """The picture alone, also where the camera does not give it."""
+        scenario = self.scenario
+        shown = shown_number(scenario.faults, number, scenario.fps)
+        time_s = shown / scenario.fps
         now = _Moment(time_s, value_at(scenario.light, time_s), value_at(scenario.rain, time_s))
-        picture = self._backdrop.lit(now.level, now.rain)
-        self._backdrop.sway(picture, time_s, scenario.wind_m, gain_at(-7.2, 21.0, now.level))
-        self._paint(picture, self._figures(time_s), now)
-        self._rain.fall(picture, shown, now.rain, now.level)
+        backdrop, grain, rain = self._sight
+        picture = backdrop.lit(now.level, now.rain)
+        backdrop.sway(picture, time_s, scenario.wind_m, gain_at(-7.2, 21.0, now.level))
+        self._paint(picture, self._figures(shown), now)
+        rain.fall(picture, shown, now.rain, now.level)
         picture = spoil(picture, scenario.faults, number / scenario.fps, number)
-        self._grain.add(picture, shown, now.level)
+        grain.add(picture, shown, now.level)
         return picture
 
-    def _figures(self, time_s: float) -> list[_Figure]:
+    def _drawn(self, number: int) -> list[_Figure]:
         """Who is there, farthest first."""
-        there = [(actor, pose) for actor in self.scenario.actors if (pose := actor.at(time_s))]
+        time_s = number / self.scenario.fps
+        on_their_way = np.flatnonzero((self._there[:, 0] <= time_s) & (time_s <= self._there[:, 1]))
+        actors = [self.scenario.actors[int(one)] for one in on_their_way]
+        there = [(actor, pose) for actor in actors if (pose := actor.at(time_s))]
         there.sort(key=lambda one: (-one[1].z, one[0].id))
-        return [_Figure(actor, pose, parts(actor, pose, self.scenario.view)) for actor, pose in there]
+        return [_figure(actor, pose, self.scenario.view) for actor, pose in there]
 
     def _paint(self, picture: Picture, figures: Sequence[_Figure], now: _Moment) -> None:
         beams = [(one.pose.x, one.pose.z) for one in figures if _has_lamps(one.actor, now.level)]
@@ -105,8 +142,8 @@ class Scene:
             others = [beam for beam in beams if beam != (one.pose.x, one.pose.z)]
             gain = gain_at(one.pose.x, one.pose.z, now.level, others)
             _shadow(picture, one, self.scenario.view, now)
-            for part in one.drawn:
-                cv2.fillPoly(picture, [_fixed(part)], lit(part.colour, gain), cv2.LINE_AA, _SHIFT)
+            for outline, colour in zip(one.outlines, one.drawn.colours, strict=True):
+                cv2.fillPoly(picture, [outline], lit(colour, gain), cv2.LINE_AA, _SHIFT)
             if _has_lamps(one.actor, now.level):
                 _lamps(picture, one, self.scenario.view, now)
 
@@ -115,8 +152,8 @@ class Scene:
         self._marks[:] = 0
         whole: list[int] = []
         for number, one in enumerate(figures, start=1):
-            for part in one.drawn:
-                cv2.fillPoly(self._marks, [_fixed(part)], number, cv2.LINE_8, _SHIFT)
+            for outline in one.outlines:
+                cv2.fillPoly(self._marks, [outline], number, cv2.LINE_8, _SHIFT)
             whole.append(self._marked(one, number))
         found = [
             self._seen(one, self._marked(one, number) / whole[number - 1])
@@ -127,16 +164,13 @@ class Scene:
 
     def _marked(self, one: _Figure, number: int) -> int:
         """Pixels that show the figure now."""
-        left, top, right, bottom = _extent(one.drawn)
-        rows = slice(max(0, math.floor(top)), max(0, math.ceil(bottom) + 2))
-        columns = slice(max(0, math.floor(left)), max(0, math.ceil(right) + 2))
-        return int(np.count_nonzero(self._marks[rows, columns] == number))
+        return int(np.count_nonzero(self._marks[one.window] == number))
 
     def _seen(self, one: _Figure, visible: float) -> Seen | None:
-        box = _box(one.drawn, self.scenario.view)
+        box = _box(one, self.scenario.view)
         if box is None:
             return None
-        foot = (box[0] + box[2]) / 2, box[3]
+        foot = _foot(box)
         ground = self.scenario.view.ground(foot)
         return Seen(
             id=one.actor.id,
@@ -150,18 +184,20 @@ class Scene:
             areas=tuple(area.id for area in self.scenario.areas if area.holds(ground)),
         )
 
-    def _outlined(self, time_s: float) -> list[Seen]:
-        """Who was to be seen at a moment, as if nothing hid anybody."""
-        found = [self._seen(one, 1.0) for one in self._figures(time_s)]
-        return [one for one in found if one is not None]
+    def _grounds(self, number: int) -> dict[int, Ground]:
+        """Where each stood in a frame, as if nothing hid anybody."""
+        boxes = ((one.actor.id, _box(one, self.scenario.view)) for one in self._figures(number))
+        return {id: self.scenario.view.ground(_foot(box)) for id, box in boxes if box is not None}
 
-    def _crossings(self, before: dict[int, Seen], seen: Sequence[Seen]) -> tuple[Crossing, ...]:
+    def _crossings(self, before: int, seen: Sequence[Seen]) -> tuple[Crossing, ...]:
+        """Of lines since the frame ``before``."""
+        grounds = self._grounds(before)
         return tuple(
             Crossing(one.id, line.id, direction)
             for one in seen
-            if one.id in before
+            if one.id in grounds
             for line in self.scenario.lines
-            if (direction := line.crossed(before[one.id].ground, one.ground))
+            if (direction := line.crossed(grounds[one.id], one.ground))
         )
 
     def _through_camera(self, one: Seen, time_s: float) -> Seen:
@@ -171,36 +207,33 @@ class Scene:
                 x, y = fault.shift
                 left, top, right, bottom = one.box
                 box = _clip((left + x, top + y, right + x, bottom + y))
-                foot = (box[0] + box[2]) / 2, box[3]
-                one = Seen(**{**one.__dict__, "box": box, "foot": foot})
+                one = Seen(**{**one.__dict__, "box": box, "foot": _foot(box)})
             if fault.holds(time_s) and fault.name == "cover" and one.foot[1] <= fault.amount:
                 one = Seen(**{**one.__dict__, "visible": 0.0})
         return one
 
 
-def _fixed(part: Part) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
-    return cast(
-        "np.ndarray[tuple[int, int], np.dtype[np.int32]]",
-        np.rint(np.clip(part.outline, -_OUTSIDE, _OUTSIDE) * 2**_SHIFT).astype(np.int32),
-    )
+def _figure(actor: Actor, pose: Pose, view: View) -> _Figure:
+    found = drawn(actor, pose, view)
+    left, top = np.minimum.reduce(found.corners).tolist()
+    right, bottom = np.maximum.reduce(found.corners).tolist()
+    return _Figure(actor, pose, found, (left, top, right, bottom))
 
 
-def _extent(drawn: Sequence[Part]) -> tuple[float, float, float, float]:
-    points = np.concatenate([part.outline for part in drawn])
-    (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
-    return float(left), float(top), float(right), float(bottom)
-
-
-def _box(drawn: Sequence[Part], view: View) -> tuple[float, float, float, float] | None:
+def _box(one: _Figure, view: View) -> Box | None:
     """The extent in shares of the picture; None for what is outside of it, or a mere sliver at its edge."""
-    left, top, right, bottom = _extent(drawn)
+    left, top, right, bottom = one.extent
     box = _clip((left / view.width, top / view.height, right / view.width, bottom / view.height))
     if (box[2] - box[0]) * view.width < 2 or (box[3] - box[1]) * view.height < 3:
         return None
     return box
 
 
-def _clip(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+def _foot(box: Box) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, box[3]
+
+
+def _clip(box: Box) -> Box:
     left, top, right, bottom = (round(min(1.0, max(0.0, value)), 5) for value in box)
     return left, top, right, bottom
 
@@ -237,7 +270,7 @@ def _shadow(picture: Picture, one: _Figure, view: View, now: _Moment) -> None:
 def _lamps(picture: Picture, one: _Figure, view: View, now: _Moment) -> None:
     """Head-lights with their beam on the road where it comes towards the camera, tail lights where it goes."""
     coming = math.sin(one.pose.heading) < 0.2
-    left, _, right, bottom = _extent(one.drawn)
+    left, _, right, bottom = one.extent
     metre = view.focal / one.pose.z
     share = lamp_share(now.level)
     row = bottom - 0.75 * metre

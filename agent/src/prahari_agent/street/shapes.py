@@ -6,7 +6,7 @@ Persons, animals and two-wheelers are flat figures that face the camera, vehicle
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,33 +15,44 @@ from numpy.typing import NDArray
 from prahari_agent.street.actors import KINDS, Actor, Colour, Pose
 from prahari_agent.street.view import CAMERA_M, View
 
-Outline = NDArray[np.float64]
+Corners = NDArray[np.float64]
 """Shape (points, 2): columns and rows in pixels."""
+Part = tuple[list[tuple[float, float]], Colour]
+"""A polygon of one colour."""
+Figure = list[Part]
+"""In metres to the right of the foot and over the ground."""
+Sides = list[Part]
+"""In pixels."""
 
 
-class Part(NamedTuple):
-    outline: Outline
-    colour: Colour
+class Drawn(NamedTuple):
+    """The corners of all parts, one part after the other, far ones first; how many each has, and its colour."""
 
+    corners: Corners
+    counts: list[int]
+    colours: list[Colour]
 
-Figure = list[tuple[list[tuple[float, float]], Colour]]
-"""Polygons in metres to the right of the foot and over the ground."""
 
 _CIRCLE = [(math.cos(2 * math.pi * n / 10), math.sin(2 * math.pi * n / 10)) for n in range(10)]
 _SKIN, _HAIR, _TYRE, _GLASS = (75, 105, 150), (25, 25, 25), (28, 28, 28), (105, 95, 75)
 
 
-def parts(actor: Actor, pose: Pose, view: View) -> list[Part]:
-    """Far parts first; a part further off comes before one that hides it."""
+def drawn(actor: Actor, pose: Pose, view: View) -> Drawn:
+    """A part further off comes before one that hides it."""
     if KINDS[actor.kind].solid:
-        return _body(actor, pose, view)
+        return _drawn(_body(actor, pose, view))
     column, row = view.project(pose.x, pose.z)
     metre = view.focal / pose.z * actor.size
-    drawn = []
-    for points, colour in _FIGURES[actor.kind](pose, actor.colour):
-        outline = np.array(points) * (metre, -metre) + (column, row)
-        drawn.append(Part(outline, colour))
-    return drawn
+    found = _drawn(_FIGURES[actor.kind](pose, actor.colour))
+    corners = found.corners
+    corners *= (metre, -metre)
+    corners += (column, row)
+    return found
+
+
+def _drawn(parts: Sequence[Part]) -> Drawn:
+    corners = np.array([value for points, _ in parts for point in points for value in point]).reshape(-1, 2)
+    return Drawn(corners, [len(points) for points, _ in parts], [colour for _, colour in parts])
 
 
 def dark(colour: Colour, share: float) -> Colour:
@@ -50,6 +61,9 @@ def dark(colour: Colour, share: float) -> Colour:
 
 def _round(x: float, up: float, wide: float, high: float) -> list[tuple[float, float]]:
     return [(x + wide * across, up + high * along) for across, along in _CIRCLE]
+
+
+_WHEEL = _round(0.0, 0.26, 0.22, 0.26)
 
 
 def _slab(left: float, low: float, right: float, high: float) -> list[tuple[float, float]]:
@@ -142,14 +156,14 @@ _FIGURES: dict[str, Callable[[Pose, Colour], Figure]] = {
 }
 
 
-def _body(actor: Actor, pose: Pose, view: View) -> list[Part]:
+def _body(actor: Actor, pose: Pose, view: View) -> Sides:
     """A vehicle: the visible sides of its lower body, then of its cabin, then roof and what is on them."""
     kind = KINDS[actor.kind]
     low, waist, high = 0.22, 0.56 * kind.height, kind.height
     paint = (45, 60, 190) if actor.kind == "bus" else actor.colour
     cabin = (0.98, 0.96) if actor.kind in ("bus", "cart", "rickshaw") else (0.84, 0.62)
-    drawn = _wheels(pose, kind.width, kind.length, view, actor.size)
-    drawn += _box(pose, view, (kind.width, kind.length), (low, waist), paint, actor.size)
+    sides = _wheels(pose, kind.width, kind.length, view, actor.size)
+    sides += _box(pose, view, (kind.width, kind.length), (low, waist), paint, actor.size)
     top = _box(
         pose,
         view,
@@ -158,11 +172,14 @@ def _body(actor: Actor, pose: Pose, view: View) -> list[Part]:
         dark(paint, 0.85),
         actor.size,
     )
-    drawn += top
-    for side in top[:-1]:
-        middle = side.outline.mean(axis=0)
-        drawn.append(Part(middle + (side.outline - middle) * (0.84, 0.72), _GLASS))
-    return drawn
+    return sides + top + [(_pane(side), _GLASS) for side, _ in top[:-1]]
+
+
+def _pane(side: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The glass of a side with four corners."""
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = side
+    x, y = (x0 + x1 + x2 + x3) / 4, (y0 + y1 + y2 + y3) / 4
+    return [(x + (column - x) * 0.84, y + (row - y) * 0.72) for column, row in side]
 
 
 def _corners(pose: Pose, width: float, length: float) -> list[tuple[float, float]]:
@@ -179,34 +196,26 @@ def _corners(pose: Pose, width: float, length: float) -> list[tuple[float, float
 
 def _box(
     pose: Pose, view: View, size: tuple[float, float], ups: tuple[float, float], paint: Colour, scale: float
-) -> list[Part]:
+) -> Sides:
     """The sides that face the camera, the farther first, and the roof."""
     corners = _corners(pose, size[0] * scale, size[1] * scale)
+    low, high = ([view.project(x, z, up * scale) for x, z in corners] for up in ups)
     found = []
     for number in range(4):
-        one, other = corners[number], corners[(number + 1) % 4]
-        middle = ((one[0] + other[0]) / 2, (one[1] + other[1]) / 2)
-        outward = (middle[0] - pose.x, middle[1] - pose.z)
-        if outward[0] * middle[0] + outward[1] * middle[1] < 0:
-            outline = np.array([view.project(*at, up * scale) for at, up in _quad(one, other, ups)])
-            found.append((math.hypot(*middle), Part(outline, dark(paint, 1.0 if number % 2 == 0 else 0.8))))
-    roof = np.array([view.project(x, z, ups[1] * scale) for x, z in corners])
+        other = (number + 1) % 4
+        x, z = (corners[number][0] + corners[other][0]) / 2, (corners[number][1] + corners[other][1]) / 2
+        if (x - pose.x) * x + (z - pose.z) * z < 0:
+            outline = [low[number], low[other], high[other], high[number]]
+            found.append((math.hypot(x, z), (outline, dark(paint, 1.0 if number % 2 == 0 else 0.8))))
     sides = [part for _, part in sorted(found, key=lambda one: -one[0])]
-    return [*sides, Part(roof, dark(paint, 1.1 if max(paint) < 230 else 1.0))] if ups[1] < CAMERA_M else sides
+    return [*sides, (high, dark(paint, 1.1 if max(paint) < 230 else 1.0))] if ups[1] < CAMERA_M else sides
 
 
-def _quad(
-    one: tuple[float, float], other: tuple[float, float], ups: tuple[float, float]
-) -> list[tuple[tuple[float, float], float]]:
-    return [(one, ups[0]), (other, ups[0]), (other, ups[1]), (one, ups[1])]
-
-
-def _wheels(pose: Pose, width: float, length: float, view: View, scale: float) -> list[Part]:
+def _wheels(pose: Pose, width: float, length: float, view: View, scale: float) -> Sides:
     """Upright slabs below the body; their lowest points are where the vehicle stands."""
-    drawn = []
+    wheels: Sides = []
     for x, z in sorted(_corners(pose, width * 0.9 * scale, length * 0.8 * scale), key=lambda one: -one[1]):
         column, row = view.project(x, z)
         metre = view.focal / z * scale
-        outline = np.array(_round(0.0, 0.26, 0.22, 0.26)) * (metre, -metre) + (column, row)
-        drawn.append(Part(outline, _TYRE))
-    return drawn
+        wheels.append(([(across * metre + column, up * -metre + row) for across, up in _WHEEL], _TYRE))
+    return wheels

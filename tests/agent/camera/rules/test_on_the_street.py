@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -35,11 +36,11 @@ PASSERS_BY = 100
 
 
 class Street:
-    """A scenario's truth, thinned to what a camera looks at, as tracks under ids of their own."""
+    """A scenario's truth as often as a camera looks, as tracks under ids of their own."""
 
     def __init__(self, scenario: Scenario, fps: float = 5.0) -> None:
-        scene, step = Scene(scenario), round(scenario.fps / fps)
-        self.truths: list[Truth] = [scene.truth(number) for number in range(0, scenario.frames, step)]
+        scene = Scene(replace(scenario, fps=fps))
+        self.truths: list[Truth] = [scene.truth(number) for number in range(scene.scenario.frames)]
         self.ids = {actor.id: ulid() for actor in scenario.actors}
         self.names = {id: number for number, id in self.ids.items()}
 
