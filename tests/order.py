@@ -11,12 +11,20 @@ if TYPE_CHECKING:
 
 APART = {
     "tests/system/test_demo.py": 100,
-    "tests/system/test_faults.py": 35,
     "tests/system/test_roles_apart.py": 35,
     "tests/house/test_checks.py": 20,
     "tests/house/test_images.py": 10,
 }
 """Files whose tests share nothing, so that each may run on a worker of its own, and about how long one takes in seconds."""
+
+TOGETHER = {
+    "tests/faults/test_clocks.py": "tests/faults/",
+    "tests/faults/test_disks.py": "tests/faults/",
+    "tests/faults/test_floods.py": "tests/faults/",
+    "tests/faults/test_kills.py": "tests/faults/",
+    "tests/faults/test_links.py": "tests/faults/",
+}
+"""Files whose tests share one place with its hub, boxes and field: on one worker they start it once."""
 
 WHOLE_PROGRAMS = (
     "tests/system/",
@@ -32,9 +40,10 @@ WHOLE_PROGRAMS = (
 """Tests that wait for processes, brokers, cameras and browsers about half of their time."""
 
 LONG_S = {
+    "tests/faults/": 300,
+    "tests/system/test_faults.py": 170,
     "tests/hub/broker/test_cluster.py": 160,
     "tests/system/test_footage.py": 105,
-    "tests/faults/test_disks.py": 60,
     "tests/browser/test_footage.py": 50,
     "tests/browser/test_incidents.py": 50,
     "tests/browser/test_pages.py": 50,
@@ -49,9 +58,6 @@ LONG_S = {
     "tests/agent/camera/rules/test_with_a_tracker.py": 30,
     "tests/agent/test_main.py": 30,
     "tests/browser/test_login.py": 30,
-    "tests/faults/test_clocks.py": 30,
-    "tests/faults/test_kills.py": 30,
-    "tests/faults/test_links.py": 30,
     "tests/agent/camera/test_pipeline.py": 25,
     "tests/faults/test_postgres.py": 25,
     "tests/system/test_identity.py": 25,
@@ -73,7 +79,7 @@ class Order(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return nodeid if file in APART else file
+        return nodeid if file in APART else TOGETHER.get(file, file)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         first = self.nodes.index(node) % 4 != 1
