@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 APART = {
     "tests/system/test_demo.py": 100,
-    "tests/system/test_roles_apart.py": 35,
     "tests/house/test_checks.py": 20,
     "tests/house/test_images.py": 10,
 }
@@ -40,6 +39,7 @@ WHOLE_PROGRAMS = (
 """Tests that wait for processes, brokers, cameras and browsers about half of their time."""
 
 LONG_S = {
+    "tests/system/test_roles_apart.py": 80,
     "tests/faults/": 300,
     "tests/system/test_faults.py": 170,
     "tests/hub/broker/test_cluster.py": 160,

@@ -82,13 +82,14 @@ class Apart(Town):
         return {row[0] for row in self.rows("SELECT presence FROM devices")}
 
     def light_devices(self, count: int) -> None:
-        """Devices that speak the real contract, each in a thread, with one ledger of what they said."""
-        self.post("/sites", {"id": "wada", "name": "Shaniwar Wada", "lat": 18.5195, "lon": 73.8553})
+        """More devices that speak the real contract, each in a thread, with one ledger of what they said."""
+        if not self.field.devices:
+            self.post("/sites", {"id": "wada", "name": "Shaniwar Wada", "lat": 18.5195, "lon": 73.8553})
         registry = Registry.connect(self.console, self.token_file.read_text().strip())
         root = root_of(registry)
         where = ("localhost", 8883 + self.offset)
         with est_client(registry, root) as est:
-            for number in range(count):
+            for number in range(len(self.field.devices), len(self.field.devices) + count):
                 name = f"light-{number:03d}"
                 registry.ensure_device(name, "wada")
                 enrol(registry, name, self.folder, est)
@@ -96,7 +97,7 @@ class Apart(Town):
                 self.field.devices.append(device)
         registry.api.close()
         self.field.set(heartbeat_s=float(HEARTBEAT_S))
-        for device in self.field.devices:
+        for device in self.field.devices[-count:]:
             device.start()
 
     def close(self) -> None:

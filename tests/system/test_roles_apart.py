@@ -24,14 +24,19 @@ pytestmark = [
 PARTITIONS = {f"partition/{number}" for number in range(16)}
 
 
-@pytest.fixture
-def apart(request: pytest.FixtureRequest, postgres: Any, port_offset: int) -> Iterator[Apart]:
+@pytest.fixture(scope="module")
+def apart(
+    request: pytest.FixtureRequest, postgres: Any, find_port_offset: Callable[[], int]
+) -> Iterator[Apart]:
+    """A worker with everything to hold and a console; a test leaves one of each at work."""
     folder = Path(tempfile.mkdtemp(prefix="prahari-"))
     database = postgres.create()
-    town = Apart(folder, port_offset, database)
+    town = Apart(folder, find_port_offset(), database)
     failed_before = request.session.testsfailed
     try:
         town.build()
+        town.worker("first", "ingest,scheduler")
+        town.start_hub()
         yield town
     finally:
         town.close()
@@ -44,8 +49,6 @@ def apart(request: pytest.FixtureRequest, postgres: Any, port_offset: int) -> It
 def test_the_partitions_of_killed_and_hung_workers_move_and_the_ledger_balances(
     apart: Apart, eventually: Callable[..., object]
 ) -> None:
-    apart.worker("first", "ingest,scheduler")
-    apart.start_hub()
     eventually(
         lambda: {"scheduler"} | PARTITIONS == set(apart.leases()),
         "one worker to hold everything",
@@ -94,8 +97,6 @@ def test_the_partitions_of_killed_and_hung_workers_move_and_the_ledger_balances(
 def test_two_consoles_share_sessions_changes_and_revocations(
     apart: Apart, eventually: Callable[..., object], find_port_offset: Callable[[], int]
 ) -> None:
-    apart.worker("first", "ingest,scheduler")
-    apart.start_hub()
     other = apart.second_console(find_port_offset())
     password = apart.folder / "password"
     password.write_text("four unrelated words here")
@@ -112,12 +113,12 @@ def test_two_consoles_share_sessions_changes_and_revocations(
             lines = feed.iter_lines()
             assert any(line.startswith("event: hello") for line in lines)
             apart.light_devices(1)  # made through the first console
-            assert any("light-000" in line and '"topic":"devices"' in line for line in lines)
+            device = apart.field.devices[-1]
+            assert any(device.name in line and '"topic":"devices"' in line for line in lines)
 
-    device = apart.field.devices[0]
     eventually(lambda: device.welcomed, "the device to be welcomed")
     answer = httpx.post(
-        f"{other}/api/v1/devices/light-000/revoke", json={"reason": "stolen"}, headers=apart.api.headers
+        f"{other}/api/v1/devices/{device.name}/revoke", json={"reason": "stolen"}, headers=apart.api.headers
     )
     assert answer.is_success, answer.text
     eventually(lambda: not device.welcomed, "the device to be cut, and to stay out", within_s=60)
