@@ -296,6 +296,7 @@ def _engine(url: str, readers: int, timeout_s: float) -> Engine:
         pool_size=readers + 2,
         pool_timeout=10,
         pool_pre_ping=True,
+        use_native_hstore=False,  # no column is one, and looking for the type takes a query
         connect_args=postgres.connect_args(timeout_s),
     )
     postgres.configure(engine)
