@@ -150,21 +150,22 @@ def test_a_model_of_other_things_asks_for_frames_of_its_own(
 
 
 @pytest.fixture
-def clip_frames(media: Path, tmp_path: Path) -> Path:
+def clip_frames(media: Path, made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """A folder of golden frames from the clip of the media, as a city makes one of its own."""
-    folder = tmp_path / "golden"
-    folder.mkdir()
-    lines = []
-    with av.open(str(media / "one-by-one-person-detection.mp4")) as container:
-        for number, frame in enumerate(container.decode(video=0)):
-            if number in PASSERS:
-                cv2.imwrite(str(folder / f"{number}.png"), frame.to_ndarray(format="bgr24"))
-                known = [{"label": "person", "box": PASSERS[number]}]
-                lines.append(json.dumps({"file": f"{number}.png", "objects": known}))
-            if number >= max(PASSERS):
-                break
-    (folder / "truth.jsonl").write_text("\n".join(lines))
-    return folder
+
+    def fill(folder: Path) -> None:
+        lines = []
+        with av.open(str(media / "one-by-one-person-detection.mp4")) as container:
+            for number, frame in enumerate(container.decode(video=0)):
+                if number in PASSERS:
+                    cv2.imwrite(str(folder / f"{number}.png"), frame.to_ndarray(format="bgr24"))
+                    known = [{"label": "person", "box": PASSERS[number]}]
+                    lines.append(json.dumps({"file": f"{number}.png", "objects": known}))
+                if number >= max(PASSERS):
+                    break
+        (folder / "truth.jsonl").write_text("\n".join(lines))
+
+    return made_once("golden-clip", fill)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prahari_agent.camera.boxes import Box, Detection, iou
-from prahari_agent.camera.detector import Detector
+from prahari_agent.camera.detector import Answer, Detector
 from prahari_agent.camera.manifest import Model, ModelRefused, load_model
 from prahari_agent.errors import SetupError
 from prahari_agent.street.scene import Scene
@@ -77,6 +77,34 @@ class Report:
         ]
 
 
+class _Looked:
+    """What a network answered about each frame, which every manifest may read in its own way; ``ms``: how long each answer took."""
+
+    def __init__(self, detector: Detector, frames: Sequence[Golden]) -> None:
+        self.detector, self.frames = detector, frames
+        self.ms: list[float] = []
+        self._answers = [self._answer(one) for one in frames]
+
+    @property
+    def model(self) -> Model:
+        return self.detector.model
+
+    def read(self, model: Model) -> Iterator[tuple[Golden, list[Detection]]]:
+        """The frames and what they show as the manifest of ``model`` has it; ModelRefused where it cannot be so."""
+        if model.manifest.input == self.model.manifest.input:
+            detector = self.detector.reread(model)
+            return ((one, detector.read(said)) for one, said in zip(self.frames, self._answers, strict=True))
+        return _Looked(Detector(model), self.frames).read(model)
+
+    def _answer(self, one: Golden) -> Answer:
+        size = (self.detector.width, self.detector.height)
+        pixels = np.asarray(cv2.resize(one.picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+        began_s = time.perf_counter()
+        answer = self.detector.answer(pixels)
+        self.ms.append((time.perf_counter() - began_s) * 1000)
+        return answer
+
+
 def check(manifest: Path, frames: Sequence[Golden]) -> Report:
     """The figures of a model that is read rightly; ModelRefused names what is wrong otherwise."""
     model = load_model(manifest)
@@ -89,10 +117,10 @@ def check(manifest: Path, frames: Sequence[Golden]) -> Report:
         raise ModelRefused(
             f"none of the labels of the model {name} stands in the golden frames: give frames of your own view with --frames."
         )
-    detector = Detector(model)
-    _check_geometry(model, frames)
-    _check_labels(model, frames)
-    report = _figures(detector, frames)
+    looked = _Looked(Detector(model), frames)
+    _check_geometry(looked)
+    _check_labels(looked)
+    report = _figures(looked)
     asked, found = (sum(getattr(one, part) for one in report.labels.values()) for part in ("asked", "found"))
     if found < LEAST_FOUND * asked:
         raise ModelRefused(
@@ -165,12 +193,12 @@ def _golden(folder: Path, number: int, text: str) -> Golden:
     return Golden(np.asarray(picture, np.uint8), [(one.label, Box(*one.box)) for one in line.objects])
 
 
-def _check_geometry(model: Model, frames: Sequence[Golden]) -> None:
+def _check_geometry(looked: _Looked) -> None:
     """Boxes and pixels: whether objects are found where they are, whatever they are called."""
-    share = _placed(model, frames)
+    model, share = looked.model, _placed(looked, looked.model)
     if share > 1 - BETTER:
         return
-    others = [(_placed(other, frames), said) for other, said in _other_readings(model)]
+    others = [(_placed(looked, other), said) for other, said in _other_readings(model)]
     best, said = max(others, default=(0.0, ""))
     if best >= share + BETTER:
         raise ModelRefused(
@@ -217,11 +245,11 @@ def _literals(annotation: Any) -> list[str]:
     ]
 
 
-def _check_labels(model: Model, frames: Sequence[Golden]) -> None:
+def _check_labels(looked: _Looked) -> None:
     """Whether what is found where an object is bears its name."""
     named: Counter[tuple[str, int]] = Counter()
-    nameless = _nameless(model)
-    for one, found in _looked(Detector(nameless), frames):
+    model = looked.model
+    for one, found in looked.read(_nameless(model)):
         for label, box in one.known:
             if (best := _best(found, box)) and best.score >= _least(model):
                 named[label, int(best.label)] += 1
@@ -257,28 +285,18 @@ def _least(model: Model) -> float:
     return min([model.manifest.threshold("default"), *model.manifest.thresholds.values()])
 
 
-def _placed(model: Model, frames: Sequence[Golden]) -> float:
+def _placed(looked: _Looked, model: Model) -> float:
     """Share of the known objects that are found where they are, by any name; 0 where the model cannot be read so."""
     try:
-        detector = Detector(_nameless(model))
+        read = looked.read(_nameless(model))
     except ModelRefused:
         return 0.0
     hits = [
         (best := _best(found, box)) is not None and best.score >= _least(model)
-        for one, found in _looked(detector, frames)
+        for one, found in read
         for _, box in one.known
     ]
     return sum(hits) / len(hits)
-
-
-def _looked(detector: Detector, frames: Sequence[Golden]) -> Iterator[tuple[Golden, list[Detection]]]:
-    for one in frames:
-        yield one, detector.detect(_squeezed(one.picture, detector))
-
-
-def _squeezed(picture: NDArray[np.uint8], detector: Detector) -> NDArray[np.uint8]:
-    size = (detector.width, detector.height)
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _best(found: Sequence[Detection], box: Box) -> Detection | None:
@@ -287,17 +305,15 @@ def _best(found: Sequence[Detection], box: Box) -> Detection | None:
     return max(on_it, key=lambda one: one.score, default=None)
 
 
-def _figures(detector: Detector, frames: Sequence[Golden]) -> Report:
-    labels = sorted({label for one in frames for label, _ in one.known})
-    report = Report(len(frames), 0.0, {label: Figures() for label in labels})
-    took_ms = []
-    for one in frames:
-        pixels = _squeezed(one.picture, detector)
-        began_s = time.perf_counter()
-        found = detector.detect(pixels)
-        took_ms.append((time.perf_counter() - began_s) * 1000)
+def _figures(looked: _Looked) -> Report:
+    labels = sorted({label for one in looked.frames for label, _ in one.known})
+    report = Report(len(looked.frames), 0.0, {label: Figures() for label in labels})
+    took_ms, began_s = [], time.perf_counter()
+    for (one, found), ms in zip(looked.read(looked.model), looked.ms, strict=True):
+        took_ms.append(ms + (time.perf_counter() - began_s) * 1000)
         for label in labels:
-            _count(report.labels[label], label, one, [a for a in found if _counts(detector, a, label)])
+            _count(report.labels[label], label, one, [a for a in found if _counts(looked.detector, a, label)])
+        began_s = time.perf_counter()
     report.ms = float(np.median(took_ms))
     return report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 
 from prahari_agent.camera.boxes import Box, Detection
 from prahari_agent.camera.manifest import Model, ModelRefused
-from prahari_agent.camera.outputs import Found, Nonsense, Reader, Wrong
+from prahari_agent.camera.outputs import Nonsense, Reader, Wrong
 
 FLOOR = 0.2
 """Detections below are noise; those above keep a track alive and are pixelated, whatever the thresholds ask for."""
+Answer = list[NDArray[Any]]
 _RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 
 
@@ -24,15 +26,27 @@ class Detector:
     """
 
     def __init__(self, model: Model, *, threads: int = 1) -> None:
-        self.model = model
-        self.manifest = model.manifest
+        self._take(model)
         self._interpreter = _interpreter(model, threads)
         self._input = self._checked_input()
         self._reader = self._checked_outputs()
         self._outputs = [
             (int(one["index"]), *one["quantization"]) for one in self._interpreter.get_output_details()
         ]
+        self._grey: Answer | None = None
         self._self_test()
+
+    def _take(self, model: Model) -> None:
+        self.model = model
+        self.manifest = model.manifest
+
+    def reread(self, model: Model) -> Detector:
+        """The same network as another manifest reads its answers; ModelRefused where they cannot be read so."""
+        other = copy(self)
+        other._take(model)
+        other._reader = other._checked_outputs()
+        other._self_test()
+        return other
 
     @property
     def most_detections(self) -> int:
@@ -48,7 +62,11 @@ class Detector:
 
     def detect(self, rgb: NDArray[np.uint8]) -> list[Detection]:
         """``rgb``: the picture at the model's own size, shape (height, width, 3). Everything scored FLOOR or more."""
-        found = self._read(rgb)
+        return self.read(self.answer(rgb))
+
+    def read(self, answer: Answer) -> list[Detection]:
+        """What an answer of this network says."""
+        found = self._reader.read(self._numbers(answer), FLOOR)
         return [
             Detection(label, min(1.0, float(score)), Box(*map(float, corners)).clipped())
             for corners, number, score in zip(*found, strict=True)
@@ -58,7 +76,8 @@ class Detector:
     def _label(self, number: int) -> str:
         return self.model.labels[number] if 0 <= number < len(self.model.labels) else ""
 
-    def _read(self, rgb: NDArray[np.uint8]) -> Found:
+    def answer(self, rgb: NDArray[np.uint8]) -> Answer:
+        """What the network says of a picture, its tensors as they are."""
         wanted = self.manifest.input
         pixels: NDArray[Any] = rgb[np.newaxis]
         if wanted.dtype == "float32":
@@ -67,12 +86,14 @@ class Detector:
             pixels = (pixels ^ 0x80).view(np.int8)
         self._interpreter.set_tensor(self._input, pixels)
         self._interpreter.invoke()
-        return self._reader.read([self._tensor(*one) for one in self._outputs], FLOOR)
+        return [self._interpreter.get_tensor(index) for index, _, _ in self._outputs]
 
-    def _tensor(self, index: int, scale: float, zero: int) -> NDArray[np.float32]:
-        """The numbers that a tensor means; ``scale`` 0: they stand in it as they are."""
-        values: NDArray[Any] = self._interpreter.get_tensor(index)
-        return (values.astype(np.float32) - zero) * np.float32(scale) if scale else values.astype(np.float32)
+    def _numbers(self, answer: Answer) -> list[NDArray[np.float32]]:
+        """What the tensors mean; scale 0: the numbers stand there as they are."""
+        return [
+            (values.astype(np.float32) - zero) * np.float32(scale) if scale else values.astype(np.float32)
+            for values, (_, scale, zero) in zip(answer, self._outputs, strict=True)
+        ]
 
     def _checked_input(self) -> int:
         wanted = self.manifest.input
@@ -97,10 +118,11 @@ class Detector:
             ) from None
 
     def _self_test(self) -> None:
-        """Invoke on a grey picture: a runtime that merely imports proves nothing."""
-        grey = np.full((self.height, self.width, 3), 127, np.uint8)
+        """What it says of a grey picture: a runtime that merely imports proves nothing."""
         try:
-            found = self._read(grey)
+            if self._grey is None:
+                self._grey = self.answer(np.full((self.height, self.width, 3), 127, np.uint8))
+            found = self._reader.read(self._numbers(self._grey), FLOOR)
         except Nonsense:
             raise self._nonsense() from None
         except (RuntimeError, ValueError) as error:
