@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -16,6 +17,10 @@ from argon2 import PasswordHasher
 from prahari_hub.access import passwords
 from prahari_hub.store import Store
 from prahari_hub.store.migrate import migrate
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.util import LRUCache
 
 Database = Callable[[Path], AbstractContextManager[str]]
 
@@ -67,6 +72,23 @@ def short_tracebacks() -> None:
     """structlog, left as it is, spends seconds on drawing one traceback with all its variables."""
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[structlog.stdlib.add_log_level, plain])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> Iterator[None]:
+    """SQLAlchemy keeps the SQL it compiled for one engine alone, and nearly each test opens one: they share it."""
+    compiled: LRUCache[Any, Any] = LRUCache(3000)
+
+    def share(conn: Connection) -> None:
+        conn.engine._compiled_cache = compiled
+
+    with pytest.MonkeyPatch.context() as patch:
+        for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):
+            patch.setattr(dialect, "__eq__", lambda one, other: type(one) is type(other))
+            patch.setattr(dialect, "__hash__", lambda one: hash(type(one)))
+        event.listen(Engine, "engine_connect", share)
+        yield
+        event.remove(Engine, "engine_connect", share)
 
 
 @pytest.fixture(scope="session", autouse=True)
