@@ -34,6 +34,7 @@ os.environ["PRAHARI_TEST_DATABASE_MAY_LOSE"] = (
 PORTS = (8883, 4222, 8080, 8443)
 REQUIRED = frozenset(filter(None, os.environ.get("PRAHARI_REQUIRE", "").split(",")))
 NAMED_POSTGRES = os.environ.get("PRAHARI_TEST_POSTGRES")
+SERVER = pytest.StashKey[str]()
 PACKAGES = {
     "Xvfb": "xvfb",
     "initdb": "postgresql",
@@ -105,6 +106,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from tests.order import Order
 
     return Order(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Under xdist all workers use one server of PostgreSQL: to make one, and its template, takes two seconds of a core."""
+    config = node.config
+    if not NAMED_POSTGRES and missing("initdb") is None:
+        if SERVER not in config.stash:
+            held = contextlib.ExitStack()
+            config.stash[SERVER] = held.enter_context(own_postgres(_port()))
+            config.add_cleanup(held.close)
+        node.workerinput["postgres"] = config.stash[SERVER]
 
 
 def pytest_collection(session: pytest.Session) -> None:
@@ -240,9 +253,14 @@ def port_offset() -> int:
 
 
 class Postgres:
-    """A PostgreSQL server and the databases that tests make on it. ``url`` names one that is always there."""
+    """A PostgreSQL server and the databases that tests make on it. ``url`` names one that is always there.
 
-    def __init__(self, url: str) -> None:
+    ``made_once``: other workers use the server as well and it ends with the run, so templates are made once and stay."""
+
+    def __init__(
+        self, url: str, made_once: Callable[[str, Callable[[Path], object]], Path] | None = None
+    ) -> None:
+        self._made_once = made_once
         self.url = sa.make_url(url)
         self._admin = sa.create_engine(self.url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
         self._templates: dict[str, str] = {}
@@ -264,10 +282,18 @@ class Postgres:
     def copy(self, name: str, build: Callable[[str], None]) -> str:
         """The URL of a new database as ``build(url)`` makes it; it runs once for each ``name``, its result is copied."""
         if name not in self._templates:
+            self._templates[name] = self._template(name, build)
+        return self.create(sa.make_url(self._templates[name]).database)
+
+    def _template(self, name: str, build: Callable[[str], None]) -> str:
+        def make(folder: Path | None = None) -> str:
             url = self.create()
             build(url)
-            self._templates[name] = url
-        return self.create(sa.make_url(self._templates[name]).database)
+            if folder:
+                (folder / "url").write_text(url)
+            return url
+
+        return (self._made_once(f"template-{name}", make) / "url").read_text() if self._made_once else make()
 
     @contextmanager
     def lend(self, name: str, build: Callable[[str], None]) -> Iterator[str]:
@@ -285,10 +311,10 @@ class Postgres:
                 self.drop(lent.url)
 
     def close(self) -> None:
-        for lent in (one for resting in self._resting.values() for one in resting):
+        resting = [lent for found in self._resting.values() for lent in found]
+        for lent in resting:
             lent.close()
-            self.drop(lent.url)
-        for url in self._templates.values():
+        for url in () if self._made_once else (*self._templates.values(), *(lent.url for lent in resting)):
             self.drop(url)
         self._admin.dispose()
 
@@ -364,7 +390,7 @@ def own_postgres(port: int, *options: str) -> Iterator[str]:
         "fsync=off",
         "full_page_writes=off",
         "autovacuum=off",
-        "max_connections=200",
+        "max_connections=400",
         "jit=off",
         "max_wal_size=2GB",
     )
@@ -412,9 +438,16 @@ def _until_it_answers(url: str, *, within_s: float = 60) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+def postgres(
+    request: pytest.FixtureRequest, made_once: Callable[[str, Callable[[Path], object]], Path]
+) -> Iterator[Postgres]:
     """A PostgreSQL server: the one that PRAHARI_TEST_POSTGRES names by URL, else one of this run's own."""
     demand("initdb")
+    if ours := getattr(request.config, "workerinput", {}).get("postgres"):
+        server = Postgres(ours, made_once)
+        yield server
+        server.close()
+        return
     with own_postgres(_port()) if not NAMED_POSTGRES else nullcontext(NAMED_POSTGRES) as url:
         server = Postgres(url)
         yield server
