@@ -129,7 +129,7 @@ def soon(look: Callable[[], Any], what: str, *, within_s: float) -> Any:
     deadline = time.monotonic() + within_s
     while not (found := look()):
         assert time.monotonic() < deadline, f"waited {within_s:.0f} s for {what}"
-        time.sleep(0.5)
+        time.sleep(1)
     return found
 
 
