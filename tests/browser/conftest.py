@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import pytest
 import uvicorn
 from PIL import Image, ImageDraw
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, Request, ViewportSize, expect, sync_playwright
 from prahari_hub.access import users
 from prahari_hub.access.sessions import cookie_name, open_session
 from prahari_hub.access.tables import sessions
@@ -65,6 +65,7 @@ WITHOUT_WEBGL = ["--disable-software-rasterizer", "--disable-3d-apis"]
 WITH_WEBGL = ["--enable-unsafe-swiftshader", "--use-angle=swiftshader-webgl"]
 """The map alone is drawn as a graphics card would, by the processor: with the page around it that costs twice as much, and in the
 headless shell a link out of a drawn map then leads nowhere. A file whose tests look at the drawn map is marked ``webgl``."""
+LARGE, SMALL = ViewportSize(width=1440, height=900), ViewportSize(width=960, height=640)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
@@ -166,21 +167,68 @@ def _people(unit: Unit) -> None:
         users.add(unit, system("test"), str(role), password=PASSWORD, role=role)
 
 
-@pytest.fixture(scope="module")
-def browser(request: pytest.FixtureRequest, find_program: Callable[[str], str | None]) -> Iterator[Browser]:
-    """One a module: while it is open an event loop runs in this thread, and no asynchronous test could.
+class Browsers:
+    """A worker's browsers, at most one of each kind: to start one and its driver costs a second of a core.
 
-    Chromium's headless shell takes a third of the time where it is installed.
+    Playwright leaves its event loop running in this thread; ``lend`` hides it from the asynchronous tests that come between.
     """
-    webgl = request.node.get_closest_marker("webgl") is not None
+
+    def __init__(self, playwright: Playwright, program: str | None) -> None:
+        self._playwright, self._program = playwright, program
+        self._started: dict[bool, Browser] = {}
+        self._loop = asyncio.get_running_loop()
+        asyncio._set_running_loop(None)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        asyncio._set_running_loop(self._loop)
+        try:
+            yield
+        finally:
+            asyncio._set_running_loop(None)
+
+    @contextmanager
+    def lend(self, *, webgl: bool) -> Iterator[Browser]:
+        with self._at_work():
+            found = self._started.get(webgl)
+            if found is None or not found.is_connected():
+                flags = [*FLAGS, *(WITH_WEBGL if webgl else WITHOUT_WEBGL)]
+                found = self._playwright.chromium.launch(executable_path=self._program, args=flags)
+                self._started[webgl] = found
+            yield found
+
+    def close(self) -> None:
+        asyncio._set_running_loop(self._loop)
+        for found in self._started.values():
+            found.close()
+
+
+@pytest.fixture(scope="session")
+def browsers(find_program: Callable[[str], str | None]) -> Iterator[Browsers]:
+    """Chromium's headless shell takes a third of the time where it is installed."""
     program = find_program("chromium-headless-shell") or find_program("chromium")
     with sync_playwright() as playwright:
-        flags = [*FLAGS, *(WITH_WEBGL if webgl else WITHOUT_WEBGL)]
-        found = playwright.chromium.launch(executable_path=program, args=flags)
+        found = Browsers(playwright, program)
         try:
             yield found
         finally:
             found.close()
+
+
+@pytest.fixture(scope="module")
+def browser(request: pytest.FixtureRequest, browsers: Browsers) -> Iterator[Browser]:
+    with browsers.lend(webgl=_is_webgl(request)) as found:
+        yield found
+
+
+def _is_webgl(request: pytest.FixtureRequest) -> bool:
+    return request.node.get_closest_marker("webgl") is not None
+
+
+@pytest.fixture(scope="module")
+def window(request: pytest.FixtureRequest) -> ViewportSize:
+    """What a page is opened in: a desk's window, or one as small as the desk's layout allows where the processor draws it with WebGL."""
+    return SMALL if _is_webgl(request) else LARGE
 
 
 @contextmanager
@@ -189,9 +237,8 @@ def open_page(browser: Browser, console: Console, *, locale: str = "en-IN", **op
     context = browser.new_context(
         base_url=console.url,
         locale=locale,
-        viewport={"width": 1440, "height": 900},
         reduced_motion="reduce",
-        **options,
+        **{"viewport": LARGE, **options},
     )
     page = context.new_page()
     wrong: list[str] = []
@@ -234,9 +281,9 @@ def violations(page: Page) -> list[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, console: Console) -> Iterator[Page]:
+def page(browser: Browser, console: Console, window: ViewportSize) -> Iterator[Page]:
     """Signed in as the admin; nothing is opened yet."""
-    with open_page(browser, console) as found:
+    with open_page(browser, console, viewport=window) as found:
         sign_in(found, console, "admin")
         yield found
 
@@ -377,10 +424,26 @@ def _health(unit: Unit) -> None:
 @pytest.fixture
 def city(console: Console) -> Console:
     """Four devices of Pune, one of them offline, one with a full disk; a sign with a frame; a camera without picture."""
+    _furnish(console)
+    return console
+
+
+def _furnish(console: Console) -> None:
     console.do(_build)
     console.do(camera_fault)
     shows(console, "PUNE")
-    return console
+
+
+@pytest.fixture(scope="module")
+def standing_city(
+    stage: Path, tmp_path_factory: pytest.TempPathFactory, find_port_offset: Callable[[], int]
+) -> Iterator[Console]:
+    """The city of a module's tests that leave it as it was."""
+    home = tmp_path_factory.mktemp("standing") / "hub"
+    shutil.copytree(stage, home)
+    with running(home, 8080 + find_port_offset()) as found:
+        _furnish(found)
+        yield found
 
 
 @pytest.fixture
@@ -391,12 +454,12 @@ def measured(city: Console) -> Console:
 
 
 @pytest.fixture
-def visit(browser: Browser, console: Console) -> Iterator[Callable[..., Page]]:
+def visit(browser: Browser, console: Console, window: ViewportSize) -> Iterator[Callable[..., Page]]:
     """visit(name="operator") gives a page signed in as that person, visit() one that is not; ``at`` is another console."""
     with ExitStack() as stack:
 
         def go(name: str | None = None, *, at: Console = console, **options: Any) -> Page:
-            found = stack.enter_context(open_page(browser, at, **options))
+            found = stack.enter_context(open_page(browser, at, viewport=window, **options))
             if name:
                 sign_in(found, at, name)
             return found

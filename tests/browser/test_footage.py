@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 from prahari_hub.evidence import device_api, progress
 from prahari_hub.evidence.parts import Parts
 from prahari_hub.evidence.progress import Pace
@@ -107,9 +107,12 @@ def local(at: Any) -> str:
 
 
 def test_a_request_is_made_on_the_map_approved_by_another_and_its_package_verifies(
-    browser: Browser, console: Any, footage: Footage, tmp_path: Path
+    browser: Browser, console: Any, footage: Footage, window: ViewportSize, tmp_path: Path
 ) -> None:
-    with open_page(browser, console) as page, open_page(browser, console) as other:
+    with (
+        open_page(browser, console, viewport=window) as page,
+        open_page(browser, console, viewport=window) as other,
+    ):
         sign_in(page, console, "operator")
         page.goto("/incidents")
         page.get_by_role("link", name="Footage").click()
