@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+Told = Callable[..., dict[str, str]]
 ASK = "import json, runpy; print(json.dumps(runpy.run_path('requirements/uv.py')['uv_environment']()))"
 
 
@@ -25,16 +27,23 @@ def ask(root: Path, config: str, environment: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def told(root: Path, config: Path, **environment: str) -> dict[str, str]:
-    """What uv is told because of ``config`` and ``environment``, beside what this machine's own files say."""
-    config_of_the_machine = config.with_name("nothing.conf")
-    config_of_the_machine.write_text("")
-    machine = ask(root, str(config_of_the_machine), {})
-    return {
-        name: value
-        for name, value in ask(root, str(config), environment).items()
-        if machine.get(name) != value
-    }
+@pytest.fixture(scope="module")
+def machine(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What uv is told because of this machine's own files."""
+    nothing = tmp_path_factory.mktemp("machine") / "nothing.conf"
+    nothing.write_text("")
+    return ask(root, str(nothing), {})
+
+
+@pytest.fixture
+def told(root: Path, machine: dict[str, str]) -> Told:
+    """told(config, PIP_CERT=...) is what uv is told because of these, beside what this machine's own files say."""
+
+    def tell(config: Path, **environment: str) -> dict[str, str]:
+        found = ask(root, str(config), environment)
+        return {name: value for name, value in found.items() if machine.get(name) != value}
+
+    return tell
 
 
 @pytest.fixture
@@ -48,33 +57,33 @@ def test_a_machine_without_settings_tells_nothing(root: Path):
     assert ask(root, os.devnull, {}) == {}
 
 
-def test_an_index_in_pips_file_is_uvs_default_index(root: Path, config: Path):
+def test_an_index_in_pips_file_is_uvs_default_index(told: Told, config: Path):
     config.write_text("[global]\nindex-url = https://mirror.example/simple\ntimeout = 90\n")
-    assert told(root, config) == {
+    assert told(config) == {
         "UV_DEFAULT_INDEX": "https://mirror.example/simple",
         "UV_HTTP_TIMEOUT": "90",
     }
 
 
-def test_the_environment_wins_over_the_file(root: Path, config: Path):
+def test_the_environment_wins_over_the_file(told: Told, config: Path):
     config.write_text("[global]\nindex-url = https://mirror.example/simple\n")
-    found = told(root, config, PIP_INDEX_URL="https://other.example/simple", PIP_CERT="/etc/ca.pem")
+    found = told(config, PIP_INDEX_URL="https://other.example/simple", PIP_CERT="/etc/ca.pem")
     assert found == {"UV_DEFAULT_INDEX": "https://other.example/simple", "SSL_CERT_FILE": "/etc/ca.pem"}
 
 
-def test_further_indexes_are_searched_as_pip_does(root: Path, config: Path, tmp_path: Path):
+def test_further_indexes_are_searched_as_pip_does(told: Told, config: Path, tmp_path: Path):
     config.write_text(
         f"[global]\nextra-index-url =\n  https://a.example/simple\n  https://b.example/simple\nfind-links = {tmp_path} /nowhere\n"
     )
-    assert told(root, config) == {
+    assert told(config) == {
         "UV_INDEX": "https://a.example/simple https://b.example/simple",
         "UV_INDEX_STRATEGY": "unsafe-best-match",
         "UV_FIND_LINKS": str(tmp_path),
     }
 
 
-def test_what_uv_was_told_directly_stays(root: Path, config: Path):
+def test_what_uv_was_told_directly_stays(told: Told, config: Path):
     found = told(
-        root, config, PIP_INDEX_URL="https://mirror.example/simple", UV_DEFAULT_INDEX="https://mine.example"
+        config, PIP_INDEX_URL="https://mirror.example/simple", UV_DEFAULT_INDEX="https://mine.example"
     )
     assert "UV_DEFAULT_INDEX" not in found
