@@ -42,18 +42,18 @@ def time() -> Time:
     return Time()
 
 
+def build_town(unit: Unit) -> None:
+    registry.create_zone(unit, ASHA, "pune", "Pune")
+    registry.create_zone(unit, ASHA, "kasba", "Kasba Peth", parent="pune")
+    registry.create_site(unit, ASHA, "wada", "Shaniwar Wada", lat=18.5195, lon=73.8553, zone="kasba")
+    for device in ("pune-cam-01", "pune-ecb-01", "pune-vms-01"):
+        registry.create_device(unit, ASHA, device, site="wada")
+
+
 @pytest.fixture
 def store(database_url: str, time: Time) -> Iterator[Store]:
     found = Store.open(database_url, clock=time)
-
-    def build(unit: Unit) -> None:
-        registry.create_zone(unit, ASHA, "pune", "Pune")
-        registry.create_zone(unit, ASHA, "kasba", "Kasba Peth", parent="pune")
-        registry.create_site(unit, ASHA, "wada", "Shaniwar Wada", lat=18.5195, lon=73.8553, zone="kasba")
-        for device in ("pune-cam-01", "pune-ecb-01", "pune-vms-01"):
-            registry.create_device(unit, ASHA, device, site="wada")
-
-    found.write_sync(build)
+    found.write_sync(build_town)
     yield found
     found.close()
 

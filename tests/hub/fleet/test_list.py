@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,20 +13,34 @@ from prahari_hub.fleet.presence import Presence
 from prahari_hub.fleet.queries import SORTS, Filter
 from prahari_hub.fleet.tables import devices, peripherals
 from prahari_hub.fleet.verdict import Situation, verdict
+from prahari_hub.store import Store, Unit
+
+from .conftest import ASHA, Time, build_town
 
 
-@pytest.fixture
-def many(store: Any, asha: Any, time: Any) -> Any:
-    """Forty devices with every combination of presence and health, some without name or site."""
+@pytest.fixture(scope="module")
+def many(new_database: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store with forty more devices for those who only look."""
+    time = Time()
+    with new_database(tmp_path_factory.mktemp("many")) as url:
+        found = Store.open(url, clock=time)
+        found.write_sync(build_town)
+        add_forty(found, time)
+        yield found
+        found.close()
 
-    def build(unit: Any) -> None:
+
+def add_forty(store: Store, time: Time) -> None:
+    """Devices with every combination of presence and health, some without name or site."""
+
+    def build(unit: Unit) -> None:
         states = itertools.cycle(itertools.product(Presence, queries.HEALTH_STATES))
         for number in range(40):
             presence, health = next(states)
             device = f"box-{number:03d}"
             registry.create_device(
                 unit,
-                asha,
+                ASHA,
                 device,
                 name=f"Box {number % 7}" if number % 3 else None,
                 site="wada" if number % 2 else None,
@@ -37,7 +52,6 @@ def many(store: Any, asha: Any, time: Any) -> Any:
             unit.conn.execute(devices.update().where(devices.c.id == device).values(values))
 
     store.write_sync(build)
-    return store
 
 
 def ids(store: Any, wanted: Filter = Filter(), **options: Any) -> list[str]:
@@ -68,16 +82,17 @@ def test_the_worst_come_first_by_presence(many: Any) -> None:
     assert order == sorted(order, key=["offline", "suspect", "unknown", "online"].index)
 
 
-def test_pages_are_stable_while_devices_come_and_go(many: Any, asha: Any) -> None:
-    first = many.read_sync(lambda conn: queries.list_devices(conn, Filter(), limit=10))
+def test_pages_are_stable_while_devices_come_and_go(store: Any, asha: Any, time: Any) -> None:
+    add_forty(store, time)
+    first = store.read_sync(lambda conn: queries.list_devices(conn, Filter(), limit=10))
     seen = [device.id for device in first.items]
 
     def change(unit: Any) -> None:
         registry.create_device(unit, asha, "box-0000")
         unit.conn.execute(devices.delete().where(devices.c.id == seen[3]))
 
-    many.write_sync(change)
-    rest = many.read_sync(lambda conn: queries.list_devices(conn, Filter(), cursor=first.next, limit=100))
+    store.write_sync(change)
+    rest = store.read_sync(lambda conn: queries.list_devices(conn, Filter(), cursor=first.next, limit=100))
     assert not set(seen) & {device.id for device in rest.items}
     assert len(seen) + len(rest.items) == 43
 

@@ -9,7 +9,9 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 import uvicorn
@@ -57,6 +59,20 @@ def openssl(*arguments: str, stdin: bytes | None = None) -> bytes:
     return subprocess.run(["openssl", *arguments], input=stdin, capture_output=True, check=True).stdout
 
 
+@cache
+def _key(device: str, name: str) -> bytes:
+    """The same for each test, whose hubs know nothing of each other: a process of openssl costs more than most of what is tested."""
+    return openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout")
+
+
+@cache
+def _request(key: bytes, subject: str) -> bytes:
+    with NamedTemporaryFile() as file:
+        file.write(key)
+        file.flush()
+        return openssl("req", "-new", "-key", file.name, "-subj", subject, "-outform", "DER")
+
+
 @dataclass
 class Box:
     """A device as openssl makes it: keys and requests in a folder."""
@@ -67,21 +83,12 @@ class Box:
     def key(self, name: str = "key") -> Path:
         file = self.folder / f"{self.name}-{name}.pem"
         if not file.exists():
-            openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(file))
+            file.write_bytes(_key(self.name, name))
         return file
 
     def request(self, key: str = "key", subject: str | None = None) -> bytes:
         """Base64 of DER."""
-        made = openssl(
-            "req",
-            "-new",
-            "-key",
-            str(self.key(key)),
-            "-subj",
-            subject or f"/CN={self.name}",
-            "-outform",
-            "DER",
-        )
+        made = _request(self.key(key).read_bytes(), subject or f"/CN={self.name}")
         return base64.encodebytes(made)
 
     def keep(self, certificate: x509.Certificate, name: str = "certificate") -> Path:

@@ -7,6 +7,7 @@ import base64
 import json
 import subprocess
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -166,8 +167,13 @@ async def test_an_address_that_tries_too_often_has_to_wait(desk, box) -> None:
     assert limit.take("a") == 0
 
 
+@cache
+def _rsa_key() -> bytes:
+    return openssl("genrsa", "2048")
+
+
 def _rsa(folder: Path) -> bytes:
-    openssl("genrsa", "-out", str(folder / "rsa.pem"), "2048")
+    (folder / "rsa.pem").write_bytes(_rsa_key())
     return base64.encodebytes(
         openssl("req", "-new", "-key", str(folder / "rsa.pem"), "-subj", "/CN=x", "-outform", "DER")
     )
