@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -74,6 +75,7 @@ def test_a_broken_file_is_measured_anew(tmp_path: Path, kept: bytes) -> None:
     assert NightLight(path).value(DUSK) is None
 
 
+@cache
 def street(level: float) -> np.ndarray:
     """A view whose parts are between nothing and four times as bright as their mean, ``level``."""
     drawn = np.zeros((180, 320), np.float32)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -12,9 +13,10 @@ from prahari_agent.street.truth import read
 from prahari_agent.street.writer import truth_path
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return ensure_clip(tmp_path_factory.mktemp("clip") / "street.mp4", seed=1)
+@pytest.fixture
+def clip(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """The one that tests of the camera look at."""
+    return made_once("clip", lambda folder: ensure_clip(folder / "street.mp4", seed=1)) / "street.mp4"
 
 
 def test_the_clip_is_h264_of_the_promised_size_and_length(clip: Path) -> None:

@@ -53,13 +53,15 @@ class Detection(NamedTuple):
 def overlap(one: Box, other: Box) -> float:
     """Area that both cover."""
     width = min(one.right, other.right) - max(one.left, other.left)
-    height = min(one.bottom, other.bottom) - max(one.top, other.top)
-    return max(0.0, width) * max(0.0, height)
+    if width <= 0:
+        return 0.0
+    return width * max(0.0, min(one.bottom, other.bottom) - max(one.top, other.top))
 
 
 def iou(one: Box, other: Box) -> float:
     """Intersection over union, 0 to 1."""
-    both = overlap(one, other)
+    if not (both := overlap(one, other)):
+        return 0.0
     union = one.area + other.area - both
     return both / union if union > 0 else 0.0
 

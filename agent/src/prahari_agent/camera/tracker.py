@@ -195,9 +195,9 @@ class Tracker:
         waiting = [track for track in self._tracks if track.seen_s < now_s]
         pairs = [
             (closeness, place, number)
-            for place, track in enumerate(waiting)
+            for place, (track, expected) in enumerate((track, track.expected(now_s)) for track in waiting)
             for number, detection in enumerate(found)
-            if (closeness := _closeness(track, detection, now_s)) > 0
+            if (closeness := _closeness(track, expected, detection, now_s)) > 0
         ]
         taken_tracks: set[int] = set()
         taken: set[int] = set()
@@ -237,11 +237,10 @@ class Tracker:
         return best[len(best) // 2 - (len(best) % 2 == 0)] >= self._threshold(track.label)
 
 
-def _closeness(track: Track, detection: Detection, now_s: float) -> float:
-    """How well a detection continues a track: 0 not at all, up to 1 by nearness, 1 to 2 by overlap."""
+def _closeness(track: Track, expected: Box, detection: Detection, now_s: float) -> float:
+    """How well a detection continues a track: 0 not at all, up to 1 by nearness, 1 to 2 by overlap. ``expected``: where it should be."""
     if track.label != detection.label:
         return 0.0
-    expected = track.expected(now_s)
     shared = max(iou(expected, detection.box), iou(track.box, detection.box))
     if shared >= SAME_IOU:
         return 1 + shared
@@ -253,6 +252,5 @@ def _closeness(track: Track, detection: Detection, now_s: float) -> float:
 
 def _distance(one: Box, other: Box) -> float:
     """The nearer of centres and feet: a person cut off by the picture's edge keeps only one of them."""
-    centres = abs(one.centre[0] - other.centre[0]) + abs(one.centre[1] - other.centre[1])
-    feet = abs(one.foot[0] - other.foot[0]) + abs(one.foot[1] - other.foot[1])
-    return min(centres, feet)
+    (x, y), (other_x, other_y) = one.centre, other.centre
+    return abs(x - other_x) + min(abs(y - other_y), abs(one.bottom - other.bottom))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,9 +72,16 @@ def draw(path: Path, video: Video) -> Path:
 
 
 @pytest.fixture(name="draw")
-def _draw(tmp_path: Path) -> Callable[..., Path]:
-    """draw(name, **changes of Video) → the file."""
-    return lambda name="v.mp4", **changes: draw(tmp_path / name, Video(**changes))
+def _draw(tmp_path: Path, made_once: Callable[[str, Callable[[Path], object]], Path]) -> Callable[..., Path]:
+    """draw(name, **changes of Video) → the file; one like another is drawn once a run."""
+
+    def copied(name: str = "v.mp4", **changes: Any) -> Path:
+        video, kind = Video(**changes), Path(name).suffix
+        known_by = hashlib.sha256(repr((kind, video)).encode()).hexdigest()[:16]
+        drawn = made_once(f"video-{known_by}", lambda folder: draw(folder / f"v{kind}", video))
+        return shutil.copyfile(drawn / f"v{kind}", tmp_path / name)
+
+    return copied
 
 
 def journal_lines(folder: Path) -> list[dict[str, Any]]:
