@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gc
-import importlib
+import importlib.util
 import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ["PRAHARI_TEST_DATABASE_MAY_LOSE"] = (
     "1"  # the servers that tests start: nothing there has to outlive a power cut
 )
+if importlib.util.find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment] # httpcore looks for it at each request: 1 ms of a core
 PORTS = (8883, 4222, 8080, 8443)
 REQUIRED = frozenset(filter(None, os.environ.get("PRAHARI_REQUIRE", "").split(",")))
 NAMED_POSTGRES = os.environ.get("PRAHARI_TEST_POSTGRES")

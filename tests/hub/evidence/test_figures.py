@@ -30,12 +30,12 @@ async def a_month(city: City) -> None:
     """Three fulfilled, one partial for a power cut, one where no camera stands, one refused, one that runs."""
     box = await city.box("pune-cam-01", "front")
     camera = box.cameras["front"]
-    camera.record(START, 300)
-    camera.tell(gaps=[(41_700_000, 43_200_000, "power")])
-    for minutes in (1, 2, 3):
+    camera.record(START, 60)
+    camera.tell(gaps=[(41_460_000, 43_200_000, "power")])
+    for minutes in (0.4, 0.6, 1):
         await city.carry_out(city.submit(START, minutes))
         city.pass_time(hours=2)
-    await city.carry_out(city.submit(START, 20))
+    await city.carry_out(city.submit(START, 16))
     city.submit(START, 1, place=Point(lat=10, lon=70, radius_m=100), authority="Traffic police")
     refused = city.submit(START, 1)
     city.store.write_sync(lambda unit: requests.refuse(unit, CHIEF, refused, Refusal.TOO_WIDE))
