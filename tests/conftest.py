@@ -118,7 +118,7 @@ def pytest_configure_node(node: Any) -> None:
     if not NAMED_POSTGRES and missing("initdb") is None:
         if SERVER not in config.stash:
             held = contextlib.ExitStack()
-            config.stash[SERVER] = held.enter_context(own_postgres(_port()))
+            config.stash[SERVER] = held.enter_context(own_postgres(unused_port()))
             config.add_cleanup(held.close)
         node.workerinput["postgres"] = config.stash[SERVER]
 
@@ -142,7 +142,6 @@ def import_share(worker: int, of: int) -> None:
 def pytest_collection_finish() -> None:
     """What thousands of tests consist of stays until the end: nothing in it is looked through for cycles again and again."""
     gc.enable()
-    gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 
@@ -214,7 +213,7 @@ def _free(port: int) -> bool:
     return True
 
 
-def _port() -> int:
+def unused_port() -> int:
     """A TCP port that nobody uses at the moment, below those that the system gives to clients."""
     while True:
         port = random.randrange(10_000, 15_000)
@@ -228,7 +227,7 @@ def free_port() -> Callable[[], int]:
     given: set[int] = set()
 
     def take() -> int:
-        while (port := _port()) in given:
+        while (port := unused_port()) in given:
             pass
         given.add(port)
         return port
@@ -451,7 +450,7 @@ def postgres(
         yield server
         server.close()
         return
-    with own_postgres(_port()) if not NAMED_POSTGRES else nullcontext(NAMED_POSTGRES) as url:
+    with own_postgres(unused_port()) if not NAMED_POSTGRES else nullcontext(NAMED_POSTGRES) as url:
         server = Postgres(url)
         yield server
         server.close()
