@@ -6,11 +6,12 @@ import asyncio
 import base64
 import hashlib
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -47,6 +48,9 @@ from prahari_wire.evidence import ChainHead, ChainProof, Segment, genesis, head_
 from prahari_wire.ids import ulid
 from prahari_wire.recording import Coverage, GapCause, SentDay, TransferManifest
 
+from tests.hub.conftest import Database
+
+T = TypeVar("T")
 OPERATOR = Actor("asha", Role.OPERATOR)
 CHIEF = Actor("vikram", Role.ADMIN)
 ROOT = Actor("root", Role.ADMIN)
@@ -296,17 +300,17 @@ class City:
         return file
 
 
-@pytest.fixture
-async def city(database_url: str, tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[City]:
-    home = tmp_path / "home"
+@asynccontextmanager
+async def living(database_url: str, folder: Path, port: int) -> AsyncIterator[City]:
+    """The city for as long as the block lasts."""
+    home = folder / "home"
     home.mkdir()
     store = Store.open(database_url)
     store.clock = lambda: NOON  # the root is older than what boxes sign, at whatever hour tests run
     identity = open_identity(home, store, city="Pune")
     identity.authority.server_certificate(["localhost", "127.0.0.1"], now=datetime.now(UTC))
     files = blobs.Blobs(blobs.local(home / blobs.FOOTAGE))
-    port = free_port()
-    found = City(store, identity, tmp_path, port, files)
+    found = City(store, identity, folder, port, files)
     store.clock = lambda: found.now
 
     def build(unit: Unit) -> None:
@@ -330,6 +334,29 @@ async def city(database_url: str, tmp_path: Path, free_port: Callable[[], int]) 
     await serving
     await identity.close()
     store.close()
+
+
+@pytest.fixture
+async def city(database_url: str, tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[City]:
+    async with living(database_url, tmp_path, free_port()) as found:
+        yield found
+
+
+@contextmanager
+def left(
+    new_database: Database, folder: Path, port: int, work: Callable[[City], Awaitable[T]]
+) -> Iterator[tuple[City, T]]:
+    """The city as ``work`` left it, and what that gave, for many tests that look at it alone: its database is open, its server ended."""
+    with new_database(folder) as url:
+
+        async def live() -> tuple[City, T]:
+            async with living(url, folder, port) as found:
+                return found, await work(found)
+
+        found, result = asyncio.run(live())
+        found.store = Store.open(url, clock=lambda: found.now)
+        yield found, result
+        found.store.close()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,15 +15,19 @@ from prahari_wire.base import canonical
 from prahari_wire.evidence import ChainHead, ChainProof, genesis, head_bytes, link
 from prahari_wire.recording import Coverage, GapCause, SentDay, TransferManifest
 
-from .conftest import DAY, NOON, Box, Camera, City, ms
+from tests.conftest import unused_port
+from tests.hub.conftest import Database
+
+from .conftest import DAY, NOON, Box, Camera, City, left, ms
 from .test_pins import exchange, refusal_of
-from .test_verifier import rewrite, segments, trust
+from .test_verifier import published, rewrite, segments, trust
 
 pytestmark = [
     pytest.mark.needs("openssl"),
     pytest.mark.parametrize("which_store", ["sqlite"], indirect=True),
 ]
 __all__ = ["trust"]
+Kept = tuple[City, tuple[str, Path]]
 START = NOON - timedelta(minutes=30)
 TODAY = f"{DAY:%Y-%m-%d}"
 LOST = (5, 7)
@@ -107,9 +111,25 @@ def both(city: City, package: Path, trust: Path) -> tuple[int, list[str]]:
     return code, lines
 
 
-async def test_what_lies_around_the_damage_is_given_and_the_rest_is_missing_as_damaged(city: City) -> None:
+async def damaged_and_given(city: City) -> tuple[str, Path]:
     await damaged(city)
-    request, package = await given(city)
+    return await given(city)
+
+
+@pytest.fixture(scope="module")
+def kept(new_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    """What several look at: the city, the request, and its package."""
+    with left(new_database, tmp_path_factory.mktemp("city"), unused_port(), damaged_and_given) as found:
+        yield found
+
+
+@pytest.fixture
+def trust_in_kept(kept: Kept, tmp_path: Path) -> Path:
+    return published(kept[0], tmp_path)
+
+
+def test_what_lies_around_the_damage_is_given_and_the_rest_is_missing_as_damaged(kept: Kept) -> None:
+    city, (request, package) = kept
     row = city.request(request)
     assert (row.outcome, row.reason) == ("partial", "damaged")
     with zipfile.ZipFile(package) as archive:
@@ -117,9 +137,11 @@ async def test_what_lies_around_the_damage_is_given_and_the_rest_is_missing_as_d
     assert numbers == [1, 2, 3, 4, 8, 9, 10, 11, 12]
 
 
-async def test_both_verifiers_call_it_incomplete_and_say_what_is_not_proved(city: City, trust: Path) -> None:
-    await damaged(city)
-    code, lines = both(city, (await given(city))[1], trust)
+def test_both_verifiers_call_it_incomplete_and_say_what_is_not_proved(
+    kept: Kept, trust_in_kept: Path
+) -> None:
+    city, (_, package) = kept
+    code, lines = both(city, package, trust_in_kept)
     assert code == verifier.INCOMPLETE
     assert lines[-1].startswith(f"INCOMPLETE: pune-cam-01, front, {TODAY}: the box's record is damaged")
     assert "segments 5 to 7, nor that they were all" in lines[-1]
@@ -214,11 +236,11 @@ def without_one(files: dict[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("cut", [without_behind, damaged_further, without_one])
-async def test_what_is_cut_out_of_a_damaged_package_breaks_it(
-    city: City, trust: Path, cut: Callable[[dict[str, bytes]], None]
+def test_what_is_cut_out_of_a_damaged_package_breaks_it(
+    kept: Kept, trust_in_kept: Path, cut: Callable[[dict[str, bytes]], None]
 ) -> None:
-    await damaged(city)
-    code, lines = both(city, rewrite((await given(city))[1], cut), trust)
+    city, (_, package) = kept
+    code, lines = both(city, rewrite(package, cut), trust_in_kept)
     assert code == 1
     assert lines[0].startswith("BROKEN")
 

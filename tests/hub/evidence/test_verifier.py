@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +18,10 @@ from prahari_wire import verifier
 from prahari_wire.base import canonical
 from prahari_wire.sealed import flaws
 
-from .conftest import NOON, City
+from tests.conftest import unused_port
+from tests.hub.conftest import Database
+
+from .conftest import NOON, City, left
 
 pytestmark = [
     pytest.mark.needs("openssl"),
@@ -28,9 +31,7 @@ START = NOON - timedelta(minutes=30)
 Files = dict[str, bytes]
 
 
-@pytest.fixture
-async def sealed(city: City) -> Path:
-    """A package of two minutes of one camera, with segments before and behind."""
+async def seal(city: City) -> Path:
     box = await city.box("pune-cam-01", "front")
     box.cameras["front"].record(START - timedelta(minutes=5), 900)
     request = city.submit(START, 2)
@@ -38,11 +39,33 @@ async def sealed(city: City) -> Path:
     return await city.package(request)
 
 
+@pytest.fixture(scope="module")
+def kept(new_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[City, Path]]:
+    with left(new_database, tmp_path_factory.mktemp("city"), unused_port(), seal) as found:
+        yield found
+
+
 @pytest.fixture
-def trust(city: City) -> Path:
-    file = city.folder / "city.json"
+def city(kept: tuple[City, Path]) -> City:
+    return kept[0]
+
+
+@pytest.fixture
+def sealed(kept: tuple[City, Path], tmp_path: Path) -> Path:
+    """A package of two minutes of one camera, with segments before and behind."""
+    return Path(shutil.copyfile(kept[1], tmp_path / "sealed.zip"))
+
+
+def published(city: City, folder: Path) -> Path:
+    """The city's keys as it publishes them."""
+    file = folder / "city.json"
     file.write_text(json.dumps(trust_of(city.identity)))
     return file
+
+
+@pytest.fixture
+def trust(city: City, tmp_path: Path) -> Path:
+    return published(city, tmp_path)
 
 
 def rewrite(package: Path, change: Callable[[Files], None]) -> Path:
@@ -166,9 +189,9 @@ async def test_without_trusted_keys_it_says_what_to_compare(sealed: Path) -> Non
 
 
 async def test_a_package_of_another_city_is_not_believed(sealed: Path, trust: Path) -> None:
-    published = json.loads(trust.read_text())
-    published["keys"] = {"0" * 16: "A" * 43}
-    trust.write_text(json.dumps(published))
+    keys = json.loads(trust.read_text())
+    keys["keys"] = {"0" * 16: "A" * 43}
+    trust.write_text(json.dumps(keys))
     code, lines = verifier.verify(sealed, trust)
     assert code == 1
     assert "none of the city's" in lines[0]
