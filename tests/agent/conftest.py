@@ -32,6 +32,9 @@ from prahari_wire import topics
 from prahari_wire.ids import ulid
 from prahari_wire.signing import SignedMessage, signing_bytes
 
+os.environ.setdefault(
+    "OPENCV_FOR_THREADS_NUM", "1"
+)  # as the camera process has it: more threads spin while they wait
 DEVICE = "test-ecb-01"
 TOKEN = "FLT1-00000000-000000000000000000000000-0"
 

@@ -76,7 +76,7 @@ class Scene:
         self._marks = np.zeros((scenario.view.height, scenario.view.width), np.uint8)
         times = [(actor.way[0].at_s, actor.way[-1].at_s) for actor in scenario.actors]
         self._there = np.array(times).reshape(-1, 2)
-        self._figures = lru_cache(maxsize=2)(self._drawn)  # those of the frame before are asked for again
+        self._figures = lru_cache(maxsize=3)(self._drawn)  # those of the frame before are asked for again
 
     def __iter__(self) -> Iterator[tuple[Picture | None, Truth]]:
         for number in range(self.scenario.frames):
