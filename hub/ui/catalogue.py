@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from babel.messages import Catalog
@@ -23,8 +24,13 @@ KEYWORDS = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2)}
 JS_MESSAGE = re.compile(r'\bt\(\s*"((?:[^"\\]|\\.)*)"')
 
 
-def messages() -> Iterator[str]:
+@cache
+def messages() -> tuple[str, ...]:
     """Every message of templates, Python and browser code."""
+    return tuple(_messages())
+
+
+def _messages() -> Iterator[str]:
     options = {"web/templates/**.html": {"trimmed": "true", "silent": "false"}}
     for _file, _line, found, _comments, _context in extract_from_dir(
         PACKAGE, METHODS, options, keywords=KEYWORDS

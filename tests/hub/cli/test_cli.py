@@ -33,8 +33,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def ready(hub):
-    hub("init")
+def ready(hub, initialised: Path):
     return hub
 
 

@@ -26,8 +26,7 @@ def test_what_a_city_publishes_is_its_root_and_its_keys(run) -> None:
     assert len(published["keys"]) == 1
 
 
-def test_what_is_no_sealed_package_is_said_to_be_none(run, tmp_path: Path) -> None:
-    run("init")
+def test_what_is_no_sealed_package_is_said_to_be_none(initialised: Path, run, tmp_path: Path) -> None:
     missing = run("evidence", "verify", str(tmp_path / "none.zip"))
     assert (missing.exit_code, "there is no file" in missing.stderr) == (1, True)
     text = tmp_path / "text.zip"

@@ -10,10 +10,8 @@ from typer.testing import CliRunner
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PRAHARI_HOME", str(tmp_path / "hub"))
-    assert CliRunner().invoke(app, ["init"]).exit_code == 0
-    return tmp_path
+def home(initialised: Path) -> Path:
+    return initialised.parent
 
 
 def test_history_is_exported_and_what_is_asked_wrongly_is_said(home: Path) -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from prahari_hub.cli.commands import typer_app as app
 from typer.testing import CliRunner
 
@@ -52,12 +51,8 @@ def test_accounts_tokens_and_a_home_are_made_without_the_web() -> None:
     assert said.stdout.strip() == "False"
 
 
-def test_the_keys_are_listed_rolled_over_and_forgotten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PRAHARI_HOME", str(tmp_path / "hub"))
+def test_the_keys_are_listed_rolled_over_and_forgotten(initialised: Path) -> None:
     run = CliRunner()
-    assert run.invoke(app, ["init"]).exit_code == 0
     first = run.invoke(app, ["key", "list"]).stdout.split("\t")[0]
     assert "cannot be forgotten" in run.invoke(app, ["key", "forget", first]).stderr
     assert "signs once the hub is started again" in run.invoke(app, ["key", "roll-over"]).stdout

@@ -23,9 +23,14 @@ def serve() -> int:
     from prahari_hub.errors import HubError
 
     try:
-        from prahari_hub import main, settings
+        from prahari_hub import settings
 
-        main.serve(settings.load())
+        given = settings.load()
+        from prahari_hub import (
+            main,  # seconds on a small machine, which whoever mistyped a setting need not wait
+        )
+
+        main.serve(given)
     except HubError as error:
         print(f"prahari-hub: {error}", file=sys.stderr)
         return 1

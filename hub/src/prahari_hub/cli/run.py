@@ -63,8 +63,9 @@ def serve(
     ] = None,
 ) -> None:
     """Run the hub, or some of its roles, until Ctrl-C."""
-    from prahari_hub.main import serve as run
-
     given = {"roles": roles, "partitions": partitions}
     with told():
-        run(load(home, **{name: value for name, value in given.items() if value is not None}))
+        settings = load(home, **{name: value for name, value in given.items() if value is not None})
+        from prahari_hub.main import serve as run
+
+        run(settings)
