@@ -68,7 +68,7 @@ def standing_page(browser: Browser, standing_city: Any, window: ViewportSize) ->
 
 @pytest.fixture
 def drawn_map(standing_page: Page) -> Page:
-    """The map of the standing city, as it opens; a test that leaves it as it was leaves it to the next."""
+    """The map of the standing city, as it opens; a test that leaves it open leaves it as it was."""
     if not standing_page.url.partition("#")[0].endswith("/map"):
         standing_page.goto("/map")
     drawn(standing_page, "devices", lambda all: len(all) == 4)
@@ -103,6 +103,29 @@ def test_a_change_of_state_reaches_map_and_list_without_reload(
     expect(drawn_map.locator("#in-view li").nth(1)).to_contain_text("Swargate sign")
     standing_city.do(lambda unit: happen.presence(unit, "pune-vms-01", "online"))
     drawn(drawn_map, "devices", sign("normal"))
+
+
+def test_dark_places_are_drawn_and_listed_once_they_are_switched_on(
+    standing_city: Any, drawn_map: Page
+) -> None:
+    def night(unit: Unit) -> None:
+        beside = {"pune-cam-01": {"peripheral:cam1": 7.0}, "pune-cam-02": {"peripheral:cam1": 19.0}}
+        for device, said in beside.items():
+            one, two = struct.pack("=d", unit.now.timestamp()), bytes(2)
+            cell = Cell([device], one, one, one, bytes(8), b"\0", [], b"", [[]], two, [b"[]"], two, {}, {device: said})  # fmt: skip
+            vitals.write(unit, [(cell_of(device), cell)])
+
+    page = drawn_map
+    standing_city.do(night)
+    page.get_by_role("checkbox", name="Dark places").check()
+    items = page.locator("#dark li")
+    expect(items).to_have_count(2)
+    expect(items.first).to_contain_text("hardly any light, 7")
+    found = drawn(page, "dark-cameras", lambda all: len(all) == 2)
+    assert {one["light"] for one in found} == {"none", "little"}
+    assert violations(page) == []
+    page.get_by_role("checkbox", name="Dark places").uncheck()
+    drawn(page, "dark-cameras", lambda all: all == [])
 
 
 def test_the_list_beside_the_map_says_the_same_worst_first_and_leads_to_the_device(
@@ -162,24 +185,3 @@ def test_the_drawn_map_has_no_wcag_violation_in_hindi(city: Any, page: Page) -> 
     page.goto("/map")
     drawn(page, "devices", lambda all: len(all) == 4)
     assert violations(page) == []
-
-
-def test_dark_places_are_drawn_and_listed_once_they_are_switched_on(city: Any, page: Page) -> None:
-    def night(unit: Unit) -> None:
-        beside = {"pune-cam-01": {"peripheral:cam1": 7.0}, "pune-cam-02": {"peripheral:cam1": 19.0}}
-        for device, said in beside.items():
-            one, two = struct.pack("=d", unit.now.timestamp()), bytes(2)
-            cell = Cell([device], one, one, one, bytes(8), b"\0", [], b"", [[]], two, [b"[]"], two, {}, {device: said})  # fmt: skip
-            vitals.write(unit, [(cell_of(device), cell)])
-
-    city.do(night)
-    page.goto("/map")
-    page.get_by_role("checkbox", name="Dark places").check()
-    items = page.locator("#dark li")
-    expect(items).to_have_count(2)
-    expect(items.first).to_contain_text("hardly any light, 7")
-    found = drawn(page, "dark-cameras", lambda all: len(all) == 2)
-    assert {one["light"] for one in found} == {"none", "little"}
-    assert violations(page) == []
-    page.get_by_role("checkbox", name="Dark places").uncheck()
-    drawn(page, "dark-cameras", lambda all: all == [])
