@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -33,6 +34,11 @@ def frame(scenario: Scenario, number: int = 0) -> tuple[Picture, Truth]:
     picture, truth = Scene(scenario).frame(number)
     assert picture is not None
     return picture, truth
+
+
+@cache
+def empty_street() -> Scene:
+    return Scene(Scenario(1, 10))
 
 
 @pytest.mark.parametrize("light", [1.0, 0.5, 0.0], ids=["day", "dusk", "night"])
@@ -66,7 +72,7 @@ def test_another_seed_gives_another_street() -> None:
 def test_a_box_encloses_what_was_drawn_to_the_pixel(kind: str) -> None:
     with_one = Scenario(1, 1, [standing(1, kind, 1.0, 20.0)])
     picture, truth = frame(with_one)
-    empty, _ = frame(Scenario(1, 1))
+    empty = empty_street().picture(0)
     (seen,) = truth.seen
     left, top, right, bottom = (
         share * size for share, size in zip(seen.box, (640, 360, 640, 360), strict=True)
@@ -130,11 +136,11 @@ def _mean(scenario: Scenario, number: int) -> float:
 
 @pytest.mark.parametrize("name", ["blur", "dark", "glare", "cover", "turn", "flicker"])
 def test_a_fault_spoils_the_picture_while_it_lasts_and_no_longer(name: FaultName) -> None:
-    good, bad = Scenario(1, 10), Scenario(1, 10, faults=[fault(name, 2, 4)])
-    assert np.array_equal(frame(good, 19)[0], frame(bad, 19)[0])
-    assert not np.array_equal(frame(good, 20)[0], frame(bad, 20)[0])
-    assert np.array_equal(frame(good, 40)[0], frame(bad, 40)[0])
-    assert frame(bad, 20)[1].faults == (name,)
+    bad = Scene(Scenario(1, 10, faults=[fault(name, 2, 4)]))
+    assert np.array_equal(empty_street().picture(19), bad.picture(19))
+    assert not np.array_equal(empty_street().picture(20), bad.picture(20))
+    assert np.array_equal(empty_street().picture(40), bad.picture(40))
+    assert bad.truth(20).faults == (name,)
 
 
 def test_a_frozen_picture_is_the_same_in_every_bit_and_lives_on_afterwards() -> None:
