@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -28,13 +29,19 @@ Draw = Callable[..., Path]
 DAY = "2026-11-22"
 
 ENDLESS = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from tests.agent.camera.recorder.conftest import Tape
-tape = Tape(Path(sys.argv[1]), segment_s=1, at_s=float(sys.argv[3]), boot=sys.argv[4])
-print("begun", flush=True)
-while True:
-    tape.feed(Path(sys.argv[2]), each=lambda _number: time.sleep(0.001))
+for line in sys.stdin:  # each is a recorder, a process of its own that has been loaded already
+    at_s, boot = line.split()
+    if process := os.fork():
+        os.waitpid(process, 0)
+        print("over", flush=True)
+        continue
+    tape = Tape(Path(sys.argv[1]), segment_s=1, at_s=float(at_s), boot=boot)
+    print(os.getpid(), flush=True)
+    while True:
+        tape.feed(Path(sys.argv[2]), each=lambda _number: time.sleep(0.001))
 """
 
 
@@ -56,16 +63,16 @@ def test_a_recorder_killed_at_any_moment_loses_nothing_but_what_was_open(
     tape: MakeTape, draw: Draw, tmp_path: Path
 ):
     video, folder, dice = draw(seconds=4, gop=5), tmp_path / "footage", random.Random(7)
-    for number in range(6):
-        process = subprocess.Popen(
-            [sys.executable, "-c", ENDLESS, str(folder), str(video), str(NOON_S + 300 * number), f"boot-{number // 2}"],
-            stdout=subprocess.PIPE,
-        )  # fmt: skip
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(dice.uniform(0.02, 0.5))
-        process.send_signal(signal.SIGKILL)
-        process.wait(10)
+    begin = [sys.executable, "-c", ENDLESS, folder, video]
+    with subprocess.Popen(begin, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as recorders:
+        assert recorders.stdin is not None
+        assert recorders.stdout is not None
+        for number in range(6):
+            print(NOON_S + 300 * number, f"boot-{number // 2}", file=recorders.stdin, flush=True)
+            process = int(recorders.stdout.readline())
+            time.sleep(dice.uniform(0.02, 0.5))
+            os.kill(process, signal.SIGKILL)
+            assert recorders.stdout.readline() == "over\n"
     last = tape(at_s=NOON_S + 4000, boot="boot-9")
     last.feed(video)
     last.stop()
