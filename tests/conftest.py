@@ -355,6 +355,8 @@ SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = cu
 EMPTY = """
 DO $$ DECLARE used regclass[]; one regclass; BEGIN
   SET LOCAL session_replication_role = replica;  -- no trigger keeps what is to go
+  SELECT array_agg(oid) INTO used FROM pg_class WHERE relispartition AND relkind = 'r' AND relname !~ '_rest$';
+  IF used <> '{}' THEN EXECUTE 'DROP TABLE ' || array_to_string(used, ', '); END IF;  -- partitions that migrations do not make
   SELECT array_agg(oid) INTO used FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version' AND pg_relation_size(oid) > 0;
   IF (SELECT max(pg_relation_size(oid)) FROM unnest(used) oid) > 262144 THEN

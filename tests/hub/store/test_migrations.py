@@ -42,6 +42,14 @@ def store(empty_url: str) -> Iterator[Store]:
     found.close()
 
 
+@pytest.fixture
+def migrated(database_url: str) -> Iterator[Store]:
+    """A store that every migration was made in."""
+    found = Store.open(database_url)
+    yield found
+    found.close()
+
+
 def load(store: Store, release: str) -> None:
     """The database as a hub of that release left it."""
     migrate(store.engine, release)
@@ -127,8 +135,8 @@ def test_what_a_kept_database_had_sealed_verifies_and_numbers_go_on(store: Store
         assert made == 3, table.name
 
 
-def test_a_hub_that_is_older_than_its_database_says_so_and_leaves_it_alone(store: Store) -> None:
-    migrate(store.engine)
+def test_a_hub_that_is_older_than_its_database_says_so_and_leaves_it_alone(migrated: Store) -> None:
+    store = migrated
     with store.engine.begin() as conn:
         conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     before = columns_of(store)
@@ -137,9 +145,8 @@ def test_a_hub_that_is_older_than_its_database_says_so_and_leaves_it_alone(store
     assert columns_of(store) == before
 
 
-def test_the_newest_migration_gives_the_tables_that_the_slices_declare(store: Store) -> None:
-    migrate(store.engine)
-    with store.engine.connect() as conn:
+def test_the_newest_migration_gives_the_tables_that_the_slices_declare(migrated: Store) -> None:
+    with migrated.engine.connect() as conn:
         pieces = set(conn.scalars(sa.text(PIECES)).all()) if conn.dialect.name == "postgresql" else set()
         options = {
             "include_name": lambda name, kind, _: kind != "table" or name not in pieces,
