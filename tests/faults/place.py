@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import httpx
 import psutil
 import sqlalchemy as sa
 from prahari_agent import control
@@ -236,7 +235,7 @@ class Place(Town):
 
     def metric(self, name: str) -> float:
         """The sum of a metric's samples."""
-        text = httpx.get(f"{self.console}/metrics", timeout=10, headers=self.api.headers).text
+        text = self.api.get(f"{self.console}/metrics", timeout=10).text
         lines = [line for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 

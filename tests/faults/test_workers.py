@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.faults.place import LONG, eventually
@@ -38,7 +37,7 @@ def apart(postgres: Any, find_port_offset: Callable[[], int], tmp_path: Path) ->
 
 
 def missing(apart: Apart) -> dict[str, str]:
-    return dict(httpx.get(f"{apart.console}/readyz", timeout=10).json()["missing"])
+    return dict(apart.api.get(f"{apart.console}/readyz", timeout=10).json()["missing"])
 
 
 def test_without_any_worker_the_hub_says_that_it_hears_nobody_and_calls_nobody_offline(

@@ -6,7 +6,6 @@ import signal
 import socket
 from pathlib import Path
 
-import httpx
 import sqlalchemy as sa
 from prahari_provisioning.demo.processes import Program, installed
 
@@ -114,7 +113,7 @@ class Apart(Town):
         self.worker("second front", "web", PRAHARI_PORT_OFFSET=str(offset))
         address = f"http://localhost:{8080 + offset}"
         eventually(
-            lambda: httpx.get(f"{address}/readyz", timeout=2).status_code == 200,
+            lambda: self.api.get(f"{address}/readyz", timeout=2).status_code == 200,
             "the second console to be ready",
             within_s=90,
         )
