@@ -26,9 +26,8 @@ def serve() -> int:
         from prahari_hub import settings
 
         given = settings.load()
-        from prahari_hub import (
-            main,  # seconds on a small machine, which whoever mistyped a setting need not wait
-        )
+        # seconds on a small machine, which whoever mistyped a setting need not wait
+        from prahari_hub import main
 
         main.serve(given)
     except HubError as error:

@@ -87,7 +87,8 @@ class Webhook:
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """Whose certificates a receiver may have: httpx would read them all for each message, 50 ms in which nothing else runs."""
+    """Whose certificates a receiver may have, as they were at the first message since the start: httpx would read them all for each,
+    50 ms in which nothing else runs."""
     import httpx
 
     return httpx.create_ssl_context()
