@@ -11,14 +11,10 @@ from typing import Any
 
 import pytest
 from prahari_agent import spool as spool_module
-from prahari_agent.clock import Clock
-from prahari_agent.enrolment import prepare
 from prahari_agent.identity import Identity
 from prahari_agent.pulse import Pulses
-from prahari_agent.settings import Settings
 from prahari_agent.spool import Spool
 from prahari_agent.transfer import Hub
-from prahari_wire.seed import SEED_FILE
 
 
 def sha(data: bytes) -> str:
@@ -38,13 +34,8 @@ class Rig:
 
 
 @pytest.fixture
-def rig(tmp_path: Path, seed: Callable[..., bytes]) -> Rig:
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / SEED_FILE).write_bytes(seed())
-    identity = Identity(home)
-    record = prepare(home, identity, Settings(), Clock())
-    return Rig(home, Hub(record.hub, identity), identity)
+def rig(enrolled: Any) -> Rig:
+    return Rig(*enrolled)
 
 
 def test_a_file_is_carried_over_once_it_is_announced_and_then_forgotten(rig: Rig, https: Any) -> None:

@@ -7,19 +7,14 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prahari_agent import transfer
-from prahari_agent.clock import Clock
-from prahari_agent.enrolment import prepare
 from prahari_agent.errors import HubUnreachable, Rejected
 from prahari_agent.identity import Identity
-from prahari_agent.settings import Settings
 from prahari_agent.transfer import Cache, Hub, twin_document
-from prahari_wire.seed import SEED_FILE
 
 
 def sha(data: bytes) -> str:
@@ -35,13 +30,8 @@ class Rig:
 
 
 @pytest.fixture
-def rig(tmp_path: Path, seed: Callable[..., bytes]) -> Rig:
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / SEED_FILE).write_bytes(seed())
-    identity = Identity(home)
-    record = prepare(home, identity, Settings(), Clock())
-    return Rig(home, Hub(record.hub, identity), identity)
+def rig(enrolled: Any) -> Rig:
+    return Rig(*enrolled)
 
 
 def test_a_fetched_file_is_verified_and_kept(rig: Rig, https: Any) -> None:

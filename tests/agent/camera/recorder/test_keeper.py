@@ -18,22 +18,16 @@ from prahari_agent.camera.recorder.journal import JOURNAL
 from prahari_agent.camera.recorder.keeper import TELL_S, Keeper
 from prahari_agent.camera.recorder.shelf import KEPT, Shelf
 from prahari_agent.camera.terms import Terms
-from prahari_agent.clock import Clock
-from prahari_agent.enrolment import prepare
 from prahari_agent.errors import Rejected
 from prahari_agent.footage import Footage
-from prahari_agent.identity import Identity
 from prahari_agent.peripheral import Surroundings
 from prahari_agent.pulse import Pulses
-from prahari_agent.settings import Settings
-from prahari_agent.transfer import Hub
 from prahari_wire.base import Clock as Quality
 from prahari_wire.envelope import Stamp
 from prahari_wire.evidence import Verify, first_broken
 from prahari_wire.ids import ulid
 from prahari_wire.owner import Consent, Owner
 from prahari_wire.recording import Coverage, GapCause, TransferManifest
-from prahari_wire.seed import SEED_FILE
 
 from tests.agent.camera.recorder.conftest import NOON_S, Tape
 
@@ -73,15 +67,9 @@ class Rig:
 
 
 @pytest.fixture
-def rig(tmp_path: Path, seed: Callable[..., bytes]) -> Rig:
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / SEED_FILE).write_bytes(seed())
-    identity = Identity(home)
-    record = prepare(home, identity, Settings(), Clock())
-    hub = Hub(record.hub, identity)
-    footage = Footage(home, hub, identity, Pulses(), emit=lambda *_a, **_k: 0, now_s=lambda: 0.0)
-    return Rig(home, tmp_path / "footage", footage)
+def rig(tmp_path: Path, enrolled: Any) -> Rig:
+    footage = Footage(*enrolled, Pulses(), emit=lambda *_a, **_k: 0, now_s=lambda: 0.0)
+    return Rig(enrolled.home, tmp_path / "footage", footage)
 
 
 @pytest.fixture
