@@ -17,18 +17,14 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from prahari_agent.clock import Clock
-from prahari_agent.enrolment import prepare
 from prahari_agent.footage import Footage
 from prahari_agent.identity import Identity
 from prahari_agent.pulse import Pulses
-from prahari_agent.settings import Settings
 from prahari_agent.transfer import Hub
 from prahari_wire.base import Clock as Quality
 from prahari_wire.evidence import ChainHead, ChainProof, Segment, first_broken, genesis, link
 from prahari_wire.ids import ulid
 from prahari_wire.recording import Sent, SentDay, TransferManifest
-from prahari_wire.seed import SEED_FILE
 
 DAY = "2026-11-22"
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -155,13 +151,8 @@ def receiver(https: Any) -> Receiver:
 
 
 @pytest.fixture
-def rig(tmp_path: Path, seed: Callable[..., bytes], receiver: Receiver) -> Rig:
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / SEED_FILE).write_bytes(seed())
-    identity = Identity(home)
-    record = prepare(home, identity, Settings(), Clock())
-    return Rig(home, Hub(record.hub, identity), identity)
+def rig(enrolled: Any, receiver: Receiver) -> Rig:
+    return Rig(*enrolled)
 
 
 def test_a_transfer_brings_manifest_and_segments_and_tells_that_it_is_complete(rig: Rig, receiver: Receiver):
@@ -351,7 +342,7 @@ def test_a_stop_is_heard_between_the_questions(rig: Rig, receiver: Receiver, htt
     rig.order(*range(1, 11))
     for sha, path in rig.files.items():
         receiver.parts[sha] = bytearray(path.read_bytes())
-    https.asking = lambda: len(receiver.asked) == 3 and rig.footage._stopping.set()
+    https.asking = lambda: len(receiver.asked) == 3 and rig.footage.stop()
     rig.footage.step()
     assert len(receiver.asked) < 6
     assert rig.told == []

@@ -13,7 +13,7 @@ from prahari_agent.files import write_atomic
 from prahari_agent.lean import give_back, one_heap, without
 from prahari_agent.pulse import Pulses
 from prahari_agent.state import State
-from prahari_agent.worker import Worker
+from prahari_agent.worker import Stepper, Worker
 
 
 @pytest.fixture
@@ -42,6 +42,47 @@ def test_what_does_not_fit_is_dropped_and_counted_and_never_blocks(worker: Worke
     assert worker.dropped == 3
     hold.set()
     worker.start()
+
+
+def test_a_step_that_fails_is_followed_by_the_next_and_each_is_told_to_the_watchdog(
+    eventually: Callable[..., Any],
+) -> None:
+    now_s, steps = [0.0], []
+    pulses = Pulses(now_s=lambda: now_s[0])
+
+    def step() -> float:
+        steps.append(now_s[0])
+        if len(steps) == 2:
+            raise OSError("the card takes nothing")
+        return 600.0
+
+    stepper = Stepper("test", pulses, step, silent_s=30)
+    stepper.wake()
+    stepper.start()
+    for wanted in (2, 3, 4):
+        eventually(lambda wanted=wanted: len(steps) >= wanted)
+        now_s[0] += 20
+        assert pulses.silent() == [], "each step beats"
+        stepper.wake()
+    stepper.stop()
+    now_s[0] += 1000
+    assert pulses.silent() == [], "what was stopped is missed by nobody"
+
+
+def test_a_stepper_stops_while_it_waits_within_a_step_and_also_before_it_was_started(
+    eventually: Callable[..., Any],
+) -> None:
+    heard = []
+
+    def step() -> float:
+        heard.append(stepper.stops_within(60))
+        return 0.0
+
+    stepper = Stepper("test", Pulses(), step)
+    stepper.start()
+    stepper.stop()
+    eventually(lambda: heard == [True] and stepper.stopping)
+    Stepper("never", Pulses(), step).stop()
 
 
 def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:

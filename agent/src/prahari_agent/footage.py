@@ -13,7 +13,6 @@ import base64
 import hashlib
 import json
 import random
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from prahari_agent.log import get_logger
 from prahari_agent.peripheral import Emit
 from prahari_agent.pulse import Pulses
 from prahari_agent.transfer import LONGEST_ASKED_S, Answer, Connection, Hub, asked_to_wait_s, problem
+from prahari_agent.worker import Stepper
 
 log = get_logger("footage")
 
@@ -90,7 +90,7 @@ class Footage:
         now_s: Callable[[], float],
         rng: random.Random | None = None,
     ) -> None:
-        self._folder, self._hub, self._identity, self._pulses = home / "transfers", hub, identity, pulses
+        self._folder, self._hub, self._identity = home / "transfers", hub, identity
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._emit, self._now_s = emit, now_s
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
@@ -99,23 +99,19 @@ class Footage:
         self._arrived: dict[str, set[str]] = {}
         self._unmarked: dict[str, str] = {}
         self._forgotten: set[str] = set()
-        self._woken, self._stopping = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="footage", daemon=True)
+        self._thread = Stepper("footage", pulses, self.step, silent_s=SILENT_S)
         self.trouble: str | None = None
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        self._woken.set()
-        self._thread.join(3)  # what is under way goes on at the next start
-        self._pulses.end("footage")
+        self._thread.stop()
 
     def nudge(self) -> None:
         """The hub is there again."""
         self._due_s = dict.fromkeys(self._due_s, (0.0, 0))
-        self._woken.set()
+        self._thread.wake()
 
     # peripheral.Transfers
 
@@ -130,7 +126,7 @@ class Footage:
         }
         write_atomic(self._manifest_path(manifest.transfer), manifest.model_dump_json().encode())
         write_atomic(self._job_path(manifest.transfer), json.dumps(job).encode())
-        self._woken.set()
+        self._thread.wake()
 
     def ended(self, camera: str) -> list[str]:
         """Transfers of the camera that have ended and are not forgotten."""
@@ -160,7 +156,7 @@ class Footage:
             self._denied.pop(camera, None)
         elif self._denied.get(camera) != why:
             self._denied[camera] = why
-            self._woken.set()
+            self._thread.wake()
 
     def sign(self, head: ChainHead) -> ChainHead:
         pair = self._pair()
@@ -188,20 +184,6 @@ class Footage:
 
     # The thread
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._beat()
-            try:
-                wait_s = self.step()
-            except Exception:
-                log.exception("sending footage failed once and carries on")
-                wait_s = LONGEST_RETRY_S
-            self._woken.wait(min(wait_s, 60))
-            self._woken.clear()
-
-    def _beat(self) -> None:
-        self._pulses.beat("footage", limit_s=SILENT_S)
-
     def waiting(self) -> list[str]:
         """Transfers that are not at their end, oldest first."""
         ended = {path.stem for path in self._folder.glob("*.ended")} | set(self._unmarked)
@@ -216,7 +198,7 @@ class Footage:
         waiting = self.waiting()
         self._due_s = {transfer: due for transfer, due in self._due_s.items() if transfer in waiting}
         for transfer in waiting:
-            if self._stopping.is_set():
+            if self._thread.stopping:
                 break
             if self._due_s.get(transfer, (0.0, 0))[0] <= self._now_s():
                 self._carry(transfer)
@@ -251,7 +233,7 @@ class Footage:
     def _check_allowed(self, job: Job) -> None:
         if (why := self._denied.get(job.camera)) is not None:
             raise _Over(why)
-        if self._stopping.is_set():
+        if self._thread.stopping:
             raise _Later
 
     def _read(self, transfer: str) -> Job:
@@ -274,7 +256,7 @@ class Footage:
             f"/device/v1/transfers/{transfer}",
             body=body,
             headers={"Content-Type": "application/json"},
-            alive=self._beat,
+            alive=self._thread.beat,
         )
         if answer.status not in (200, 201):
             raise _judged(answer)
@@ -285,7 +267,7 @@ class Footage:
         sent, resumed = [], True
         for item in job.items:
             if item.sha256 not in arrived:
-                self._beat()
+                self._thread.beat()
                 self._check_allowed(job)
                 offset = self._offset(connection, job, item) if resumed else 0
                 resumed = resumed and offset > 0
@@ -330,7 +312,7 @@ class Footage:
                 _path(job, item),
                 body=part,
                 headers={"Upload-Offset": str(offset), "Content-Type": "application/octet-stream"},
-                alive=self._beat,
+                alive=self._thread.beat,
             )
             self._wait_out(began_s, len(part), job)
             match answer.status:
@@ -350,7 +332,7 @@ class Footage:
     def _wait_out(self, began_s: float, size: int, job: Job) -> None:
         """Keep to the rate."""
         left_s = size / (job.rate_kbit_s * 125) - (self._now_s() - began_s)
-        if self._stopping.wait(max(0.0, left_s)):
+        if self._thread.stops_within(max(0.0, left_s)):
             raise _Later
 
     def _later(self, transfer: str, after_s: float | None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from prahari_agent.files import write_atomic
 from prahari_agent.log import get_logger
 from prahari_agent.pulse import Pulses
 from prahari_agent.transfer import LONGEST_ASKED_S, Answer, Connection, Hub, asked_to_wait_s, problem
+from prahari_agent.worker import Stepper
 
 log = get_logger("spool")
 
@@ -55,7 +55,7 @@ class Spool:
         now_s: Callable[[], float],
         rng: random.Random | None = None,
     ) -> None:
-        self._folder, self._hub, self._pulses = home / "spool", hub, pulses
+        self._folder, self._hub = home / "spool", hub
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._max_bytes, self._now_s = max_bytes, now_s
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
@@ -63,8 +63,7 @@ class Spool:
         self._done: set[str] = set()
         self._hub_due_s, self._hub_attempts, self._asked_until_s = 0.0, 0, 0.0
         self._committed_s = -math.inf
-        self._woken, self._stopping = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="upload", daemon=True)
+        self._thread = Stepper("upload", pulses, self.step, silent_s=SILENT_S)
         self.trouble: str | None = None
         self.dropped = 0
 
@@ -72,10 +71,7 @@ class Spool:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        self._woken.set()
-        self._thread.join(3)  # what is under way is begun again at the next start
-        self._pulses.end("upload")
+        self._thread.stop()
 
     def upload(self, data: bytes, content_type: str) -> str:
         """Keep ``data`` until the hub has it; its SHA-256. OSError where the disk takes nothing."""
@@ -84,7 +80,7 @@ class Spool:
         write_atomic(self._folder / f"{sha256}.type", content_type.encode())
         write_atomic(self._folder / sha256, data)
         self._done.discard(sha256)
-        self._woken.set()
+        self._thread.wake()
         return sha256
 
     def nudge(self, *, every: bool = False) -> None:
@@ -101,7 +97,7 @@ class Spool:
                 self._waits[name] = wait._replace(due_s=0.0, attempts=0, failed=0)
             elif wait.attempts <= PATIENT_AFTER:
                 self._waits[name] = wait._replace(due_s=0.0)
-        self._woken.set()
+        self._thread.wake()
 
     def waiting(self) -> list[Path]:
         """Files that are not uploaded yet, oldest first."""
@@ -126,20 +122,6 @@ class Spool:
             self.dropped += 1
             log.warning("the spool is full and gives up its oldest file", sha256=path.name)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._beat()
-            try:
-                wait_s = self.step()
-            except Exception:
-                log.exception("uploading failed once and carries on")
-                wait_s = LONGEST_RETRY_S
-            self._woken.wait(min(wait_s, 60))
-            self._woken.clear()
-
-    def _beat(self) -> None:
-        self._pulses.beat("upload", limit_s=SILENT_S)
-
     def step(self) -> float:
         """Try every file that is due; the seconds until the next is."""
         for name in list(self._done):
@@ -163,8 +145,8 @@ class Spool:
         try:
             with self._hub.connection() as connection:
                 for path in files:
-                    self._beat()
-                    if self._stopping.is_set() or not self._try(connection, path):
+                    self._thread.beat()
+                    if self._thread.stopping or not self._try(connection, path):
                         break
         except SetupError as error:
             self._hub_later(str(error))
@@ -185,7 +167,7 @@ class Spool:
         try:
             answer = connection.request(
                 "PUT", f"/device/v1/blobs/{path.name}", body=data, headers={"Content-Type": content_type},
-                alive=self._beat,
+                alive=self._thread.beat,
             )  # fmt: skip
         except (HubUnreachable, Rejected) as error:
             self._hub_later(str(error), path)

@@ -1,4 +1,4 @@
-"""A thread that handles one thing after the other, so that the network thread never waits."""
+"""Threads that do one thing after the other, so that the network thread never waits: what they are handed, or what is due."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from prahari_agent.pulse import Pulses
 log = get_logger("worker")
 
 Task = Callable[[], None]
+LONGEST_WAIT_S = 60.0
+AFTER_A_FAILURE_S = 300.0
 
 
 class Worker:
@@ -54,3 +56,53 @@ class Worker:
                 task()
             except Exception:
                 log.exception("a message could not be handled", worker=self._name)
+
+
+class Stepper:
+    """``step`` does what is due and says in how many seconds there is more; ``wake`` asks it to look at once.
+
+    A step that takes long calls ``beat``, so that the watchdog knows that it lives, and ends early once ``stopping`` holds.
+    """
+
+    def __init__(
+        self, name: str, pulses: Pulses, step: Callable[[], float], *, silent_s: float = 300
+    ) -> None:
+        self._name, self._pulses, self._step, self._silent_s = name, pulses, step, silent_s
+        self._woken, self._stopped = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """What is under way goes on at the next start."""
+        self._stopped.set()
+        self._woken.set()
+        if self._thread.is_alive():
+            self._thread.join(3)
+        self._pulses.end(self._name)
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopped.is_set()
+
+    def stops_within(self, seconds: float) -> bool:
+        """Wait; True as soon as it is to stop."""
+        return self._stopped.wait(seconds)
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def beat(self) -> None:
+        self._pulses.beat(self._name, limit_s=self._silent_s)
+
+    def _run(self) -> None:
+        while not self.stopping:
+            self.beat()
+            try:
+                wait_s = self._step()
+            except Exception:
+                log.exception("a step failed and the next one is tried later", worker=self._name)
+                wait_s = AFTER_A_FAILURE_S
+            self._woken.wait(min(wait_s, LONGEST_WAIT_S))
+            self._woken.clear()
