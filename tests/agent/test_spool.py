@@ -84,14 +84,19 @@ def test_what_the_hub_never_takes_is_given_up(rig: Rig, https: Any) -> None:
     spool = rig.spool()
     spool.upload(b"too large", "image/png")
     https.fail_with = 413
+    assert spool.loss is None
     spool.step()
     assert (spool.waiting(), spool.dropped) == ([], 1)
+    assert str(spool.loss).startswith("will not reach the hub: 1 file: ")
+    rig.now_s += 86_401
+    assert spool.loss is None, "a day later it is history"
 
 
 def test_a_full_spool_gives_up_its_oldest_file(rig: Rig) -> None:
     spool = rig.spool(max_bytes=2500)
     shas = [spool.upload(bytes([n]) * 1000, "image/png") for n in range(3)]
     assert [path.name for path in spool.waiting()] == shas[1:]
+    assert "the spool was full" in str(spool.loss)
 
 
 def test_the_thread_carries_files_over_by_itself(

@@ -347,7 +347,7 @@ def _probes(box: Box, link: Link, outbox: Outbox, keeper: Keeper, spool: Spool, 
     return Probes(
         home=box.home, board=box.board, clock=box.clock, link=lambda: (link.trouble, link.rtt_ms),
         outbox=lambda: (outbox.held(), outbox.trouble), identity=identity,
-        uploads=lambda: (len(spool.waiting()), spool.trouble), footage=roster.footage_age_s,
+        uploads=lambda: (len(spool.waiting()), spool.trouble or spool.loss), footage=roster.footage_age_s,
         night_light=roster.night_light,
     )  # fmt: skip
 

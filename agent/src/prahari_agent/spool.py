@@ -22,6 +22,7 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 300.0
 PATIENT_AFTER = 6
 """After so many tries a file waits for its own time, however much else the hub commits."""
 SILENT_S = 300.0
+DAY_S = 86_400.0
 """So long may one piece of one file take before the watchdog ends the agent."""
 GIVE_UP_S = 3 * 86_400.0
 """A file that the hub says for so long that no event names it is given up: its event was shed or refused."""
@@ -66,6 +67,7 @@ class Spool:
         self._thread = Stepper("upload", pulses, self.step, silent_s=SILENT_S)
         self.trouble: str | None = None
         self.dropped = 0
+        self._lost_s, self._lost_why = -math.inf, ""
 
     def start(self) -> None:
         self._thread.start()
@@ -82,6 +84,14 @@ class Spool:
         self._done.discard(sha256)
         self._thread.wake()
         return sha256
+
+    @property
+    def loss(self) -> str | None:
+        """What was given up since the agent started, for a day after the last file, for a person."""
+        if self._now_s() - self._lost_s > DAY_S:
+            return None
+        files = "1 file" if self.dropped == 1 else f"{self.dropped} files, the last one"
+        return f"will not reach the hub: {files}: {self._lost_why}"
 
     def nudge(self, *, every: bool = False) -> None:
         """The hub has committed something: what it did not know may be announced now. ``every``: it is there again, try all.
@@ -119,7 +129,7 @@ class Spool:
                 return
             held -= path.stat().st_size if path.exists() else 0
             _remove(path)
-            self.dropped += 1
+            self._lose("the spool was full (spool_max_mb)")
             log.warning("the spool is full and gives up its oldest file", sha256=path.name)
 
     def step(self) -> float:
@@ -227,8 +237,12 @@ class Spool:
     def _pause_s(self, attempts: int) -> float:
         return min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0**attempts) * self._rng.uniform(0.5, 1.0)
 
-    def _give_up(self, path: Path, why: str) -> None:
+    def _lose(self, why: str) -> None:
         self.dropped += 1
+        self._lost_s, self._lost_why = self._now_s(), why
+
+    def _give_up(self, path: Path, why: str) -> None:
+        self._lose(why)
         log.error("a file is given up", sha256=path.name, why=why)
         self._forget(path)
 
