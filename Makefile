@@ -45,11 +45,11 @@ $(STAMP)-members: $(MEMBERS:%=%/pyproject.toml) $(STAMP)-packages
 	@$(BIN)/python -m compileall -q -j 0 $(MEMBERS:%=%/src)  # once, instead of in each of the processes that start first
 	@touch $@
 
-$(STAMP)-fonts: $(wildcard agent/fonts/*) $(STAMP)-members
+$(STAMP)-fonts: $(filter-out %/__pycache__,$(wildcard agent/fonts/*)) $(STAMP)-members
 	$(BIN)/python agent/fonts/build.py
 	@touch $@
 
-$(STAMP)-ui: $(shell find hub/ui -type f -not -path '*/node_modules/*' 2>/dev/null) $(STAMP)-members
+$(STAMP)-ui: $(shell find hub/ui -type f -not -path '*/node_modules/*' -not -path '*/__pycache__/*' 2>/dev/null) $(STAMP)-members
 	$(BIN)/python hub/ui/build.py
 	@touch $@
 
