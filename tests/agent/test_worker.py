@@ -64,6 +64,9 @@ def test_a_step_that_fails_is_followed_by_the_next_and_each_is_told_to_the_watch
         now_s[0] += 20
         assert pulses.silent() == [], "each step beats"
         stepper.wake()
+    eventually(lambda: len(steps) == 5)
+    now_s[0] += 40
+    assert pulses.silent() == ["test"], "one that takes no step is missed"
     stepper.stop()
     now_s[0] += 1000
     assert pulses.silent() == [], "what was stopped is missed by nobody"

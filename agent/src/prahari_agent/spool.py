@@ -22,12 +22,15 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 300.0
 PATIENT_AFTER = 6
 """After so many tries a file waits for its own time, however much else the hub commits."""
 SILENT_S = 300.0
-DAY_S = 86_400.0
 """So long may one piece of one file take before the watchdog ends the agent."""
 GIVE_UP_S = 3 * 86_400.0
 """A file that the hub says for so long that no event names it is given up: its event was shed or refused."""
 COMMITS_S = 86_400.0
 """Only a hub that has committed something of this box within so long may say so: else the event still waits here."""
+
+
+LOSS_TOLD_S = 86_400.0
+"""So long the heartbeat tells of the last file that was given up."""
 
 
 class _Wait(NamedTuple):
@@ -88,7 +91,7 @@ class Spool:
     @property
     def loss(self) -> str | None:
         """What was given up since the agent started, for a day after the last file, for a person."""
-        if self._now_s() - self._lost_s > DAY_S:
+        if self._now_s() - self._lost_s > LOSS_TOLD_S:
             return None
         files = "1 file" if self.dropped == 1 else f"{self.dropped} files, the last one"
         return f"will not reach the hub: {files}: {self._lost_why}"
@@ -129,7 +132,7 @@ class Spool:
                 return
             held -= path.stat().st_size if path.exists() else 0
             _remove(path)
-            self._lose("the spool was full (spool_max_mb)")
+            self._lose("the spool was full, see to the link or raise spool_max_mb")
             log.warning("the spool is full and gives up its oldest file", sha256=path.name)
 
     def step(self) -> float:

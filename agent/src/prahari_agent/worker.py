@@ -13,7 +13,7 @@ log = get_logger("worker")
 
 Task = Callable[[], None]
 LONGEST_WAIT_S = 60.0
-AFTER_A_FAILURE_S = 300.0
+"""Between two steps, and after one that failed."""
 
 
 class Worker:
@@ -103,6 +103,6 @@ class Stepper:
                 wait_s = self._step()
             except Exception:
                 log.exception("a step failed and the next one is tried later", worker=self._name)
-                wait_s = AFTER_A_FAILURE_S
+                wait_s = LONGEST_WAIT_S
             self._woken.wait(min(wait_s, LONGEST_WAIT_S))
             self._woken.clear()
